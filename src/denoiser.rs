@@ -1,0 +1,523 @@
+//! One stream: samples in, samples out. The whole flow is in [`Denoiser::hop`].
+
+use std::sync::Arc;
+
+use realfft::num_complex::Complex32;
+
+use crate::block::{Block, Interleaved, Planar, SilenceInto};
+use crate::bypass::Bypass;
+use crate::feature::FeatureMaker;
+use crate::hop::Queue;
+use crate::mask::{Energies, History, Masker};
+use crate::model::Model;
+use crate::model::tract::Session;
+use crate::resample::{RatePlan, ToCaller, ToModel};
+use crate::stft::{Stft, Transform};
+use crate::{Error, Telemetry};
+
+/// Caller rates that a stream supports, Hz.
+const RATE_RANGE_HZ: (u32, u32) = (8_000, 192_000);
+const MAX_CHANNELS: usize = 64;
+const DEFAULT_ATTENUATION_DB: f32 = 40.0;
+/// Input beyond this (+36 dBFS) is taken for damage and limited to it.
+const MOST_AMPLITUDE: f32 = 64.0;
+/// -300 dBFS: smaller samples enter the stages as silence, so that no denormal numbers arise.
+const LEAST_AMPLITUDE: f32 = 1e-15;
+
+/// How the channels of a stream share the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChannelMode {
+    /// Each channel has a mask of its own, as if it were a stream of its own. Costs one inference
+    /// a channel. For channels that hold different talkers.
+    #[default]
+    Independent,
+    /// One mask, from the power of all channels, for every channel: the stereo image stays where
+    /// it is. Costs one inference in all. For a stereo or array recording of one scene.
+    Linked,
+}
+
+/// Options of a [`Denoiser`], from [`Denoiser::builder`].
+#[derive(Debug, Clone)]
+pub struct DenoiserBuilder {
+    model: Arc<Model>,
+    rate_hz: u32,
+    channels: usize,
+    channel_mode: ChannelMode,
+    attenuation_db: f32,
+    bypass: bool,
+}
+
+impl DenoiserBuilder {
+    /// Sample rate of the caller's blocks, 8000 to 192000 Hz. Default: the model's own.
+    pub fn rate_hz(mut self, rate_hz: u32) -> Self {
+        self.rate_hz = rate_hz;
+        self
+    }
+
+    /// Channels of the caller's blocks, 1 to 64. Default: 1.
+    pub fn channels(mut self, channels: usize) -> Self {
+        self.channels = channels;
+        self
+    }
+
+    /// How the channels share the model. Default: independent.
+    pub fn channel_mode(mut self, mode: ChannelMode) -> Self {
+        self.channel_mode = mode;
+        self
+    }
+
+    /// See [`Denoiser::set_attenuation_db`]. Default: 40 dB.
+    pub fn attenuation_db(mut self, attenuation_db: f32) -> Self {
+        self.attenuation_db = attenuation_db;
+        self
+    }
+
+    /// Whether the stream begins switched off. Default: false.
+    pub fn bypass(mut self, bypass: bool) -> Self {
+        self.bypass = bypass;
+        self
+    }
+
+    /// Makes the stream. All its memory is taken here.
+    ///
+    /// # Errors
+    /// [`Error::Rate`], [`Error::Channels`] or [`Error::Attenuation`] for an option out of range,
+    /// [`Error::Engine`] when the engine refuses another stream.
+    pub fn build(self) -> Result<Denoiser, Error> {
+        let (min_hz, max_hz) = RATE_RANGE_HZ;
+        if !(min_hz..=max_hz).contains(&self.rate_hz) {
+            return Err(Error::Rate { found_hz: self.rate_hz, min_hz, max_hz });
+        }
+        if !(1..=MAX_CHANNELS).contains(&self.channels) {
+            return Err(Error::Channels { found: self.channels, max: MAX_CHANNELS });
+        }
+        check_attenuation(self.attenuation_db)?;
+        Denoiser::new(self)
+    }
+}
+
+/// One live stream: any block in, the same number of samples out, [`latency`](Self::latency)
+/// samples later.
+///
+/// Blocks may have any length, and cutting a signal into other blocks does not change one bit of
+/// the output. Samples are f32 in [-1, 1]; NaN and infinite samples count as 0.
+pub struct Denoiser {
+    rate_hz: u32,
+    latency: usize,
+    /// silence that the wet queues start with, so that they never run dry
+    headroom: usize,
+    lanes: Vec<Lane>,
+    minds: Vec<Mind>,
+    bypass: Bypass,
+    bypassed: bool,
+    attenuation_db: f32,
+    /// caller samples gathered for the next hop, and how many it needs
+    fill: usize,
+    need: usize,
+    /// [largest chunk] one channel's delayed input, then its output
+    dry: Vec<f32>,
+    /// [largest chunk] one channel's clean signal
+    wet: Vec<f32>,
+    power_scale: f32,
+    telemetry: Telemetry,
+    hops: u64,
+    repaired: u64,
+}
+
+/// What each channel has of its own.
+struct Lane {
+    rates: Option<(ToModel, ToCaller)>,
+    /// [largest need] input of the hop to come, caller's rate
+    gathered: Vec<f32>,
+    /// [hop] model's rate
+    hop: Vec<f32>,
+    stft: Stft,
+    history: History,
+    /// [bins]
+    masked: Vec<Complex32>,
+    /// [largest gift] output of the latest hop, caller's rate
+    resampled: Vec<f32>,
+    clean: Queue,
+    delayed: Queue,
+}
+
+/// A model's view of the channels that share one mask.
+struct Mind {
+    lanes: std::ops::Range<usize>,
+    features: FeatureMaker,
+    session: Session,
+    masker: Masker,
+}
+
+impl Denoiser {
+    /// Starts from `model`, with one channel at the model's own rate.
+    pub fn builder(model: Arc<Model>) -> DenoiserBuilder {
+        DenoiserBuilder {
+            rate_hz: model.spec().rate_hz(),
+            model,
+            channels: 1,
+            channel_mode: ChannelMode::default(),
+            attenuation_db: DEFAULT_ATTENUATION_DB,
+            bypass: false,
+        }
+    }
+
+    fn new(options: DenoiserBuilder) -> Result<Self, Error> {
+        let spec = options.model.spec();
+        let transform = Transform::new(spec.window(), spec.hop());
+        let between = spec.window() - spec.hop() + spec.lookahead() * spec.hop();
+        let plan = (options.rate_hz != spec.rate_hz())
+            .then(|| RatePlan::new(options.rate_hz, spec.rate_hz(), spec.hop(), between));
+        let (headroom, delay) = match &plan {
+            Some(plan) => (plan.headroom(), plan.delay()),
+            None => (spec.hop(), between),
+        };
+        let latency = headroom + delay;
+        let lane = || {
+            let rates = plan.as_ref().map(|plan| (plan.to_model(), plan.to_caller()));
+            let (need_max, gives_max) = rates
+                .as_ref()
+                .map_or((spec.hop(), spec.hop()), |(up, down)| (up.need_max(), down.gives_max()));
+            Lane {
+                rates,
+                gathered: vec![0.0; need_max],
+                hop: vec![0.0; spec.hop()],
+                stft: Stft::new(&transform),
+                history: History::new(spec),
+                masked: vec![Complex32::default(); spec.bins()],
+                resampled: vec![0.0; gives_max],
+                clean: Queue::new(headroom + 4 * gives_max),
+                delayed: Queue::new(latency + need_max),
+            }
+        };
+        let lanes: Vec<Lane> = (0..options.channels).map(|_| lane()).collect();
+        let shared = match options.channel_mode {
+            ChannelMode::Independent => 1,
+            ChannelMode::Linked => options.channels,
+        };
+        let minds = (0..options.channels)
+            .step_by(shared)
+            .map(|first| {
+                Ok(Mind {
+                    lanes: first..first + shared,
+                    features: FeatureMaker::new(spec, transform.power_scale(), shared),
+                    session: options.model.session()?,
+                    masker: Masker::new(spec, options.attenuation_db),
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        let chunk = lanes[0].gathered.len();
+        let off = options.bypass || options.attenuation_db == 0.0;
+        let mut denoiser = Self {
+            rate_hz: options.rate_hz,
+            latency,
+            headroom,
+            lanes,
+            minds,
+            bypass: Bypass::new(options.rate_hz, latency, off),
+            bypassed: options.bypass,
+            attenuation_db: options.attenuation_db,
+            fill: 0,
+            need: 0,
+            dry: vec![0.0; chunk],
+            wet: vec![0.0; chunk],
+            power_scale: transform.power_scale() / options.channels as f32,
+            telemetry: Telemetry::SILENCE,
+            hops: 0,
+            repaired: 0,
+        };
+        denoiser.reset()?;
+        Ok(denoiser)
+    }
+
+    /// Samples per channel from a sound in the input to the same sound in the output, at the
+    /// caller's rate: constant for the life of the stream, whether on, off or in between.
+    pub fn latency(&self) -> usize {
+        self.latency
+    }
+
+    /// Sample rate of the caller's blocks, Hz.
+    pub fn rate_hz(&self) -> u32 {
+        self.rate_hz
+    }
+
+    /// Channels of the caller's blocks.
+    pub fn channels(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Caller samples per channel of one hop, rounded down: blocks of this length make about one
+    /// hop each.
+    pub fn hop_frames(&self) -> usize {
+        self.dry.len().min(self.headroom).max(1)
+    }
+
+    /// Cleans one interleaved block, `[frames][channels]`, into another of the same length.
+    ///
+    /// # Errors
+    /// [`Error::BlockLength`] when the lengths differ or are not whole frames: nothing was
+    /// processed. [`Error::Inference`] when the model failed: the block is complete, with the
+    /// delayed input in the place of the hops that failed.
+    ///
+    /// # Real-time
+    /// No allocation, lock, log or syscall but the engine's own tensor allocations, once a hop.
+    pub fn process(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), Error> {
+        self.drive(Interleaved::new(Some(input), output, self.channels())?)
+    }
+
+    /// Like [`process`](Self::process), with the clean samples taking the place of the noisy ones.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    ///
+    /// # Real-time
+    /// As [`process`](Self::process).
+    pub fn process_in_place(&mut self, block: &mut [f32]) -> Result<(), Error> {
+        self.drive(Interleaved::new(None, block, self.channels())?)
+    }
+
+    /// Cleans one planar block, `[channels][frames]`, into another of the same shape.
+    ///
+    /// # Errors
+    /// [`Error::ChannelSlices`] for another number of slices than channels; else as
+    /// [`process`](Self::process).
+    ///
+    /// # Real-time
+    /// As [`process`](Self::process).
+    pub fn process_planar(
+        &mut self,
+        input: &[&[f32]],
+        output: &mut [&mut [f32]],
+    ) -> Result<(), Error> {
+        self.drive(Planar::new(Some(input), output, self.channels())?)
+    }
+
+    /// Like [`process_planar`](Self::process_planar), in place.
+    ///
+    /// # Errors
+    /// As [`process_planar`](Self::process_planar).
+    ///
+    /// # Real-time
+    /// As [`process`](Self::process).
+    pub fn process_planar_in_place(&mut self, block: &mut [&mut [f32]]) -> Result<(), Error> {
+        self.drive(Planar::new(None, block, self.channels())?)
+    }
+
+    /// Gives the end of the signal: the last `latency()` frames, interleaved. The stream goes on
+    /// as if it had heard as much silence; [`reset`](Self::reset) begins another signal.
+    ///
+    /// # Errors
+    /// [`Error::BlockLength`] when `tail` does not hold `latency() * channels()` samples; else as
+    /// [`process`](Self::process).
+    pub fn flush(&mut self, tail: &mut [f32]) -> Result<(), Error> {
+        let expected = self.latency * self.channels();
+        if tail.len() != expected {
+            return Err(Error::BlockLength { expected, found: tail.len() });
+        }
+        let channels = self.channels();
+        self.drive(SilenceInto(Interleaved::new(None, tail, channels)?))
+    }
+
+    /// Forgets everything heard; settings stay. The stream then equals a new one with them.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the engine cannot give fresh states.
+    pub fn reset(&mut self) -> Result<(), Error> {
+        for lane in &mut self.lanes {
+            lane.delayed.prime(self.latency);
+        }
+        self.bypass.reset();
+        self.telemetry = Telemetry::SILENCE;
+        self.hops = 0;
+        self.repaired = 0;
+        self.restart()
+    }
+
+    /// The most that may be removed, in dB from 0 (change nothing) to infinity (no limit): this
+    /// much below the input a natural noise floor remains. Takes hold over 50 ms; 0 is as
+    /// [`set_bypass`](Self::set_bypass).
+    ///
+    /// # Errors
+    /// [`Error::Attenuation`] for a negative number or NaN; the old limit stays.
+    pub fn set_attenuation_db(&mut self, attenuation_db: f32) -> Result<(), Error> {
+        check_attenuation(attenuation_db)?;
+        self.attenuation_db = attenuation_db;
+        for mind in &mut self.minds {
+            mind.masker.set_attenuation_db(attenuation_db);
+        }
+        self.switch()
+    }
+
+    /// Off (true): the output is the input, bit by bit, with the same latency, and no stage runs.
+    /// Cross-fades over 20 ms; going on again is heard `latency()` samples and 100 ms later, when
+    /// the model has heard enough of the stream.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the engine cannot give fresh states.
+    pub fn set_bypass(&mut self, bypass: bool) -> Result<(), Error> {
+        self.bypassed = bypass;
+        self.switch()
+    }
+
+    /// The latest hop. While the stream is off it is the last one before.
+    pub fn telemetry(&self) -> Telemetry {
+        self.telemetry
+    }
+
+    /// Hops run since the start or the last reset.
+    pub fn hops(&self) -> u64 {
+        self.hops
+    }
+
+    fn switch(&mut self) -> Result<(), Error> {
+        let wakes = self.bypass.set(self.bypassed || self.attenuation_db == 0.0);
+        if wakes { self.restart() } else { Ok(()) }
+    }
+
+    /// Empties every stage; the delayed input stays.
+    fn restart(&mut self) -> Result<(), Error> {
+        for lane in &mut self.lanes {
+            if let Some((up, down)) = &mut lane.rates {
+                up.reset();
+                down.reset();
+            }
+            lane.stft.reset();
+            lane.history.reset();
+            lane.clean.prime(self.headroom);
+        }
+        for mind in &mut self.minds {
+            mind.features.reset();
+            mind.session.reset()?;
+            mind.masker.reset();
+        }
+        self.fill = 0;
+        self.need = self.lanes[0].need();
+        Ok(())
+    }
+
+    fn drive(&mut self, mut block: impl Block) -> Result<(), Error> {
+        let frames = block.frames();
+        let mut at = 0;
+        let mut result = Ok(());
+        while at < frames {
+            let awake = self.bypass.is_awake();
+            let mut chunk = (frames - at).min(self.dry.len()).min(self.bypass.until_change());
+            if awake {
+                chunk = chunk.min(self.need - self.fill);
+            }
+            let (dry, wet) = (&mut self.dry[..chunk], &mut self.wet[..chunk]);
+            for (channel, lane) in self.lanes.iter_mut().enumerate() {
+                block.read(channel, at, dry);
+                self.repaired += repair(dry);
+                lane.delayed.push(dry);
+                if awake {
+                    for (to, sample) in lane.gathered[self.fill..].iter_mut().zip(&*dry) {
+                        *to = if sample.abs() < LEAST_AMPLITUDE { 0.0 } else { *sample };
+                    }
+                    lane.clean.pop(wet);
+                }
+                lane.delayed.pop(dry);
+                if awake {
+                    self.bypass.mix(dry, wet);
+                }
+                block.write(channel, at, dry);
+            }
+            self.bypass.advance(chunk);
+            at += chunk;
+            if awake {
+                self.fill += chunk;
+                while self.fill == self.need {
+                    result = result.and(self.hop());
+                }
+            }
+        }
+        result
+    }
+
+    /// The flow: caller's samples, model's rate, spectrum, features, model, mask, and back.
+    fn hop(&mut self) -> Result<(), Error> {
+        for lane in &mut self.lanes {
+            let gathered = &lane.gathered[..self.need];
+            let hop = match &mut lane.rates {
+                Some((up, _)) => {
+                    up.run(gathered, &mut lane.hop);
+                    &lane.hop
+                }
+                None => gathered,
+            };
+            lane.stft.analyse(hop, lane.history.advance());
+        }
+
+        let mut failed = false;
+        let mut energies = Energies::default();
+        let mut speech = 0.0f32;
+        for mind in &mut self.minds {
+            let lanes = &mut self.lanes[mind.lanes.clone()];
+            let spectra = lanes.iter().map(|lane| lane.history.back(0));
+            mind.features.run(spectra, mind.session.features_mut());
+            let ran = mind.session.run().is_ok();
+            if ran {
+                mind.masker.take_gains(mind.session.gain());
+                speech = speech.max(mind.session.vad().first().copied().unwrap_or(0.0));
+            }
+            failed |= !ran;
+            for lane in lanes {
+                energies += if ran {
+                    mind.masker.apply(mind.session.taps(), &lane.history, &mut lane.masked)
+                } else {
+                    mind.masker.pass(&lane.history, &mut lane.masked)
+                };
+            }
+        }
+
+        for lane in &mut self.lanes {
+            lane.stft.synthesise(&mut lane.masked, &mut lane.hop);
+            let output = match &mut lane.rates {
+                Some((_, down)) => {
+                    let output = &mut lane.resampled[..down.gives()];
+                    down.run(&lane.hop, output);
+                    &*output
+                }
+                None => &lane.hop,
+            };
+            lane.clean.push(output);
+        }
+        self.fill = 0;
+        self.need = self.lanes[0].need();
+        self.hops += 1;
+        self.telemetry = Telemetry::new(energies, self.power_scale, speech, self.repaired);
+        if failed { Err(Error::Inference { hop: self.hops - 1 }) } else { Ok(()) }
+    }
+}
+
+impl Lane {
+    fn need(&self) -> usize {
+        self.rates.as_ref().map_or(self.hop.len(), |(up, _)| up.need())
+    }
+}
+
+impl std::fmt::Debug for Denoiser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Denoiser")
+            .field("rate_hz", &self.rate_hz)
+            .field("channels", &self.channels())
+            .field("latency", &self.latency)
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_attenuation(found_db: f32) -> Result<(), Error> {
+    if found_db >= 0.0 { Ok(()) } else { Err(Error::Attenuation { found_db }) }
+}
+
+/// Makes every sample finite and of a sane size; says how many were not.
+fn repair(samples: &mut [f32]) -> u64 {
+    let mut repaired = 0;
+    for sample in samples {
+        if !(sample.abs() <= MOST_AMPLITUDE) {
+            *sample = if sample.is_finite() { MOST_AMPLITUDE.copysign(*sample) } else { 0.0 };
+            repaired += 1;
+        }
+    }
+    repaired
+}

@@ -1,0 +1,115 @@
+//! The stages inside a hop, held to golden vectors of training's front end and onnxruntime, and
+//! their allocations counted.
+
+use std::path::Path;
+
+use realfft::num_complex::Complex32;
+
+use crate::feature::FeatureMaker;
+use crate::stft::{Stft, Transform};
+use crate::{ChannelMode, Denoiser, Model};
+
+fn base() -> std::path::PathBuf {
+    std::env::var_os("QUIETWIRE_PARITY_MODEL")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base"), Into::into)
+}
+
+fn vectors(name: &str) -> Vec<f32> {
+    let bytes = std::fs::read(base().join("golden").join(format!("{name}.f32"))).unwrap();
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn features_and_mask_equal_the_golden_vectors() {
+    let model = Model::from_folder(&base()).unwrap();
+    let spec = model.spec();
+    let transform = Transform::new(spec.window(), spec.hop());
+    let mut stft = Stft::new(&transform);
+    let mut maker = FeatureMaker::new(spec, transform.power_scale(), 1);
+    let mut session = model.session().unwrap();
+    let mut spectrum = vec![Complex32::default(); spec.bins()];
+    let golden = ["features", "gain", "taps", "vad"].map(vectors);
+    let input = vectors("input");
+    let hops = input.len() / spec.hop();
+    let of = |which: usize, hop: usize| {
+        let size = golden[which].len() / hops;
+        &golden[which][hop * size..(hop + 1) * size]
+    };
+    let mut worst = [0.0f32; 4];
+    for (hop, samples) in input.chunks_exact(spec.hop()).enumerate() {
+        stft.analyse(samples, &mut spectrum);
+        maker.run(std::iter::once(&spectrum[..]), session.features_mut());
+        let features = session.features_mut().to_vec();
+        session.run().unwrap();
+        let found = [&features, session.gain(), session.taps(), session.vad()];
+        for which in 0..4 {
+            worst[which] = worst[which].max(largest_difference(found[which], of(which, hop)));
+        }
+    }
+    println!("largest differences of features, gain, taps, vad: {worst:?}");
+    // Features are logarithms of sums in another order; the rest are bounded by one.
+    assert!(worst[0] < 2e-3 && worst[1..].iter().all(|d| *d < 2e-3), "{worst:?}");
+}
+
+/// Allocations of the engine alone, for one hop of one mask.
+fn engine_allocations(model: &Model) -> u64 {
+    let mut session = model.session().unwrap();
+    for _ in 0..4 {
+        session.run().unwrap();
+    }
+    allocation_counter::measure(|| session.run().unwrap()).count_total
+}
+
+#[test]
+fn our_stages_do_not_allocate() {
+    let model = Model::from_folder(&base()).unwrap();
+    let engine = engine_allocations(&model);
+    println!("the engine allocates {engine} times a hop");
+    for mode in [ChannelMode::Independent, ChannelMode::Linked] {
+        for (rate_hz, channels) in [(48_000, 1), (48_000, 2), (44_100, 1), (16_000, 2), (11_025, 1), (192_000, 1)] {
+            let mut stream = Denoiser::builder(model.clone())
+                .rate_hz(rate_hz)
+                .channels(channels)
+                .channel_mode(mode)
+                .build()
+                .unwrap();
+            let mut block: Vec<f32> = (0..100 * channels).map(|n| (n as f32 * 0.1).sin()).collect();
+            for _ in 0..40 {
+                stream.process_in_place(&mut block).unwrap();
+            }
+            let before = stream.hops();
+            let counted = allocation_counter::measure(|| {
+                for _ in 0..60 {
+                    stream.process_in_place(&mut block).unwrap();
+                }
+                stream.set_attenuation_db(12.0).unwrap();
+                std::hint::black_box(stream.telemetry());
+                for _ in 0..20 {
+                    stream.process_in_place(&mut block).unwrap();
+                }
+            });
+            let hops = stream.hops() - before;
+            let masks = if mode == ChannelMode::Linked { 1 } else { channels as u64 };
+            assert!(hops > 0);
+            assert_eq!(
+                counted.count_total,
+                engine * hops * masks,
+                "{rate_hz} Hz, {channels} channels, {mode:?}: more than the engine's own"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_off_does_not_allocate_at_all() {
+    let model = Model::from_folder(&base()).unwrap();
+    let mut stream = Denoiser::builder(model).bypass(true).build().unwrap();
+    let mut block = vec![0.1; 4800];
+    let counted = allocation_counter::measure(|| stream.process_in_place(&mut block).unwrap());
+    assert_eq!(counted.count_total, 0);
+}

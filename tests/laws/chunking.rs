@@ -1,0 +1,82 @@
+//! Any split into blocks gives bit-equal output, settings changed on the way included.
+
+use proptest::prelude::*;
+use quietwire::Denoiser;
+
+use crate::signal::{linked, stream, voice};
+
+/// Runs `input` in blocks that `sizes` gives in turn, with changes at fixed places.
+fn run_with_changes(stream: &mut Denoiser, input: &[f32], sizes: &[usize]) -> Vec<f32> {
+    let channels = stream.channels();
+    let frames = input.len() / channels;
+    let changes = [frames / 7, frames / 3, frames / 2, frames * 3 / 4];
+    let mut output = vec![0.0; input.len()];
+    let (mut at, mut turn) = (0, 0);
+    while at < frames {
+        if let Some(change) = changes.iter().position(|change| *change == at) {
+            match change {
+                0 => stream.set_bypass(true).unwrap(),
+                1 => stream.set_bypass(false).unwrap(),
+                2 => stream.set_attenuation_db(6.0).unwrap(),
+                _ => stream.set_attenuation_db(f32::INFINITY).unwrap(),
+            }
+        }
+        let next = changes.iter().copied().filter(|change| *change > at).min().unwrap_or(frames);
+        let size = sizes[turn % sizes.len()].min(next - at);
+        turn += 1;
+        let range = at * channels..(at + size) * channels;
+        stream.process(&input[range.clone()], &mut output[range]).unwrap();
+        at += size;
+    }
+    output
+}
+
+#[test]
+fn one_sample_at_a_time_equals_one_block() {
+    for (id, rate_hz, channels) in [("base", 48_000, 1), ("base", 44_100, 2), ("lookahead", 22_050, 1)] {
+        let input = voice(rate_hz, channels, 0.8, 1);
+        let whole = run_with_changes(&mut stream(id, rate_hz, channels), &input, &[usize::MAX]);
+        let single = run_with_changes(&mut stream(id, rate_hz, channels), &input, &[1]);
+        assert!(whole == single, "{id} {rate_hz} Hz, {channels} channels");
+    }
+}
+
+#[test]
+fn in_place_and_planar_equal_interleaved() {
+    for make in [stream, linked] {
+        let input = voice(44_100, 2, 0.5, 2);
+        let mut expected = vec![0.0; input.len()];
+        make("base", 44_100, 2).process(&input, &mut expected).unwrap();
+
+        let mut block = input.clone();
+        make("base", 44_100, 2).process_in_place(&mut block).unwrap();
+        assert!(block == expected, "in place");
+
+        let channel = |c: usize| -> Vec<f32> { input.iter().skip(c).step_by(2).copied().collect() };
+        let wanted = |c: usize| -> Vec<f32> { expected.iter().skip(c).step_by(2).copied().collect() };
+        let (mut left, mut right) = (channel(0), channel(1));
+        make("base", 44_100, 2).process_planar_in_place(&mut [&mut left, &mut right]).unwrap();
+        assert!(left == wanted(0) && right == wanted(1), "planar in place");
+
+        let (a, b) = (channel(0), channel(1));
+        let (mut x, mut y) = (vec![0.0; a.len()], vec![0.0; a.len()]);
+        make("base", 44_100, 2).process_planar(&[&a, &b], &mut [&mut x, &mut y]).unwrap();
+        assert!(x == wanted(0) && y == wanted(1), "planar");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_split_gives_the_same_bits(
+        sizes in prop::collection::vec(1usize..2000, 1..20),
+        rate in prop::sample::select(vec![8_000u32, 11_025, 16_000, 44_100, 44_099, 48_000, 96_000]),
+        channels in 1usize..3,
+    ) {
+        let input = voice(rate, channels, 0.4, 3);
+        let whole = run_with_changes(&mut stream("base", rate, channels), &input, &[usize::MAX]);
+        let split = run_with_changes(&mut stream("base", rate, channels), &input, &sizes);
+        prop_assert!(whole == split);
+    }
+}

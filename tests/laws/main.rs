@@ -1,0 +1,12 @@
+//! The laws that every stream keeps, over a matrix of rates, channels, block sizes and models.
+
+mod alignment;
+mod bypass;
+mod chunking;
+mod hostile;
+mod isolation;
+mod level;
+mod parity;
+mod reconstruction;
+mod reset;
+mod signal;

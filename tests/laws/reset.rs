@@ -1,0 +1,27 @@
+//! A stream that was reset equals a new one.
+
+use crate::signal::{linked, stream, voice};
+
+#[test]
+fn reset_equals_new() {
+    for (id, rate_hz, channels) in [("base", 48_000, 1), ("base", 44_100, 2), ("lookahead", 11_025, 1)] {
+        for make in [stream, linked] {
+            let mut used = make(id, rate_hz, channels);
+            let mut noise = voice(rate_hz, channels, 0.7, 9);
+            used.process_in_place(&mut noise).unwrap();
+            used.set_bypass(true).unwrap();
+            used.process_in_place(&mut noise).unwrap();
+            used.set_bypass(false).unwrap();
+            used.reset().unwrap();
+
+            let input = voice(rate_hz, channels, 0.7, 1);
+            let (mut a, mut b) = (input.clone(), input.clone());
+            used.process_in_place(&mut a).unwrap();
+            let mut fresh = make(id, rate_hz, channels);
+            fresh.process_in_place(&mut b).unwrap();
+            assert!(a == b, "{id} {rate_hz} Hz");
+            assert_eq!(used.telemetry(), fresh.telemetry());
+            assert_eq!(used.hops(), fresh.hops());
+        }
+    }
+}

@@ -1,0 +1,97 @@
+"""What training minimises, all in the spectrum of the front end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .frontend import FrontEnd
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Shares of the parts. `lost_speech` weighs a bin whose speech was taken away."""
+
+    compression: float = 0.3
+    magnitude: float = 0.7
+    complex: float = 0.3
+    lost_speech: float = 1.5
+    sdr: float = 0.005
+    vad: float = 0.02
+    high_bin: float = 0.35  # weight of a bin above 8 kHz, which counts less for the ear
+
+
+class Loss:
+    """Compressed complex spectrum (Braun & Tashev 2021) with a penalty on lost speech,
+    a signal-to-distortion ratio and a speech detector's cross-entropy."""
+
+    def __init__(self, front: FrontEnd, weights: LossWeights, device: torch.device | str = "cpu"):
+        self.front, self.weights = front, weights
+        bins = torch.arange(front.bins, device=device)
+        self.hz = bins * (front.rate_hz / front.window)
+        self.bin_weight = torch.where(self.hz > 8000, weights.high_bin, 1.0)
+
+    def __call__(
+        self,
+        noisy: torch.Tensor,
+        target: torch.Tensor,
+        estimate: tuple[torch.Tensor, torch.Tensor],
+        vad_logit: torch.Tensor,
+        bandwidth_hz: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Spectra [n, hops, bins]; `bandwidth_hz` [n]: bins above it say nothing, and are left
+        out, or the model would learn to delete highs that the clean recording never had."""
+        w = self.weights
+        known = (self.hz[None, :] <= bandwidth_hz[:, None]).float() * self.bin_weight
+        known = known[:, None, :]
+        weight_sum = known.sum() * noisy.shape[1]
+
+        # Loud and quiet clips count the same.
+        mean_square = (noisy.real.square() + noisy.imag.square()).mean((1, 2), keepdim=True)
+        scale = torch.rsqrt(mean_square + 1e-12)
+        est_re, est_im = estimate[0] * scale, estimate[1] * scale
+        ref_re, ref_im = target.real * scale, target.imag * scale
+
+        est_power = est_re.square() + est_im.square() + 1e-8
+        ref_power = ref_re.square() + ref_im.square() + 1e-8
+        # |X|^c and the factor that compresses X keeping its phase
+        est_factor = est_power.pow((w.compression - 1) / 2)
+        ref_factor = ref_power.pow((w.compression - 1) / 2)
+        est_mag = est_power.sqrt() * est_factor
+        ref_mag = ref_power.sqrt() * ref_factor
+        lost = torch.where(est_mag < ref_mag, w.lost_speech, 1.0)
+        magnitude = ((est_mag - ref_mag).square() * lost * known).sum() / weight_sum
+        difference = (est_re * est_factor - ref_re * ref_factor).square() + (
+            est_im * est_factor - ref_im * ref_factor
+        ).square()
+        phase = (difference * known).sum() / weight_sum
+
+        inside = (known > 0).float()
+        error = (((est_re - ref_re).square() + (est_im - ref_im).square()) * inside).sum((1, 2))
+        signal = (ref_power * inside).sum((1, 2))
+        loud = signal > 1e-3 * noisy.shape[1] * noisy.shape[2]
+        # The soft floor of -30 dB keeps clips that are already clean from ruling the batch.
+        ratio_db = 10 * torch.log10(error / signal.clamp_min(1e-6) + 1e-3)
+        sdr = (ratio_db * loud).sum() / loud.sum().clamp_min(1)
+
+        speech = self.speech_hops(target)
+        vad = torch.nn.functional.binary_cross_entropy_with_logits(vad_logit, speech)
+
+        total = w.magnitude * magnitude + w.complex * phase + w.sdr * sdr + w.vad * vad
+        parts = {
+            "loss": total.item(),
+            "magnitude": magnitude.item(),
+            "complex": phase.item(),
+            "sdr_db": -sdr.item(),
+            "vad": vad.item(),
+        }
+        return total, parts
+
+    def speech_hops(self, target: torch.Tensor) -> torch.Tensor:
+        """[n, hops, bins] clean spectrum -> [n, hops] 1 where speech is within 35 dB of the
+        clip's loudest hop and above -75 dBFS."""
+        power = (target.real.square() + target.imag.square()).sum(-1) * self.front.power_scale
+        power_db = 10 * torch.log10(power + 1e-12)
+        loudest = power_db.amax(-1, keepdim=True)
+        return ((power_db > loudest - 35) & (power_db > -75)).float()

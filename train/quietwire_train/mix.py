@@ -1,0 +1,540 @@
+"""Deterministic training mixtures: speech, rooms, noise, levels, band limits and defects.
+
+Every linear step (equaliser, room, low-pass) of a clip is one product in the frequency domain,
+so a clip costs a handful of FFTs of one fixed length. All lengths are in samples at 48 kHz.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+
+from .data import RATE_HZ, Clip, Store, active_level_db, power_db
+
+WIDEBAND_HZ = 14000.0
+CLICK_SECONDS = 1.0  # noise clips shorter than this are single events, repeated at random
+EARLY_SECONDS = 0.04  # reflections up to here help intelligibility and stay in the target
+EDGE = 240  # 5 ms fade at every cut
+LOW_PASS_HZ = (3400.0, 4000.0, 5500.0, 7000.0, 8000.0, 11000.0, 12000.0, 16000.0)
+EQ_POINTS = 128
+ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Probabilities (`_p`) and ranges of the mixture. Levels in dB, times in seconds."""
+
+    wideband_share: float = 0.55
+    speed_p: float = 0.5
+    speed_range: tuple[float, float] = (0.88, 1.12)
+    eq_p: float = 0.8
+    eq_db: float = 6.0
+    room_p: float = 0.4
+    noise_room_p: float = 0.2
+    synthetic_p: float = 0.12
+    babble_p: float = 0.08
+    modulation_p: float = 0.2
+    snr_db: tuple[float, float] = (-5.0, 25.0)
+    level_db: tuple[float, float] = (-45.0, -5.0)
+    band_limit_p: float = 0.3
+    telephone_p: float = 0.2
+    noise_only_p: float = 0.06
+    clean_only_p: float = 0.06
+    silence_p: float = 0.05
+    jump_p: float = 0.05
+    jump_db: float = 15.0
+    clipping_p: float = 0.05
+    min_speech_snr_db: float = 30.0  # recordings with more noise than this teach to keep noise
+
+
+class _SpeechPicker:
+    """Draws a talker and utterances so that bandwidths, sources and talkers are balanced."""
+
+    def __init__(self, clips: list[Clip], wideband_share: float) -> None:
+        groups = {True: [], False: []}
+        for clip in clips:
+            groups[clip.bandwidth_hz >= WIDEBAND_HZ].append(clip)
+        shares = {True: wideband_share, False: 1.0 - wideband_share}
+        self._talkers: list[list[Clip]] = []
+        weights: list[float] = []
+        for wide, members in groups.items():
+            sources: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
+            for clip in members:
+                sources[clip.source][clip.talker].append(clip)
+            # The square root keeps the longest source from taking over; many talkers are worth
+            # more than many sentences of one.
+            source_weights = [
+                math.sqrt(sum(c.length for own in talkers.values() for c in own))
+                * (1.0 + math.log10(len(talkers)))
+                for talkers in sources.values()
+            ]
+            total = sum(source_weights)
+            for weight, talkers in zip(source_weights, sources.values()):
+                for own in talkers.values():
+                    self._talkers.append(sorted(own, key=lambda clip: clip.bandwidth_hz))
+                    weights.append(shares[wide] * weight / total / len(talkers))
+        if not weights:
+            raise ValueError("no speech clips in this split")
+        self._cumulative = np.cumsum(weights) / np.sum(weights)
+
+        self.talkers = {own[0].talker for own in self._talkers}
+
+    def talker(self, rng: np.random.Generator, avoid: str | None) -> list[Clip]:
+        """Clips of one talker other than `avoid`, drawn by weight, in order of bandwidth."""
+        if not self.talkers - {avoid}:
+            raise ValueError("no other talker in this split")
+        while True:
+            place = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+            own = self._talkers[min(place, len(self._talkers) - 1)]
+            if own[0].talker != avoid:
+                return own
+
+
+class _NoisePicker:
+    """Draws noise clips; a source counts by the square root of its length."""
+
+    def __init__(self, clips: list[Clip]) -> None:
+        if not clips:
+            raise ValueError("no noise clips in this split")
+        self._clips = clips
+        seconds = defaultdict(float)
+        parts = defaultdict(float)
+        for clip in clips:
+            seconds[clip.source] += clip.length / RATE_HZ
+            parts[clip.source] += math.sqrt(clip.length)
+        weights = [
+            math.sqrt(seconds[c.source]) * math.sqrt(c.length) / parts[c.source] for c in clips
+        ]
+        self._cumulative = np.cumsum(weights) / np.sum(weights)
+        self._events = defaultdict(list)
+        for clip in clips:
+            if clip.length < CLICK_SECONDS * RATE_HZ:
+                self._events[clip.source].append(clip)
+
+    def clip(self, rng: np.random.Generator) -> Clip:
+        """One clip, drawn by weight."""
+        place = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        return self._clips[min(place, len(self._clips) - 1)]
+
+    def event(self, source: str, rng: np.random.Generator) -> Clip:
+        """One short clip of `source`."""
+        return self._events[source][rng.integers(len(self._events[source]))]
+
+
+@lru_cache(maxsize=4)
+def _edges() -> tuple[np.ndarray, np.ndarray]:
+    rise = np.linspace(0.0, 1.0, EDGE, dtype=np.float32)
+    return rise, rise[::-1].copy()
+
+
+def _fade_edges(signal: np.ndarray) -> np.ndarray:
+    """Fade both ends of `signal` in place."""
+    if len(signal) > 2 * EDGE:
+        rise, fall = _edges()
+        signal[:EDGE] *= rise
+        signal[-EDGE:] *= fall
+    return signal
+
+
+def _uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+    return float(rng.uniform(*bounds))
+
+
+def _gain(level_db: float) -> np.float32:
+    return np.float32(10.0 ** (level_db / 20.0))
+
+
+class Mixer:
+    """Makes batch number `step` of a run with this `seed`, the same one every time.
+
+    `rooms` is a file from `make_rooms`, an array [count, samples] of RIRs, or None for no rooms.
+    A mixer can be pickled, and any process may ask for any step.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rooms: Path | str | np.ndarray | None,
+        split: str = "train",
+        seconds: float = 3.0,
+        seed: int = 0,
+        recipe: Recipe = Recipe(),
+    ) -> None:
+        self.store = store
+        self.recipe = recipe
+        self.seed = seed
+        self.length = round(seconds * RATE_HZ)
+        if isinstance(rooms, (str, Path)):
+            with np.load(rooms) as archive:
+                rooms = archive["rirs"]
+        self.rooms = rooms
+        speech = [
+            clip
+            for clip in store.clips("speech", split)
+            if clip.snr_est_db is None or clip.snr_est_db >= recipe.min_speech_snr_db
+        ]
+        self._speech = _SpeechPicker(speech, recipe.wideband_share)
+        self._noise = _NoisePicker(store.clips("noise", split))
+        tail = rooms.shape[1] if rooms is not None else RATE_HZ // 10
+        self._size = next_fast_len(self.length + tail, real=True)
+        self._size += self._size % 2
+        self._bins = self._size // 2 + 1
+        self._bin_hz = RATE_HZ / self._size
+        self._speed_sizes = self._find_speed_sizes()
+        # Bins of the full spectrum between the points of a log-frequency grid, for equalisers.
+        grid = np.geomspace(20.0, RATE_HZ / 2, EQ_POINTS)
+        position = np.interp(
+            np.log(np.maximum(np.arange(self._bins) * self._bin_hz, 20.0)),
+            np.log(grid),
+            np.arange(EQ_POINTS),
+        )
+        self._eq_octave = np.log2(grid / 1000.0)
+        self._eq_index = np.minimum(position.astype(np.intp), EQ_POINTS - 2)
+        self._eq_fraction = (position - self._eq_index).astype(np.float32)
+        if rooms is not None:
+            seconds_late = np.arange(rooms.shape[1]) / RATE_HZ - EARLY_SECONDS
+            self._early = np.exp(-np.maximum(seconds_late, 0.0) / EARLY_SECONDS).astype(np.float32)
+
+    def _find_speed_sizes(self) -> list[int]:
+        low, high = (round(bound * self._size) for bound in self.recipe.speed_range)
+        sizes = []
+        size = next_fast_len(low, real=True)
+        while size <= high:
+            if size % 2 == 0:
+                sizes.append(size)
+            size = next_fast_len(size + 1, real=True)
+        return sizes
+
+    def batch(self, step: int, n: int) -> dict[str, np.ndarray]:
+        """Batch `step` of `n` clips: `noisy` and `target` float32 [n, T], `bandwidth_hz` [n].
+
+        Above `bandwidth_hz` the target has no content, or none that can be trusted.
+        """
+        noisy = np.empty((n, self.length), np.float32)
+        target = np.empty((n, self.length), np.float32)
+        bandwidth_hz = np.empty(n, np.float32)
+        for row in range(n):
+            rng = np.random.default_rng([self.seed, step, row])
+            noisy[row], target[row], bandwidth_hz[row] = self._clip(rng)
+        return {"noisy": noisy, "target": target, "bandwidth_hz": bandwidth_hz}
+
+    def _clip(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+        """One clip: noisy, target [T] and bandwidth in Hz."""
+        recipe = self.recipe
+        kind = rng.random()
+        noise_only = kind < recipe.noise_only_p
+        clean_only = not noise_only and kind < recipe.noise_only_p + recipe.clean_only_p
+        edges = self._draw_band_edges(rng)
+        snr_db = _uniform(rng, recipe.snr_db)
+        level_db = _uniform(rng, recipe.level_db)
+        if noise_only:
+            target = np.zeros(self.length, np.float32)
+            noise, _ = self._noise_signal(rng, None, edges, RATE_HZ / 2)
+            noise_db = power_db(noise)
+            if noise_db > -100.0:
+                noise *= _gain(level_db - snr_db - noise_db)
+            noisy, bandwidth_hz = noise, RATE_HZ / 2
+        else:
+            with_room = not clean_only and rng.random() < recipe.room_p
+            speech, target, bandwidth_hz, talker = self._speech_signal(rng, edges, with_room)
+            gain = _gain(level_db - active_level_db(target))
+            # Without a room both names hold the same array, so this must not scale in place.
+            target = target * gain
+            if clean_only:
+                noisy = target.copy()
+            else:
+                noisy = speech * gain
+                noise, in_band_db = self._noise_signal(rng, talker, edges, bandwidth_hz)
+                # Noise that hardly reaches the speech band stays at a bearable level outside it.
+                lift_db = min(level_db - snr_db - in_band_db, level_db + 20.0 - power_db(noise))
+                if math.isfinite(lift_db):
+                    noisy += noise * _gain(lift_db)
+        self._defects(rng, noisy, target)
+        return noisy, target, bandwidth_hz
+
+    def _draw_band_edges(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Lower and upper limit of the channel in Hz; (0, 24000) for none."""
+        if rng.random() >= self.recipe.band_limit_p:
+            return 0.0, RATE_HZ / 2
+        high_hz = LOW_PASS_HZ[rng.integers(len(LOW_PASS_HZ))]
+        telephone = rng.random() < self.recipe.telephone_p
+        return (float(rng.uniform(200.0, 300.0)) if telephone else 0.0), high_hz
+
+    # Speech
+
+    def _speech_signal(
+        self, rng: np.random.Generator, edges: tuple[float, float], with_room: bool
+    ) -> tuple[np.ndarray, np.ndarray, float, str]:
+        """Speech as it reaches the microphone, its target, its bandwidth in Hz and its talker."""
+        size = self._size
+        if rng.random() < self.recipe.speed_p:
+            size = self._speed_sizes[rng.integers(len(self._speed_sizes))]
+        speed = size / self._size
+        samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
+        spectrum = self._spectrum(samples, size)
+        bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
+        if rng.random() < self.recipe.eq_p:
+            spectrum *= self._draw_eq(rng)
+        self._limit_band(spectrum, edges)
+        if not with_room or self.rooms is None:
+            target = irfft(spectrum, self._size)[: self.length]
+            return target, target, bandwidth_hz, talker
+        room = self.rooms[rng.integers(len(self.rooms))]
+        speech = irfft(spectrum * rfft(room, self._size), self._size)[: self.length]
+        target = irfft(spectrum * rfft(room * self._early, self._size), self._size)[: self.length]
+        return speech, target, bandwidth_hz, talker
+
+    def _spectrum(self, samples: np.ndarray, size: int) -> np.ndarray:
+        """Spectrum of `samples` after resampling from `size` to the mixer's FFT size.
+
+        Cutting or extending the spectrum of a zero-padded signal is band-limited interpolation.
+        """
+        spectrum = rfft(samples, size)
+        if size == self._size:
+            return spectrum
+        scaled = np.zeros(self._bins, np.complex64)
+        kept = min(self._bins, len(spectrum))
+        scaled[:kept] = spectrum[:kept]
+        scaled *= np.float32(self._size / size)
+        scaled[-1] = 0.0
+        return scaled
+
+    def _utterances(
+        self, rng: np.random.Generator, length: int, avoid: str | None = None
+    ) -> tuple[np.ndarray, float, str]:
+        """`length` samples of one talker with gaps of 0-0.6 s, their bandwidth in Hz, the talker.
+
+        Draws again when the cut holds hardly any speech.
+        """
+        for _ in range(ATTEMPTS):
+            own = self._speech.talker(rng, avoid)
+            samples, bandwidth_hz, expected_db = self._fill(rng, own, length)
+            if active_level_db(samples) > expected_db - 12.0:
+                break
+        return samples, bandwidth_hz, own[0].talker
+
+    def _fill(
+        self, rng: np.random.Generator, own: list[Clip], length: int
+    ) -> tuple[np.ndarray, float, float]:
+        """Utterances of one talker end to end: samples, bandwidth in Hz, level of the first."""
+        first = own[rng.integers(len(own))]
+        # Later utterances must not lower the bandwidth much, or the clip would count as narrow.
+        floor_hz = 0.9 * first.bandwidth_hz
+        allowed = bisect_left(own, floor_hz, key=lambda clip: clip.bandwidth_hz)
+        bandwidth_hz = first.bandwidth_hz
+        samples = np.zeros(length, np.float32)
+        clip = first
+        start = int(rng.integers(max(1, first.length - min(first.length // 2, RATE_HZ))))
+        position = 0
+        while position < length:
+            part = _fade_edges(self.store.read(clip.index, start, length - position))
+            samples[position : position + len(part)] = part
+            bandwidth_hz = min(bandwidth_hz, clip.bandwidth_hz)
+            position += len(part) + int(rng.uniform(0.0, 0.6) * RATE_HZ)
+            clip = own[rng.integers(allowed, len(own))]
+            start = 0
+        return samples, bandwidth_hz, first.active_db
+
+    # Noise
+
+    def _noise_signal(
+        self,
+        rng: np.random.Generator,
+        talker: str | None,
+        edges: tuple[float, float],
+        bandwidth_hz: float,
+    ) -> tuple[np.ndarray, float]:
+        """Noise [T] at any level, and its level in dB inside the band of the speech."""
+        recipe = self.recipe
+        kind = rng.random()
+        if kind < recipe.synthetic_p:
+            samples = self._synthetic(rng)
+        elif kind < recipe.synthetic_p + recipe.babble_p and self._speech.talkers - {talker}:
+            samples = self._babble(rng, talker)
+        else:
+            samples = self._recorded(rng)
+        if rng.random() < recipe.modulation_p:
+            samples *= self._draw_envelope(rng)
+        spectrum = rfft(samples, self._size)
+        if rng.random() < recipe.eq_p:
+            spectrum *= self._draw_eq(rng)
+        self._limit_band(spectrum, edges)
+        if self.rooms is not None and rng.random() < recipe.noise_room_p:
+            spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
+        noise = irfft(spectrum, self._size)[: self.length]
+        # Parseval: the share of the energy inside the band needs no second inverse transform.
+        bins = slice(round(edges[0] / self._bin_hz), round(bandwidth_hz / self._bin_hz) + 1)
+        inside, total = (float(np.vdot(part, part).real) for part in (spectrum[bins], spectrum))
+        share_db = 10.0 * math.log10(inside / total) if inside > 0.0 else -math.inf
+        return noise, power_db(noise) + share_db
+
+    def _recorded(self, rng: np.random.Generator) -> np.ndarray:
+        """One to three recorded noises, the louder ones up to 10 dB over the others."""
+        total = np.zeros(self.length, np.float32)
+        for _ in range(1 + rng.integers(3)):
+            for _ in range(ATTEMPTS):
+                clip = self._noise.clip(rng)
+                if clip.length < CLICK_SECONDS * RATE_HZ:
+                    samples = self._repeat_events(rng, clip)
+                else:
+                    samples = self._loop(rng, clip)
+                level_db = power_db(samples)
+                if level_db > -80.0:
+                    total += samples * _gain(float(rng.uniform(-10.0, 0.0)) - level_db)
+                    break
+        return total
+
+    def _loop(self, rng: np.random.Generator, clip: Clip) -> np.ndarray:
+        """A random cut of `clip`; a short clip starts anywhere and repeats."""
+        if clip.length >= self.length:
+            start = int(rng.integers(clip.length - self.length + 1))
+            return self.store.read(clip.index, start, self.length)
+        once = _fade_edges(self.store.read(clip.index))
+        start = int(rng.integers(clip.length))
+        rounds = -(-(start + self.length) // clip.length)
+        return np.tile(once, rounds)[start : start + self.length]
+
+    def _repeat_events(self, rng: np.random.Generator, clip: Clip) -> np.ndarray:
+        """Short events of the source of `clip`, as of a person typing: bursts and pauses."""
+        samples = np.zeros(self.length, np.float32)
+        mean_gap = float(rng.uniform(0.08, 0.6))
+        position = int(rng.uniform(0.0, mean_gap) * RATE_HZ)
+        while position < self.length:
+            part = self.store.read(clip.index, 0, self.length - position)
+            samples[position : position + len(part)] += part * _gain(rng.uniform(-6.0, 0.0))
+            position += max(480, int(rng.exponential(mean_gap) * RATE_HZ))
+            clip = self._noise.event(clip.source, rng)
+        return samples
+
+    def _synthetic(self, rng: np.random.Generator) -> np.ndarray:
+        """White, pink or brown noise, mains hum, or noise that swells and fades slowly."""
+        kind = rng.integers(5)
+        if kind == 3:
+            return self._hum(rng)
+        samples = rng.standard_normal(self.length, np.float32)
+        exponent = (0.0, 0.5, 1.0, 0.0, float(rng.uniform(0.0, 1.0)))[kind]
+        if exponent > 0.0:
+            spectrum = rfft(samples)
+            # Power falls with 1/f (pink) or 1/f^2 (brown); 20 Hz bounds the lowest bins.
+            hz = np.maximum(np.arange(len(spectrum)) * (RATE_HZ / self.length), 20.0)
+            samples = irfft(spectrum * (hz**-exponent).astype(np.float32), self.length)
+        if kind == 4:
+            rate_hz, depth = rng.uniform(0.1, 4.0), rng.uniform(0.3, 0.95)
+            phase = 2 * np.pi * (rate_hz / RATE_HZ * np.arange(self.length) + rng.random())
+            samples = samples * (1.0 + depth * np.sin(phase)).astype(np.float32)
+        return samples
+
+    def _hum(self, rng: np.random.Generator) -> np.ndarray:
+        """Mains hum: 50 or 60 Hz with up to 40 harmonics that fall off."""
+        base_hz = (50.0, 60.0)[rng.integers(2)] * rng.uniform(0.998, 1.002)
+        count = int(rng.integers(3, 41))
+        order = np.arange(1, count + 1)
+        gains = rng.uniform(0.1, 1.0, count) / order ** rng.uniform(0.3, 1.5)
+        # One period is a Fourier sum over 1024 points; reading it cyclically gives the hum.
+        coefficients = np.zeros(513, np.complex64)
+        coefficients[1 : count + 1] = gains * np.exp(2j * np.pi * rng.random(count))
+        period = irfft(coefficients, 1024)
+        phase = np.arange(self.length) * (base_hz / RATE_HZ)
+        points = np.arange(1025) / 1024
+        samples = np.interp(phase % 1.0, points, np.append(period, period[0])).astype(np.float32)
+        return samples / np.float32(np.abs(period).max())
+
+    def _babble(self, rng: np.random.Generator, talker: str | None) -> np.ndarray:
+        """Three to six other talkers, within 6 dB of each other."""
+        total = np.zeros(self.length, np.float32)
+        for _ in range(rng.integers(3, 7)):
+            samples, _, _ = self._utterances(rng, self.length, avoid=talker)
+            level_db = active_level_db(samples)
+            if level_db > -80.0:
+                total += samples * _gain(float(rng.uniform(-6.0, 0.0)) - level_db)
+        return total
+
+    def _draw_envelope(self, rng: np.random.Generator) -> np.ndarray:
+        """Gain over time [T]: smooth swells, or on and off with 20 ms ramps."""
+        if rng.random() < 0.5:
+            count = int(rng.integers(3, 13))
+            places = np.linspace(0, self.length, count)
+            gains = 10.0 ** (rng.uniform(-20.0, 0.0, count) / 20.0)
+        else:
+            count = int(rng.integers(1, 5))
+            switches = np.sort(rng.uniform(0, self.length, count))
+            ramp = 0.02 * RATE_HZ
+            places = np.ravel(np.stack([switches, switches + ramp], axis=1))
+            places = np.maximum.accumulate(places)
+            on = (np.arange(count + 1) + rng.integers(2)) % 2
+            gains = np.repeat(on, 2)[1:-1].astype(float)
+        return np.interp(np.arange(self.length), places, gains).astype(np.float32)
+
+    # Filters
+
+    def _draw_eq(self, rng: np.random.Generator) -> np.ndarray:
+        """Smooth random gain of every bin: a tilt and a few bells in log-frequency, +-eq_db."""
+        octave = self._eq_octave
+        curve_db = rng.uniform(-1.0, 1.0) * octave
+        for _ in range(rng.integers(1, 5)):
+            centre, width = rng.uniform(-4.0, 4.5), rng.uniform(0.3, 2.0)
+            bell = np.exp(-0.5 * ((octave - centre) / width) ** 2)
+            curve_db += rng.uniform(-self.recipe.eq_db, self.recipe.eq_db) * bell
+        curve_db = np.clip(curve_db, -self.recipe.eq_db, self.recipe.eq_db)
+        gain = (10.0 ** (curve_db / 20.0)).astype(np.float32)
+        low = gain[self._eq_index]
+        return low + np.diff(gain)[self._eq_index] * self._eq_fraction
+
+    def _limit_band(self, spectrum: np.ndarray, edges: tuple[float, float]) -> None:
+        """Zero `spectrum` outside `edges` (Hz) in place, with raised-cosine transitions inside."""
+        low_hz, high_hz = edges
+        if high_hz < RATE_HZ / 2:
+            stop = round(high_hz / self._bin_hz)
+            start = round(0.94 * high_hz / self._bin_hz)
+            spectrum[start:stop] *= _raised_cosine(stop - start)[::-1]
+            spectrum[stop:] = 0.0
+        if low_hz > 0.0:
+            stop = round(low_hz / self._bin_hz)
+            start = round(0.6 * low_hz / self._bin_hz)
+            spectrum[:start] = 0.0
+            spectrum[start:stop] *= _raised_cosine(stop - start)
+
+    # Defects of the whole clip, in place
+
+    def _defects(self, rng: np.random.Generator, noisy: np.ndarray, target: np.ndarray) -> None:
+        recipe = self.recipe
+        if rng.random() < recipe.jump_p:
+            gain = self._draw_jump(rng)
+            noisy *= gain
+            target *= gain
+        if rng.random() < recipe.silence_p:
+            length = int(rng.uniform(0.1, 0.5) * self.length)
+            place = rng.integers(3)  # before, after, inside
+            start = (0, self.length - length, int(rng.integers(self.length - length)))[place]
+            noisy[start : start + length] = 0.0
+            target[start : start + length] = 0.0
+        peak = max(float(np.abs(noisy).max()), float(np.abs(target).max()))
+        if peak > 1.0:
+            noisy *= np.float32(0.999 / peak)
+            target *= np.float32(0.999 / peak)
+        if rng.random() < recipe.clipping_p:
+            limit = np.float32(rng.uniform(0.1, 0.7) * np.abs(noisy).max())
+            np.clip(noisy, -limit, limit, out=noisy)
+
+    def _draw_jump(self, rng: np.random.Generator) -> np.ndarray:
+        """Gain over time [T] with one step of up to +-jump_db, ramped over 20 ms."""
+        ramp = round(0.02 * RATE_HZ)
+        start = int(rng.integers(1, self.length - ramp))
+        gain = np.ones(self.length, np.float32)
+        step_db = rng.uniform(-self.recipe.jump_db, self.recipe.jump_db)
+        gain[start : start + ramp] = 10.0 ** (np.linspace(0.0, step_db, ramp) / 20.0)
+        gain[start + ramp :] = _gain(step_db)
+        return gain
+
+
+@lru_cache(maxsize=64)
+def _raised_cosine(count: int) -> np.ndarray:
+    """Half a cosine from 0 to 1 in `count` points."""
+    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)).astype(np.float32)

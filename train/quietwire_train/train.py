@@ -1,0 +1,255 @@
+"""Training: checkpoints, resumes, stops on a loss that is not a number.
+
+A run is a folder: `run.json` (what was asked), `log.jsonl` (a line every few steps) and
+`checkpoint.pt` (weights, averaged weights, optimiser, step). Batches are a function of seed and
+step, so a resumed run sees what an unbroken one would have seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .data import Store
+from .frontend import Analysis, FrontEnd
+from .loss import Loss, LossWeights
+from .mix import Mixer
+from .net import Net, NetShape, apply
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast. The rate rises over `warmup` steps, then falls along a cosine."""
+
+    steps: int = 20_000
+    batch: int = 32
+    seconds: float = 3.0
+    rate: float = 1e-3
+    final_rate: float = 3e-5
+    warmup: int = 200
+    clip: float = 1.0  # gradient norm
+    averaging: float = 0.999  # of the weights that are exported
+    seed: int = 1
+
+    def rate_at(self, step: int) -> float:
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        return self.final_rate + (self.rate - self.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class LossNotANumber(RuntimeError):
+    """The loss was NaN or infinite; the batch that did it is on disk."""
+
+
+_mixer: Mixer | None = None
+
+
+def _open_mixer(store: Path, rooms: Path | None, seconds: float, seed: int) -> None:
+    global _mixer  # one per worker process
+    torch.set_num_threads(1)
+    _mixer = Mixer(Store(store), rooms, split="train", seconds=seconds, seed=seed)
+
+
+def _mix(step: int, count: int) -> dict[str, np.ndarray]:
+    assert _mixer is not None
+    return _mixer.batch(step, count)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` takes CUDA where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def save_atomically(value: dict, path: Path) -> None:
+    """A run that is killed while it saves keeps its last checkpoint."""
+    part = path.with_suffix(".part")
+    torch.save(value, part)
+    os.replace(part, path)
+
+
+def run_training(
+    store: Path,
+    rooms: Path | None,
+    out: Path,
+    schedule: Schedule,
+    shape: NetShape,
+    weights: LossWeights,
+    device: torch.device,
+    workers: int,
+    save_every: int,
+    max_minutes: float,
+    start_from: Path | None = None,
+) -> Path:
+    """Trains until `schedule.steps` or for `max_minutes`; returns the checkpoint's path."""
+    out.mkdir(parents=True, exist_ok=True)
+    front = FrontEnd()
+    torch.manual_seed(schedule.seed)
+    net = Net(front, shape).to(device)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.rate, weight_decay=1e-4)
+    checkpoint = out / "checkpoint.pt"
+    first = 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        if saved["shape"] != shape.as_dict() or saved["front"] != front.as_dict():
+            raise SystemExit(
+                f"{checkpoint}: made by another network ({saved['shape']}), "
+                f"asked for {shape.as_dict()}: choose another --out"
+            )
+        net.load_state_dict(saved["net"])
+        optimiser.load_state_dict(saved["optimiser"])
+        average = saved["average"]
+        first = saved["step"]
+        print(f"resuming {checkpoint} at step {first}")
+    else:
+        if start_from is not None:
+            saved = torch.load(start_from, map_location=device, weights_only=True)
+            net.load_state_dict(saved["average"])
+        average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+    asked = {
+        "schedule": asdict(schedule),
+        "shape": shape.as_dict(),
+        "loss": asdict(weights),
+        "front": front.as_dict(),
+    }
+    (out / "run.json").write_text(json.dumps(asked, indent=2) + "\n")
+    analysis = Analysis(front, device)
+    loss_of = Loss(front, weights, device)
+
+    def save(step: int) -> None:
+        save_atomically(
+            {
+                "step": step,
+                "shape": shape.as_dict(),
+                "front": front.as_dict(),
+                "net": net.state_dict(),
+                "average": average,
+                "optimiser": optimiser.state_dict(),
+            },
+            checkpoint,
+        )
+
+    began = time.monotonic()
+    pool = ProcessPoolExecutor(
+        workers, initializer=_open_mixer, initargs=(store, rooms, schedule.seconds, schedule.seed)
+    )
+    ahead: dict[int, Future] = {}
+    recent: list[dict[str, float]] = []
+    step = first
+    with pool, open(out / "log.jsonl", "a", encoding="utf-8") as log:
+        while step < schedule.steps:
+            for later in range(step, min(step + 2 * workers + 1, schedule.steps)):
+                if later not in ahead:
+                    ahead[later] = pool.submit(_mix, later, schedule.batch)
+            batch = ahead.pop(step).result()
+            noisy = analysis.spectrum(torch.from_numpy(batch["noisy"]).to(device))
+            target = analysis.spectrum(torch.from_numpy(batch["target"]).to(device))
+            bandwidth = torch.from_numpy(batch["bandwidth_hz"]).to(device)
+            gain, taps, vad = net(analysis.features(noisy))
+            estimate = apply(noisy, gain, taps, analysis.bands)
+            loss, parts = loss_of(noisy, target, estimate, vad, bandwidth)
+            if not math.isfinite(parts["loss"]):
+                bad = out / f"bad-batch-{step}.npz"
+                np.savez_compressed(bad, **batch)
+                for future in ahead.values():
+                    future.cancel()
+                raise LossNotANumber(f"step {step}: loss is {parts['loss']}; batch saved to {bad}")
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.rate_at(step)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), schedule.clip)
+            optimiser.step()
+            # Early averages would drag the first random weights along.
+            keep = min(schedule.averaging, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for name, value in net.state_dict().items():
+                    average[name].lerp_(value, 1 - keep)
+            step += 1
+            recent.append(parts)
+            minutes = (time.monotonic() - began) / 60
+            if step % 50 == 0 or step == schedule.steps:
+                line = {key: round(float(np.mean([r[key] for r in recent])), 5) for key in parts}
+                line = {"step": step, **line, "minutes": round(minutes, 2)}
+                recent.clear()
+                print(json.dumps(line), flush=True)
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+            if step % save_every == 0:
+                save(step)
+            if max_minutes and minutes >= max_minutes:
+                break
+        for future in ahead.values():
+            future.cancel()
+    save(step)
+    return checkpoint
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    schedule, shape = Schedule(), NetShape()
+    parser.add_argument("--data", type=Path, required=True, help="folder made by `prepare`")
+    parser.add_argument("--rooms", type=Path, help="file made by `rooms`; none: no reverberation")
+    parser.add_argument("--out", type=Path, required=True, help="run folder; resumes if it holds a checkpoint")
+    parser.add_argument("--start-from", type=Path, help="checkpoint to fine-tune from")
+    parser.add_argument("--steps", type=int, default=schedule.steps)
+    parser.add_argument("--batch", type=int, default=schedule.batch)
+    parser.add_argument("--seconds", type=float, default=schedule.seconds, help="length of a clip")
+    parser.add_argument("--rate", type=float, default=schedule.rate, help="highest learning rate")
+    parser.add_argument("--warmup", type=int, default=schedule.warmup)
+    parser.add_argument("--averaging", type=float, default=schedule.averaging)
+    parser.add_argument("--seed", type=int, default=schedule.seed)
+    parser.add_argument("--hidden", type=int, default=shape.hidden)
+    parser.add_argument("--layers", type=int, default=shape.layers)
+    parser.add_argument("--tap-bins", type=int, default=shape.tap_bins)
+    parser.add_argument("--tap-order", type=int, default=shape.tap_order)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
+    parser.add_argument("--workers", type=int, default=1, help="processes that mix")
+    parser.add_argument("--save-every", type=int, default=200, help="steps")
+    parser.add_argument("--max-minutes", type=float, default=0, help="stop after; 0: no limit")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    schedule = Schedule(
+        steps=args.steps,
+        batch=args.batch,
+        seconds=args.seconds,
+        rate=args.rate,
+        warmup=args.warmup,
+        averaging=args.averaging,
+        seed=args.seed,
+    )
+    shape = NetShape(args.hidden, args.layers, args.tap_bins, args.tap_order)
+    try:
+        path = run_training(
+            args.data,
+            args.rooms,
+            args.out,
+            schedule,
+            shape,
+            LossWeights(),
+            pick_device(args.device),
+            args.workers,
+            args.save_every,
+            args.max_minutes,
+            args.start_from,
+        )
+    except LossNotANumber as error:
+        print(f"error: {error}")
+        return 1
+    print(f"checkpoint: {path}")
+    return 0

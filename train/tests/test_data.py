@@ -1,0 +1,117 @@
+"""Decoding into a store: contents, skipped files, levels and bandwidths."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from quietwire_train.data import (
+    RATE_HZ,
+    Store,
+    active_level_db,
+    guess_talker,
+    measure_bandwidth_hz,
+    prepare,
+    resample,
+)
+
+
+def tone(seconds: float, rate_hz: int = RATE_HZ, frequency_hz: float = 440.0) -> np.ndarray:
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    return (0.3 * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
+
+
+def write(path: Path, signal: np.ndarray, rate_hz: int = RATE_HZ) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, signal, rate_hz, subtype="FLOAT")
+
+
+def test_folders_are_decoded_to_48_khz_mono(tmp_path: Path) -> None:
+    write(tmp_path / "in/speech/ann/a.wav", tone(1.0, 16000), 16000)
+    write(tmp_path / "in/speech/ben/b.wav", np.stack([tone(0.5), tone(0.5)], axis=1))
+    write(tmp_path / "in/noise/fan/c.wav", tone(0.5, 44100), 44100)
+    summary = prepare(tmp_path / "in", tmp_path / "out")
+    store = Store(tmp_path / "out")
+    assert summary.clips == 3 and summary.skipped == []
+    assert {clip.talker for clip in store.clips("speech")} == {"ann", "ben"}
+    first = next(clip for clip in store.clips("speech") if clip.talker == "ann")
+    assert abs(first.length - RATE_HZ) <= 1
+    read = store.read(first.index, 4800, 9600)
+    assert read.dtype == np.float32 and len(read) == 9600
+    np.testing.assert_allclose(read, tone(1.0)[4800:14400], atol=2e-3)
+
+
+def test_missing_corrupt_and_silent_files_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    write(root / "speech/good.wav", tone(0.5))
+    write(root / "speech/silent.wav", np.zeros(4800, np.float32))
+    (root / "speech/corrupt.wav").write_bytes(b"RIFF is not enough")
+    names = ["speech/good.wav", "speech/silent.wav", "speech/corrupt.wav", "speech/absent.wav"]
+    header = "path kind source split source_rate_hz eff_bandwidth_hz snr_est_db licence"
+    rows = [
+        "\t".join([name, "speech", "src", "train", "48000", "9000", "40", "CC0"]) for name in names
+    ]
+    (root / "index.tsv").write_text("\n".join([header.replace(" ", "\t"), *rows]) + "\n")
+    summary = prepare(root, tmp_path / "out")
+    assert summary.clips == 1
+    reasons = dict(summary.skipped)
+    assert set(reasons) == set(names[1:])
+    assert reasons["speech/absent.wav"] == "missing"
+    assert "decoded" in reasons["speech/corrupt.wav"]
+    clip = Store(tmp_path / "out").clips()[0]
+    assert (clip.bandwidth_hz, clip.licence, clip.snr_est_db) == (9000.0, "CC0", 40.0)
+
+
+def test_a_talker_never_lies_in_both_splits(tmp_path: Path) -> None:
+    for talker in range(30):
+        for take in range(2):
+            write(tmp_path / f"in/speech/t{talker}/{take}.wav", tone(0.05))
+    prepare(tmp_path / "in", tmp_path / "out")
+    store = Store(tmp_path / "out")
+    train = {clip.talker for clip in store.clips(split="train")}
+    dev = {clip.talker for clip in store.clips(split="dev")}
+    assert train and dev and not train & dev
+
+
+def test_a_store_survives_pickling_without_its_audio(tmp_path: Path) -> None:
+    write(tmp_path / "in/speech/a/a.wav", tone(2.0))
+    prepare(tmp_path / "in", tmp_path / "out")
+    store = Store(tmp_path / "out")
+    packed = pickle.dumps(store)
+    assert len(packed) < 10000
+    np.testing.assert_array_equal(pickle.loads(packed).read(0), store.read(0))
+
+
+def test_active_level_ignores_pauses() -> None:
+    noise = np.random.default_rng(0).standard_normal(2 * RATE_HZ).astype(np.float32) * 0.1
+    padded = np.concatenate([noise, np.zeros(6 * RATE_HZ, np.float32)])
+    assert active_level_db(noise) == pytest.approx(-20.0, abs=0.1)
+    # 200 ms of hang-over belong to the active time.
+    assert active_level_db(padded) == pytest.approx(-20.0, abs=0.6)
+    assert active_level_db(np.zeros(RATE_HZ, np.float32)) == -np.inf
+
+
+def test_bandwidth_of_resampled_noise_is_found() -> None:
+    noise = np.random.default_rng(0).standard_normal(3 * 16000) * 0.1
+    assert measure_bandwidth_hz(resample(noise, 16000), 16000) == pytest.approx(8000, abs=500)
+    full = np.random.default_rng(0).standard_normal(3 * RATE_HZ) * 0.1
+    assert measure_bandwidth_hz(full, RATE_HZ) >= 23000
+
+
+def test_resampling_rejects_images() -> None:
+    spectrum = (
+        np.abs(
+            np.fft.rfft(resample(tone(1.0, 16000, 7000.0), 16000)[4800:-4800] * np.hanning(38400))
+        )
+        ** 2
+    )
+    image = spectrum[round(8500 / RATE_HZ * 38400) :].max()
+    assert 10 * np.log10(image / spectrum.max()) < -80
+
+
+def test_talkers_are_read_from_known_file_names() -> None:
+    assert guess_talker("librispeech", "speech/x/103-1240-0000.opus") == "librispeech:103"
+    assert guess_talker("asterisk", "x/ru-ru_RU_f_A__vm-which.opus") == "asterisk:ru-ru_RU_f_A"
+    assert guess_talker("other", "x/y.opus") == "other"

@@ -1,0 +1,166 @@
+"""Training mixtures: determinism, signal-to-noise ratio, bandwidth and special clips."""
+
+import pickle
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
+from quietwire_train.mix import Mixer, Recipe
+from quietwire_train.rooms import make_rooms
+
+PLAIN = replace(Recipe(), **{f.name: 0.0 for f in fields(Recipe) if f.name.endswith("_p")})
+
+
+def syllables(seconds: float, pitch_hz: float) -> np.ndarray:
+    """Harmonics up to 7 kHz that swell and pause like syllables."""
+    time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    orders = np.arange(1, int(7000 / pitch_hz))
+    voice = sum(np.sin(2 * np.pi * pitch_hz * k * time_s + k * k) / k for k in orders)
+    return (0.1 * voice * (0.55 + 0.45 * np.sin(2 * np.pi * 3 * time_s))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    base = tmp_path_factory.mktemp("mix")
+    rng = np.random.default_rng(0)
+    rows = ["path kind source split source_rate_hz eff_bandwidth_hz snr_est_db licence".split()]
+    for split in ("train", "dev"):
+        for talker, pitch_hz in (("a", 110.0), ("b", 190.0)):
+            rows.append([f"{split}-{talker}.wav", "speech", talker, split, "16000", "8000", "50"])
+            soundfile.write(base / rows[-1][0], syllables(2.0, pitch_hz), RATE_HZ)
+        for name, seconds in (("long", 4.0), ("short", 1.5), ("click", 0.05)):
+            rows.append([f"{split}-{name}.wav", "noise", name, split, "48000", "24000", ""])
+            noise = 0.1 * rng.standard_normal(round(seconds * RATE_HZ))
+            soundfile.write(base / rows[-1][0], noise, RATE_HZ)
+    lines = ["\t".join(row if row is rows[0] else [*row, "CC0"]) for row in rows]
+    (base / "index.tsv").write_text("\n".join(lines) + "\n")
+    assert prepare(base, base / "store").skipped == []
+    return Store(base / "store")
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rooms") / "rooms.npz"
+    make_rooms(path, count=4, seed=1)
+    return path
+
+
+def band_power_db(signal: np.ndarray, low_hz: float, high_hz: float) -> float:
+    spectrum = np.abs(np.fft.rfft(signal)) ** 2
+    hz = np.fft.rfftfreq(len(signal), 1 / RATE_HZ)
+    inside = spectrum[(hz >= low_hz) & (hz <= high_hz)].sum()
+    return 10 * np.log10(2 * inside / len(signal) ** 2 + 1e-20)
+
+
+def test_a_step_is_the_same_in_any_process_and_order(store: Store, rooms: Path) -> None:
+    mixer = Mixer(store, rooms, seconds=1.0, seed=7)
+    first = mixer.batch(3, 6)
+    mixer.batch(4, 2)
+    copy = pickle.loads(pickle.dumps(mixer)).batch(3, 6)
+    assert first["noisy"].shape == first["target"].shape == (6, RATE_HZ)
+    for key in ("noisy", "target", "bandwidth_hz"):
+        assert first[key].dtype == np.float32
+        np.testing.assert_array_equal(first[key], copy[key])
+    other = Mixer(store, rooms, seconds=1.0, seed=8).batch(3, 6)
+    assert not np.array_equal(first["noisy"], other["noisy"])
+
+
+def test_everything_at_once_stays_finite_and_within_full_scale(store: Store, rooms: Path) -> None:
+    often = {f.name: 0.5 for f in fields(Recipe) if f.name.endswith("_p")}
+    often |= {"noise_only_p": 0.1, "clean_only_p": 0.1, "synthetic_p": 0.4, "babble_p": 0.3}
+    batch = Mixer(store, rooms, seconds=1.5, recipe=replace(Recipe(), **often)).batch(0, 60)
+    for key in ("noisy", "target"):
+        assert np.all(np.isfinite(batch[key]))
+        assert np.abs(batch[key]).max() <= 1.0
+
+
+@pytest.mark.parametrize("snr_db", [-5.0, 5.0, 20.0])
+def test_snr_and_level_are_met(store: Store, snr_db: float) -> None:
+    recipe = replace(PLAIN, snr_db=(snr_db, snr_db), level_db=(-35.0, -35.0))
+    batch = Mixer(store, None, seconds=2.0, recipe=recipe).batch(0, 8)
+    for noisy, target, bandwidth_hz in zip(*batch.values()):
+        assert bandwidth_hz == 8000.0
+        assert active_level_db(target) == pytest.approx(-35.0, abs=0.1)
+        noise_db = band_power_db(noisy - target, 0.0, bandwidth_hz)
+        assert active_level_db(target) - noise_db == pytest.approx(snr_db, abs=0.5)
+
+
+def test_nothing_is_left_above_a_band_limit(store: Store, rooms: Path) -> None:
+    recipe = replace(PLAIN, band_limit_p=1.0, room_p=0.5, eq_p=1.0, speed_p=0.5)
+    batch = Mixer(store, rooms, seconds=2.0, recipe=recipe).batch(0, 12)
+    assert len(set(batch["bandwidth_hz"])) > 3
+    window = np.hanning(2 * RATE_HZ)
+    for noisy, target, bandwidth_hz in zip(*batch.values()):
+        assert bandwidth_hz <= 8000.0 * 1.13
+        above = band_power_db(target * window, bandwidth_hz + 200.0, RATE_HZ / 2)
+        assert above < power_db(target) - 60.0
+        if bandwidth_hz in (3400.0, 4000.0, 5500.0, 7000.0):
+            above = band_power_db(noisy * window, bandwidth_hz + 200.0, RATE_HZ / 2)
+            assert above < power_db(noisy) - 60.0
+
+
+def test_noise_only_clips_have_a_silent_target(store: Store) -> None:
+    batch = Mixer(store, None, seconds=1.0, recipe=replace(PLAIN, noise_only_p=1.0)).batch(0, 4)
+    assert not batch["target"].any()
+    assert all(np.abs(noisy).max() > 0.0 for noisy in batch["noisy"])
+    assert np.all(batch["bandwidth_hz"] == 24000.0)
+
+
+def test_clean_only_clips_pass_unchanged(store: Store, rooms: Path) -> None:
+    recipe = replace(PLAIN, clean_only_p=1.0, room_p=1.0)
+    batch = Mixer(store, rooms, seconds=1.0, recipe=recipe).batch(0, 4)
+    np.testing.assert_array_equal(batch["noisy"], batch["target"])
+    assert batch["target"].any()
+
+
+def test_clipping_leaves_the_target_alone(store: Store) -> None:
+    plain = Mixer(store, None, seconds=1.0, recipe=PLAIN).batch(0, 3)
+    clipped = Mixer(store, None, seconds=1.0, recipe=replace(PLAIN, clipping_p=1.0)).batch(0, 3)
+    np.testing.assert_array_equal(plain["target"], clipped["target"])
+    assert np.all(np.abs(clipped["noisy"]).max(axis=1) < np.abs(plain["noisy"]).max(axis=1))
+
+
+def test_silence_is_digital_in_both(store: Store) -> None:
+    recipe = replace(PLAIN, silence_p=1.0)
+    batch = Mixer(store, None, seconds=1.0, recipe=recipe).batch(0, 6)
+    for noisy, target in zip(batch["noisy"], batch["target"]):
+        silent = noisy == 0.0
+        assert silent.sum() >= 0.1 * RATE_HZ
+        assert not target[silent].any()
+
+
+def test_training_never_reads_the_dev_split(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    touched = set()
+    plain_read = Store.read
+
+    def read(self: Store, i: int, start: int = 0, n: int | None = None) -> np.ndarray:
+        touched.add(self.all_clips[i].split)
+        return plain_read(self, i, start, n)
+
+    monkeypatch.setattr(Store, "read", read)
+    Mixer(store, None, seconds=1.0, recipe=replace(Recipe(), babble_p=0.5)).batch(0, 30)
+    assert touched == {"train"}
+
+
+def test_speed_moves_pitch_and_bandwidth_together(store: Store) -> None:
+    # Both talkers speak in harmonics, so the strongest line shows the factor.
+    recipe = replace(PLAIN, speed_p=1.0, clean_only_p=1.0, speed_range=(1.0999, 1.12))
+    batch = Mixer(store, None, seconds=1.0, recipe=recipe).batch(0, 4)
+    for target, bandwidth_hz in zip(batch["target"], batch["bandwidth_hz"]):
+        factor = bandwidth_hz / 8000.0
+        assert 1.09 < factor < 1.13
+        peak_hz = np.argmax(np.abs(np.fft.rfft(target * np.hanning(len(target)))))
+        assert min(abs(peak_hz - pitch * factor) for pitch in (110.0, 190.0)) < 4.0
+
+
+def test_room_responses_start_with_the_direct_path(rooms: Path) -> None:
+    with np.load(rooms) as archive:
+        rirs = archive["rirs"]
+    assert rirs.shape == (4, round(0.6 * RATE_HZ))
+    np.testing.assert_array_equal(rirs[:, 0], 1.0)
+    late = rirs[:, -480:] ** 2
+    assert np.all(np.isfinite(rirs)) and late.sum() < 1e-2
