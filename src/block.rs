@@ -27,12 +27,22 @@ impl<'a> Interleaved<'a> {
     ) -> Result<Self, Error> {
         let found = output.len();
         if let Some(input) = input.filter(|input| input.len() != found) {
-            return Err(Error::BlockLength { expected: input.len(), found });
+            return Err(Error::BlockLength {
+                expected: input.len(),
+                found,
+            });
         }
         if !found.is_multiple_of(channels) {
-            return Err(Error::BlockLength { expected: found / channels * channels, found });
+            return Err(Error::BlockLength {
+                expected: found / channels * channels,
+                found,
+            });
         }
-        Ok(Self { input, output, channels })
+        Ok(Self {
+            input,
+            output,
+            channels,
+        })
     }
 }
 
@@ -80,7 +90,10 @@ impl<'a, 'i, 'o> Planar<'a, 'i, 'o> {
     ) -> Result<Self, Error> {
         let slices = [output.len(), input.map_or(channels, <[_]>::len)];
         if let Some(found) = slices.into_iter().find(|found| *found != channels) {
-            return Err(Error::ChannelSlices { expected: channels, found });
+            return Err(Error::ChannelSlices {
+                expected: channels,
+                found,
+            });
         }
         let expected = input.map_or(output[0].len(), |input| input[0].len());
         let mut lengths = output

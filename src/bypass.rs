@@ -36,8 +36,17 @@ impl Bypass {
     pub(crate) fn new(rate_hz: u32, latency: usize, off: bool) -> Self {
         let samples = |seconds: f32| (seconds * rate_hz as f32) as usize;
         let fade = samples(FADE_SECONDS).max(1);
-        let (phase, wet) = if off { (Phase::Off, 0) } else { (Phase::On, fade) };
-        Self { phase, wet, fade, warm_up: latency + samples(WARM_UP_SECONDS) }
+        let (phase, wet) = if off {
+            (Phase::Off, 0)
+        } else {
+            (Phase::On, fade)
+        };
+        Self {
+            phase,
+            wet,
+            fade,
+            warm_up: latency + samples(WARM_UP_SECONDS),
+        }
     }
 
     /// Turns the stream off or on; true when its stages must start afresh.
@@ -56,7 +65,11 @@ impl Bypass {
     /// Back to on or off, whichever was set last, without a fade.
     pub(crate) fn reset(&mut self) {
         let off = matches!(self.phase, Phase::Off | Phase::FadingOut);
-        (self.phase, self.wet) = if off { (Phase::Off, 0) } else { (Phase::On, self.fade) };
+        (self.phase, self.wet) = if off {
+            (Phase::Off, 0)
+        } else {
+            (Phase::On, self.fade)
+        };
     }
 
     /// Whether the stages have to run.
@@ -112,7 +125,11 @@ impl Bypass {
             }
             Phase::Warming(left) => {
                 let left = left.saturating_sub(samples);
-                self.phase = if left == 0 { Phase::FadingIn } else { Phase::Warming(left) };
+                self.phase = if left == 0 {
+                    Phase::FadingIn
+                } else {
+                    Phase::Warming(left)
+                };
             }
         }
     }

@@ -86,10 +86,17 @@ impl DenoiserBuilder {
     pub fn build(self) -> Result<Denoiser, Error> {
         let (min_hz, max_hz) = RATE_RANGE_HZ;
         if !(min_hz..=max_hz).contains(&self.rate_hz) {
-            return Err(Error::Rate { found_hz: self.rate_hz, min_hz, max_hz });
+            return Err(Error::Rate {
+                found_hz: self.rate_hz,
+                min_hz,
+                max_hz,
+            });
         }
         if !(1..=MAX_CHANNELS).contains(&self.channels) {
-            return Err(Error::Channels { found: self.channels, max: MAX_CHANNELS });
+            return Err(Error::Channels {
+                found: self.channels,
+                max: MAX_CHANNELS,
+            });
         }
         check_attenuation(self.attenuation_db)?;
         Denoiser::new(self)
@@ -174,10 +181,14 @@ impl Denoiser {
         };
         let latency = headroom + delay;
         let lane = || {
-            let rates = plan.as_ref().map(|plan| (plan.to_model(), plan.to_caller()));
+            let rates = plan
+                .as_ref()
+                .map(|plan| (plan.to_model(), plan.to_caller()));
             let (need_max, gives_max) = rates
                 .as_ref()
-                .map_or((spec.hop(), spec.hop()), |(up, down)| (up.need_max(), down.gives_max()));
+                .map_or((spec.hop(), spec.hop()), |(up, down)| {
+                    (up.need_max(), down.gives_max())
+                });
             Lane {
                 rates,
                 gathered: vec![0.0; need_max],
@@ -312,7 +323,10 @@ impl Denoiser {
     pub fn flush(&mut self, tail: &mut [f32]) -> Result<(), Error> {
         let expected = self.latency * self.channels();
         if tail.len() != expected {
-            return Err(Error::BlockLength { expected, found: tail.len() });
+            return Err(Error::BlockLength {
+                expected,
+                found: tail.len(),
+            });
         }
         let channels = self.channels();
         self.drive(SilenceInto(Interleaved::new(None, tail, channels)?))
@@ -401,7 +415,9 @@ impl Denoiser {
         let mut result = Ok(());
         while at < frames {
             let awake = self.bypass.is_awake();
-            let mut chunk = (frames - at).min(self.dry.len()).min(self.bypass.until_change());
+            let mut chunk = (frames - at)
+                .min(self.dry.len())
+                .min(self.bypass.until_change());
             if awake {
                 chunk = chunk.min(self.need - self.fill);
             }
@@ -412,7 +428,11 @@ impl Denoiser {
                 lane.delayed.push(dry);
                 if awake {
                     for (to, sample) in lane.gathered[self.fill..].iter_mut().zip(&*dry) {
-                        *to = if sample.abs() < LEAST_AMPLITUDE { 0.0 } else { *sample };
+                        *to = if sample.abs() < LEAST_AMPLITUDE {
+                            0.0
+                        } else {
+                            *sample
+                        };
                     }
                     lane.clean.pop(wet);
                 }
@@ -463,7 +483,8 @@ impl Denoiser {
             failed |= !ran;
             for lane in lanes {
                 energies += if ran {
-                    mind.masker.apply(mind.session.taps(), &lane.history, &mut lane.masked)
+                    mind.masker
+                        .apply(mind.session.taps(), &lane.history, &mut lane.masked)
                 } else {
                     mind.masker.pass(&lane.history, &mut lane.masked)
                 };
@@ -486,13 +507,19 @@ impl Denoiser {
         self.need = self.lanes[0].need();
         self.hops += 1;
         self.telemetry = Telemetry::new(energies, self.power_scale, speech, self.repaired);
-        if failed { Err(Error::Inference { hop: self.hops - 1 }) } else { Ok(()) }
+        if failed {
+            Err(Error::Inference { hop: self.hops - 1 })
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Lane {
     fn need(&self) -> usize {
-        self.rates.as_ref().map_or(self.hop.len(), |(up, _)| up.need())
+        self.rates
+            .as_ref()
+            .map_or(self.hop.len(), |(up, _)| up.need())
     }
 }
 
@@ -507,7 +534,11 @@ impl std::fmt::Debug for Denoiser {
 }
 
 fn check_attenuation(found_db: f32) -> Result<(), Error> {
-    if found_db >= 0.0 { Ok(()) } else { Err(Error::Attenuation { found_db }) }
+    if found_db >= 0.0 {
+        Ok(())
+    } else {
+        Err(Error::Attenuation { found_db })
+    }
 }
 
 /// Makes every sample finite and of a sane size; says how many were not.
@@ -515,7 +546,11 @@ fn repair(samples: &mut [f32]) -> u64 {
     let mut repaired = 0;
     for sample in samples {
         if !(sample.abs() <= MOST_AMPLITUDE) {
-            *sample = if sample.is_finite() { MOST_AMPLITUDE.copysign(*sample) } else { 0.0 };
+            *sample = if sample.is_finite() {
+                MOST_AMPLITUDE.copysign(*sample)
+            } else {
+                0.0
+            };
             repaired += 1;
         }
     }

@@ -23,7 +23,9 @@ pub enum Error {
         max: usize,
     },
     /// An attenuation limit that is not a number of decibels from 0 up.
-    #[error("attenuation limit {found_db} dB is not usable: choose 0 (change nothing) or more, infinity for no limit")]
+    #[error(
+        "attenuation limit {found_db} dB is not usable: choose 0 (change nothing) or more, infinity for no limit"
+    )]
     Attenuation {
         /// What the caller asked for, dB.
         found_db: f32,
@@ -66,7 +68,9 @@ pub enum Error {
         found: String,
     },
     /// The ONNX file is not the one that the manifest names.
-    #[error("model graph {file}: sha256 expected {expected}, found {found}: the file is damaged or belongs to another manifest")]
+    #[error(
+        "model graph {file}: sha256 expected {expected}, found {found}: the file is damaged or belongs to another manifest"
+    )]
     Hash {
         /// The file's name in the manifest.
         file: String,

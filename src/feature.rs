@@ -38,8 +38,10 @@ struct Band {
 impl FeatureMaker {
     pub(crate) fn new(spec: &Spec, power_scale: f32, channels: usize) -> Self {
         let features = spec.features();
-        let (phase_first, phase_bins) =
-            features.phase_advance.as_ref().map_or((0, 0), |p| (p.first_bin, p.bins));
+        let (phase_first, phase_bins) = features
+            .phase_advance
+            .as_ref()
+            .map_or((0, 0), |p| (p.first_bin, p.bins));
         let turn = |k: usize| {
             // Whole turns first: exact where the hop divides the window.
             let part = (k * spec.hop()) % spec.window();
@@ -123,7 +125,9 @@ pub(crate) struct BandGains {
 
 impl BandGains {
     pub(crate) fn new(spec: &Spec) -> Self {
-        Self { bands: shares(&spec.features().bands.centres) }
+        Self {
+            bands: shares(&spec.features().bands.centres),
+        }
     }
 
     pub(crate) fn spread(&self, gains: &[f32], curve: &mut [f32]) {
@@ -141,10 +145,16 @@ fn shares(centres: &[usize]) -> Vec<Band> {
     let mut bands = Vec::with_capacity(centres.last().map_or(0, |last| last + 1));
     for (lower, pair) in centres.windows(2).enumerate() {
         for bin in pair[0]..pair[1] {
-            bands.push(Band { lower, share: (pair[1] - bin) as f32 / (pair[1] - pair[0]) as f32 });
+            bands.push(Band {
+                lower,
+                share: (pair[1] - bin) as f32 / (pair[1] - pair[0]) as f32,
+            });
         }
     }
-    bands.push(Band { lower: centres.len() - 1, share: 1.0 });
+    bands.push(Band {
+        lower: centres.len() - 1,
+        share: 1.0,
+    });
     bands
 }
 

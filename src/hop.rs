@@ -10,12 +10,19 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { samples: vec![0.0; capacity], head: 0, len: 0 }
+        Self {
+            samples: vec![0.0; capacity],
+            head: 0,
+            len: 0,
+        }
     }
 
     /// Empties the queue, then puts `silence` zeros into it.
     pub(crate) fn prime(&mut self, silence: usize) {
-        assert!(silence <= self.samples.len(), "sized for its silence in `new`");
+        assert!(
+            silence <= self.samples.len(),
+            "sized for its silence in `new`"
+        );
         self.samples.fill(0.0);
         self.head = 0;
         self.len = silence;
@@ -28,7 +35,10 @@ impl Queue {
 
     pub(crate) fn push(&mut self, input: &[f32]) {
         let capacity = self.samples.len();
-        assert!(self.len + input.len() <= capacity, "sized for the largest hop in `new`");
+        assert!(
+            self.len + input.len() <= capacity,
+            "sized for the largest hop in `new`"
+        );
         let tail = (self.head + self.len) % capacity;
         let first = input.len().min(capacity - tail);
         self.samples[tail..tail + first].copy_from_slice(&input[..first]);
@@ -66,7 +76,10 @@ mod tests {
             out.extend(popped);
             assert_eq!(queue.len(), 2);
         }
-        let expected: Vec<f32> = [0.0, 0.0].into_iter().chain((1..24).map(|n| n as f32)).collect();
+        let expected: Vec<f32> = [0.0, 0.0]
+            .into_iter()
+            .chain((1..24).map(|n| n as f32))
+            .collect();
         assert_eq!(out, expected);
     }
 }

@@ -2,21 +2,24 @@
 
 // In the order in which samples pass.
 mod block;
-mod denoiser;
-mod resample;
-mod hop;
-mod stft;
-mod feature;
-mod model;
-mod mask;
 mod bypass;
+mod denoiser;
+mod feature;
+mod hop;
+mod mask;
+mod model;
+mod resample;
+mod stft;
 mod telemetry;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod error;
-#[cfg(test)]
-mod parity;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(test)]
+mod parity;
 
 pub use denoiser::{ChannelMode, Denoiser, DenoiserBuilder};
 pub use error::Error;

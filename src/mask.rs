@@ -18,7 +18,10 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn new(spec: &Spec) -> Self {
         let depth = spec.lookahead() + spec.taps().0.max(1);
-        Self { spectra: vec![vec![Complex32::default(); spec.bins()]; depth], newest: 0 }
+        Self {
+            spectra: vec![vec![Complex32::default(); spec.bins()]; depth],
+            newest: 0,
+        }
     }
 
     /// Makes room for this hop's spectrum, `[bins]`.
@@ -128,7 +131,11 @@ impl Masker {
     pub(crate) fn pass(&self, history: &History, out: &mut [Complex32]) -> Energies {
         out.copy_from_slice(history.back(self.lookahead));
         let input = out.iter().map(|x| x.norm_sqr()).sum();
-        Energies { input, output: input, ..Energies::default() }
+        Energies {
+            input,
+            output: input,
+            ..Energies::default()
+        }
     }
 
     /// Jumps to the limit that was set last.
@@ -147,12 +154,20 @@ struct Limit {
 impl Limit {
     fn new(attenuation_db: f32) -> Self {
         let now = amplitude(attenuation_db);
-        Self { now, target: now, step: 0.0 }
+        Self {
+            now,
+            target: now,
+            step: 0.0,
+        }
     }
 
     fn advance(&mut self) {
         let left = self.target - self.now;
-        self.now = if left.abs() <= self.step.abs() { self.target } else { self.now + self.step };
+        self.now = if left.abs() <= self.step.abs() {
+            self.target
+        } else {
+            self.now + self.step
+        };
     }
 }
 

@@ -34,7 +34,10 @@ impl Model {
                 } else {
                     Self::embedded_ids().collect::<Vec<_>>().join(", ")
                 };
-                Err(Error::UnknownModel { found: id.into(), known })
+                Err(Error::UnknownModel {
+                    found: id.into(),
+                    known,
+                })
             }
         }
     }
@@ -46,7 +49,10 @@ impl Model {
 
     /// The model card of an embedded model, Markdown.
     pub fn embedded_card(id: &str) -> Option<&'static str> {
-        embedded::MODELS.iter().find(|model| model.id == id).map(|model| model.card)
+        embedded::MODELS
+            .iter()
+            .find(|model| model.id == id)
+            .map(|model| model.card)
     }
 
     /// A model from a folder with `model.toml` and the ONNX file that it names.
@@ -83,7 +89,11 @@ impl Model {
         let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let GraphSpec { file, sha256, .. } = spec.graph();
         if !found.eq_ignore_ascii_case(sha256) {
-            return Err(Error::Hash { file: file.clone(), expected: sha256.clone(), found });
+            return Err(Error::Hash {
+                file: file.clone(),
+                expected: sha256.clone(),
+                found,
+            });
         }
         let graph = Graph::load(onnx, spec.graph(), 1)?;
         Ok(Arc::new(Self { spec, graph }))
@@ -99,9 +109,10 @@ impl Model {
     }
 }
 
-
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("id", &self.spec.id()).finish_non_exhaustive()
+        f.debug_struct("Model")
+            .field("id", &self.spec.id())
+            .finish_non_exhaustive()
     }
 }

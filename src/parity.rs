@@ -10,18 +10,26 @@ use crate::stft::{Stft, Transform};
 use crate::{ChannelMode, Denoiser, Model};
 
 fn base() -> std::path::PathBuf {
-    std::env::var_os("QUIETWIRE_PARITY_MODEL")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base"), Into::into)
+    std::env::var_os("QUIETWIRE_PARITY_MODEL").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base"),
+        Into::into,
+    )
 }
 
 fn vectors(name: &str) -> Vec<f32> {
     let bytes = std::fs::read(base().join("golden").join(format!("{name}.f32"))).unwrap();
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }
 
 #[test]
@@ -53,7 +61,10 @@ fn features_and_mask_equal_the_golden_vectors() {
     }
     println!("largest differences of features, gain, taps, vad: {worst:?}");
     // Features are logarithms of sums in another order; the rest are bounded by one.
-    assert!(worst[0] < 2e-3 && worst[1..].iter().all(|d| *d < 2e-3), "{worst:?}");
+    assert!(
+        worst[0] < 2e-3 && worst[1..].iter().all(|d| *d < 2e-3),
+        "{worst:?}"
+    );
 }
 
 /// Allocations of the engine alone, for one hop of one mask.
@@ -71,14 +82,23 @@ fn our_stages_do_not_allocate() {
     let engine = engine_allocations(&model);
     println!("the engine allocates {engine} times a hop");
     for mode in [ChannelMode::Independent, ChannelMode::Linked] {
-        for (rate_hz, channels) in [(48_000, 1), (48_000, 2), (44_100, 1), (16_000, 2), (11_025, 1), (192_000, 1)] {
+        for (rate_hz, channels) in [
+            (48_000, 1),
+            (48_000, 2),
+            (44_100, 1),
+            (16_000, 2),
+            (11_025, 1),
+            (192_000, 1),
+        ] {
             let mut stream = Denoiser::builder(model.clone())
                 .rate_hz(rate_hz)
                 .channels(channels)
                 .channel_mode(mode)
                 .build()
                 .unwrap();
-            let mut block: Vec<f32> = (0..100 * channels).map(|n| (n as f32 * 0.1).sin()).collect();
+            let mut block: Vec<f32> = (0..100 * channels)
+                .map(|n| (n as f32 * 0.1).sin())
+                .collect();
             for _ in 0..40 {
                 stream.process_in_place(&mut block).unwrap();
             }
@@ -94,7 +114,11 @@ fn our_stages_do_not_allocate() {
                 }
             });
             let hops = stream.hops() - before;
-            let masks = if mode == ChannelMode::Linked { 1 } else { channels as u64 };
+            let masks = if mode == ChannelMode::Linked {
+                1
+            } else {
+                channels as u64
+            };
             assert!(hops > 0);
             assert_eq!(
                 counted.count_total,

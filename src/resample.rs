@@ -48,7 +48,11 @@ impl Filter {
         } else {
             (INTERPOLATED_PHASES, SincInterpolationType::Cubic)
         };
-        Self { taps: (taps.ceil() as usize).next_multiple_of(8), phases, interpolation }
+        Self {
+            taps: (taps.ceil() as usize).next_multiple_of(8),
+            phases,
+            interpolation,
+        }
     }
 
     /// Input samples from an impulse to its middle in the output, `step` input samples an output.
@@ -60,9 +64,10 @@ impl Filter {
     }
 
     fn build(&self, ratio: f64, hop: usize, fixed: FixedAsync) -> Async<f32> {
-        let parameters = SincInterpolationParameters::new(self.taps, WindowFunction::BlackmanHarris)
-            .oversampling_factor(self.phases)
-            .interpolation(self.interpolation);
+        let parameters =
+            SincInterpolationParameters::new(self.taps, WindowFunction::BlackmanHarris)
+                .oversampling_factor(self.phases)
+                .interpolation(self.interpolation);
         Async::new_sinc(ratio, 1.0, &parameters, hop, 1, fixed)
             .expect("ratio and hop come from a checked rate and a checked manifest")
     }
@@ -97,7 +102,14 @@ impl RatePlan {
         let step = f64::from(caller_steps) / f64::from(model_steps);
         let model_delay = (between + pad) as f64 + down.delay(1.0 / step);
         let delay = up.delay(step) + step * model_delay;
-        Self { ratio: 1.0 / step, hop, up, down, pad, delay }
+        Self {
+            ratio: 1.0 / step,
+            hop,
+            up,
+            down,
+            pad,
+            delay,
+        }
     }
 
     /// Delay of filters, pad and the stages between, in caller samples: exact for rates whose
@@ -130,13 +142,23 @@ impl RatePlan {
     pub(crate) fn to_model(&self) -> ToModel {
         let inner = self.up.build(self.ratio, self.hop, FixedAsync::Output);
         let most = inner.input_frames_max();
-        let mut to_model = ToModel { inner, hop: self.hop, pad: self.pad, silence: 0, most };
+        let mut to_model = ToModel {
+            inner,
+            hop: self.hop,
+            pad: self.pad,
+            silence: 0,
+            most,
+        };
         to_model.reset();
         to_model
     }
 
     pub(crate) fn to_caller(&self) -> ToCaller {
-        ToCaller { inner: self.down.build(1.0 / self.ratio, self.hop, FixedAsync::Input) }
+        ToCaller {
+            inner: self
+                .down
+                .build(1.0 / self.ratio, self.hop, FixedAsync::Input),
+        }
     }
 }
 
@@ -153,7 +175,11 @@ pub(crate) struct ToModel {
 impl ToModel {
     /// Caller samples that the next hop needs; changes from hop to hop.
     pub(crate) fn need(&self) -> usize {
-        if self.silence >= self.hop { 0 } else { self.inner.input_frames_next() }
+        if self.silence >= self.hop {
+            0
+        } else {
+            self.inner.input_frames_next()
+        }
     }
 
     /// The most that `need` ever says.
@@ -181,7 +207,9 @@ impl ToModel {
     fn size_next_hop(&mut self) {
         let sound = self.hop.saturating_sub(self.silence);
         if sound > 0 {
-            self.inner.set_chunk_size(sound).expect("at most the size it was made with");
+            self.inner
+                .set_chunk_size(sound)
+                .expect("at most the size it was made with");
         }
     }
 }
@@ -216,7 +244,9 @@ fn resample(inner: &mut Async<f32>, input: &[f32], output: &mut [f32]) {
     let frames = output.len();
     let from = SequentialSlice::new(input, 1, input.len()).expect("one channel of this length");
     let mut to = SequentialSlice::new_mut(output, 1, frames).expect("one channel of this length");
-    inner.process_into_buffer(&from, &mut to, None).expect("lengths were asked of the resampler");
+    inner
+        .process_into_buffer(&from, &mut to, None)
+        .expect("lengths were asked of the resampler");
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -253,17 +283,27 @@ mod tests {
 
     #[test]
     fn delay_is_where_planned() {
-        for rate_hz in [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 88_200, 96_000, 192_000]
-        {
+        for rate_hz in [
+            8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 88_200, 96_000, 192_000,
+        ] {
             let planned = RatePlan::new(rate_hz, 48_000, 480, 0).delay;
             let measured = measured_delay(rate_hz);
-            assert!((measured - planned).abs() < 1e-3, "{rate_hz} Hz: {measured} planned {planned}");
-            assert!((planned - planned.round()).abs() < 1e-6, "{rate_hz} Hz: {planned} is not whole");
+            assert!(
+                (measured - planned).abs() < 1e-3,
+                "{rate_hz} Hz: {measured} planned {planned}"
+            );
+            assert!(
+                (planned - planned.round()).abs() < 1e-6,
+                "{rate_hz} Hz: {planned} is not whole"
+            );
         }
         for rate_hz in [8_001, 44_099, 47_999, 100_003] {
             let planned = RatePlan::new(rate_hz, 48_000, 480, 0).delay;
             let measured = measured_delay(rate_hz);
-            assert!((measured - planned).abs() < 1e-2, "{rate_hz} Hz: {measured} planned {planned}");
+            assert!(
+                (measured - planned).abs() < 1e-2,
+                "{rate_hz} Hz: {measured} planned {planned}"
+            );
         }
     }
 }

@@ -62,7 +62,10 @@ pub(crate) struct Stft {
 impl Stft {
     pub(crate) fn new(transform: &Transform) -> Self {
         let (window, hop) = (transform.window(), transform.hop);
-        let scratch = transform.forward.get_scratch_len().max(transform.inverse.get_scratch_len());
+        let scratch = transform
+            .forward
+            .get_scratch_len()
+            .max(transform.inverse.get_scratch_len());
         Self {
             transform: transform.clone(),
             recent: vec![0.0; window],
@@ -77,7 +80,12 @@ impl Stft {
         let keep = self.recent.len() - hop.len();
         self.recent.copy_within(hop.len().., 0);
         self.recent[keep..].copy_from_slice(hop);
-        for ((out, x), w) in self.frame.iter_mut().zip(&self.recent).zip(&*self.transform.analysis) {
+        for ((out, x), w) in self
+            .frame
+            .iter_mut()
+            .zip(&self.recent)
+            .zip(&*self.transform.analysis)
+        {
             *out = x * w;
         }
         self.transform
@@ -128,7 +136,9 @@ mod tests {
         for (window, hop) in [(960, 480), (512, 128), (320, 160)] {
             let transform = Transform::new(window, hop);
             let mut stft = Stft::new(&transform);
-            let input: Vec<f32> = (0..hop * 12).map(|n| ((n * n) as f32 * 0.01).sin()).collect();
+            let input: Vec<f32> = (0..hop * 12)
+                .map(|n| ((n * n) as f32 * 0.01).sin())
+                .collect();
             let mut output = Vec::new();
             let mut spectrum = vec![Complex32::default(); transform.window() / 2 + 1];
             let mut block = vec![0.0; hop];
@@ -139,7 +149,10 @@ mod tests {
             }
             let delay = window - hop;
             for (n, out) in output.iter().enumerate().skip(delay) {
-                assert!((out - input[n - delay]).abs() < 1e-6, "{window}/{hop} at {n}");
+                assert!(
+                    (out - input[n - delay]).abs() < 1e-6,
+                    "{window}/{hop} at {n}"
+                );
             }
         }
     }
@@ -150,7 +163,9 @@ mod tests {
         let mut stft = Stft::new(&transform);
         let mut spectrum = vec![Complex32::default(); transform.window() / 2 + 1];
         for hop in 0..4 {
-            let sine: Vec<f32> = (0..480).map(|n| ((hop * 480 + n) as f32 * 0.3).sin()).collect();
+            let sine: Vec<f32> = (0..480)
+                .map(|n| ((hop * 480 + n) as f32 * 0.3).sin())
+                .collect();
             stft.analyse(&sine, &mut spectrum);
         }
         let sum: f32 = spectrum.iter().map(|x| x.norm_sqr()).sum();

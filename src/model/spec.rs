@@ -225,7 +225,11 @@ impl Spec {
     }
 
     pub(crate) fn feature_count(&self) -> usize {
-        let phase = self.features.phase_advance.as_ref().map_or(0, |p| 2 * p.bins);
+        let phase = self
+            .features
+            .phase_advance
+            .as_ref()
+            .map_or(0, |p| 2 * p.bins);
         self.features.bands.centres.len() + phase
     }
 
@@ -245,12 +249,26 @@ impl Spec {
         in_range("front_end.hop", front.hop, &HOP_RANGE)?;
         in_range("front_end.lookahead", front.lookahead, &(0..=MAX_LOOKAHEAD))?;
         let fits = front.window.is_multiple_of(2 * front.hop) && front.window <= 16 * front.hop;
-        ensure(fits, "front_end.window", "2 to 16 hops, an even number of them", front.window)?;
+        ensure(
+            fits,
+            "front_end.window",
+            "2 to 16 hops, an even number of them",
+            front.window,
+        )?;
         let [low, high] = self.domain.input_rates_hz;
-        ensure(low <= high, "domain.input_rates_hz", "lowest, then highest", format!("[{low}, {high}]"))?;
+        ensure(
+            low <= high,
+            "domain.input_rates_hz",
+            "lowest, then highest",
+            format!("[{low}, {high}]"),
+        )?;
 
         let bins = self.bins();
-        let Features { bands, phase_advance, level } = &self.features;
+        let Features {
+            bands,
+            phase_advance,
+            level,
+        } = &self.features;
         let rising = bands.centres.windows(2).all(|pair| pair[0] < pair[1]);
         let whole = bands.centres.first() == Some(&0) && bands.centres.last() == Some(&(bins - 1));
         ensure(
@@ -259,7 +277,12 @@ impl Spec {
             format!("bins that rise from 0 to {}", bins - 1),
             format!("{:?} .. {:?}", bands.centres.first(), bands.centres.last()),
         )?;
-        let numbers = [bands.range_low_db, bands.range_high_db, bands.range_step_db, bands.range_offset];
+        let numbers = [
+            bands.range_low_db,
+            bands.range_high_db,
+            bands.range_step_db,
+            bands.range_offset,
+        ];
         ensure(
             numbers.iter().all(|n| n.is_finite())
                 && bands.range_low_db < bands.range_high_db
@@ -277,7 +300,12 @@ impl Spec {
                 format!("bins {} to {end}", phase.first_bin),
             )?;
         }
-        ensure(level.first_bin < bins, "features.level.first_bin", format!("below {bins}"), level.first_bin)?;
+        ensure(
+            level.first_bin < bins,
+            "features.level.first_bin",
+            format!("below {bins}"),
+            level.first_bin,
+        )?;
         ensure(
             level.attack > 0.0 && level.attack <= 1.0,
             "features.level.attack",
@@ -303,7 +331,11 @@ impl Spec {
         let (inputs, outputs) = (&self.graph.inputs, &self.graph.outputs);
         for tensor in inputs.iter().chain(outputs) {
             let batched = tensor.shape.first() == Some(&Axis::Symbol("N".into()));
-            let sized = tensor.shape.iter().skip(1).all(|axis| matches!(axis, Axis::Size(1..)));
+            let sized = tensor
+                .shape
+                .iter()
+                .skip(1)
+                .all(|axis| matches!(axis, Axis::Size(1..)));
             ensure(
                 batched && sized,
                 &format!("graph, shape of `{}`", tensor.name),
@@ -311,15 +343,36 @@ impl Spec {
                 format!("{:?}", tensor.shape),
             )?;
         }
-        let names = |list: &[TensorSpec]| -> Vec<String> { list.iter().map(|t| t.name.clone()).collect() };
-        for (side, list) in [("graph.inputs", names(inputs)), ("graph.outputs", names(outputs))] {
+        let names =
+            |list: &[TensorSpec]| -> Vec<String> { list.iter().map(|t| t.name.clone()).collect() };
+        for (side, list) in [
+            ("graph.inputs", names(inputs)),
+            ("graph.outputs", names(outputs)),
+        ] {
             let mut unique = list.clone();
             unique.sort();
             unique.dedup();
-            ensure(unique.len() == list.len(), side, "every name once", format!("{list:?}"))?;
+            ensure(
+                unique.len() == list.len(),
+                side,
+                "every name once",
+                format!("{list:?}"),
+            )?;
         }
-        self.check_role(inputs, "graph.inputs", Role::Features, true, &[self.feature_count()])?;
-        self.check_role(outputs, "graph.outputs", Role::Gain, true, &[self.features.bands.centres.len()])?;
+        self.check_role(
+            inputs,
+            "graph.inputs",
+            Role::Features,
+            true,
+            &[self.feature_count()],
+        )?;
+        self.check_role(
+            outputs,
+            "graph.outputs",
+            Role::Gain,
+            true,
+            &[self.features.bands.centres.len()],
+        )?;
         self.check_role(outputs, "graph.outputs", Role::Vad, false, &[1])?;
         if let Some(taps) = outputs.iter().find(|t| t.role == Role::Taps) {
             let sizes = taps.sizes();
@@ -327,16 +380,27 @@ impl Spec {
             ensure(
                 right && outputs.iter().filter(|t| t.role == Role::Taps).count() == 1,
                 "graph.outputs, role `taps`",
-                format!("one tensor, [N, 1..={MAX_TAP_ORDER}, 2, 1..={}]", self.bins()),
+                format!(
+                    "one tensor, [N, 1..={MAX_TAP_ORDER}, 2, 1..={}]",
+                    self.bins()
+                ),
                 format!("[N, {sizes:?}]"),
             )?;
         }
         for (side, list, wrong) in [
-            ("graph.inputs", inputs, &[Role::Gain, Role::Taps, Role::Vad][..]),
+            (
+                "graph.inputs",
+                inputs,
+                &[Role::Gain, Role::Taps, Role::Vad][..],
+            ),
             ("graph.outputs", outputs, &[Role::Features][..]),
         ] {
             if let Some(tensor) = list.iter().find(|t| wrong.contains(&t.role)) {
-                return Err(manifest(side, "a role that belongs on this side", format!("{:?}", tensor.role)));
+                return Err(manifest(
+                    side,
+                    "a role that belongs on this side",
+                    format!("{:?}", tensor.role),
+                ));
             }
         }
         self.check_states()
@@ -366,7 +430,10 @@ impl Spec {
 
     fn check_states(&self) -> Result<(), Error> {
         let states = |list: &'_ [TensorSpec]| -> Vec<TensorSpec> {
-            list.iter().filter(|t| t.role == Role::State).cloned().collect()
+            list.iter()
+                .filter(|t| t.role == Role::State)
+                .cloned()
+                .collect()
         };
         let (into, out) = (states(&self.graph.inputs), states(&self.graph.outputs));
         for state in &into {
@@ -376,17 +443,25 @@ impl Spec {
                 "`initial`, a finite number, and no `of`",
                 format!("initial {:?}, of {:?}", state.initial, state.of),
             )?;
-            let nexts = out.iter().filter(|next| next.of.as_ref() == Some(&state.name));
+            let nexts = out
+                .iter()
+                .filter(|next| next.of.as_ref() == Some(&state.name));
             let shapes: Vec<_> = nexts.map(|next| next.shape.clone()).collect();
             ensure(
                 shapes == [state.shape.clone()],
                 &format!("graph.inputs, state `{}`", state.name),
-                format!("one output with `of = \"{}\"` and shape {:?}", state.name, state.shape),
+                format!(
+                    "one output with `of = \"{}\"` and shape {:?}",
+                    state.name, state.shape
+                ),
                 format!("{shapes:?}"),
             )?;
         }
         for next in &out {
-            let known = next.of.as_ref().is_some_and(|of| into.iter().any(|s| s.name == *of));
+            let known = next
+                .of
+                .as_ref()
+                .is_some_and(|of| into.iter().any(|s| s.name == *of));
             ensure(
                 known && next.initial.is_none(),
                 &format!("graph.outputs, state `{}`", next.name),
@@ -410,11 +485,24 @@ impl TensorSpec {
 }
 
 fn manifest(field: &str, expected: impl ToString, found: impl ToString) -> Error {
-    Error::Manifest { field: field.into(), expected: expected.to_string(), found: found.to_string() }
+    Error::Manifest {
+        field: field.into(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    }
 }
 
-fn ensure(right: bool, field: &str, expected: impl ToString, found: impl ToString) -> Result<(), Error> {
-    if right { Ok(()) } else { Err(manifest(field, expected, found)) }
+fn ensure(
+    right: bool,
+    field: &str,
+    expected: impl ToString,
+    found: impl ToString,
+) -> Result<(), Error> {
+    if right {
+        Ok(())
+    } else {
+        Err(manifest(field, expected, found))
+    }
 }
 
 fn in_range<T: PartialOrd + ToString + Copy>(
@@ -422,6 +510,10 @@ fn in_range<T: PartialOrd + ToString + Copy>(
     found: T,
     range: &std::ops::RangeInclusive<T>,
 ) -> Result<(), Error> {
-    let expected = format!("{} to {}", range.start().to_string(), range.end().to_string());
+    let expected = format!(
+        "{} to {}",
+        range.start().to_string(),
+        range.end().to_string()
+    );
     ensure(range.contains(&found), field, expected, found)
 }

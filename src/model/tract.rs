@@ -27,7 +27,11 @@ struct Layout {
 
 enum Input {
     Features,
-    State { initial: f32, shape: Vec<usize>, next: usize },
+    State {
+        initial: f32,
+        shape: Vec<usize>,
+        next: usize,
+    },
 }
 
 impl Graph {
@@ -37,10 +41,14 @@ impl Graph {
     /// [`Error::Engine`] for bytes that are no ONNX graph or one that tract cannot run,
     /// [`Error::Tensor`] for a tensor that is not what the manifest says.
     pub(crate) fn load(onnx: &[u8], spec: &GraphSpec, batch: usize) -> Result<Self, Error> {
-        let mut model = tract_onnx::onnx().model_for_read(&mut &*onnx).map_err(engine)?;
+        let mut model = tract_onnx::onnx()
+            .model_for_read(&mut &*onnx)
+            .map_err(engine)?;
         check_inputs(&model, spec)?;
         check_output_names(&model, spec)?;
-        model.set_input_names(spec.inputs.iter().map(|t| &t.name)).map_err(engine)?;
+        model
+            .set_input_names(spec.inputs.iter().map(|t| &t.name))
+            .map_err(engine)?;
         let order: TVec<OutletId> = spec
             .outputs
             .iter()
@@ -49,7 +57,9 @@ impl Graph {
         model.select_output_outlets(&order).map_err(engine)?;
         for (index, tensor) in spec.inputs.iter().enumerate() {
             let shape = concrete(tensor, batch);
-            model.set_input_fact(index, f32::fact(shape).into()).map_err(engine)?;
+            model
+                .set_input_fact(index, f32::fact(shape).into())
+                .map_err(engine)?;
         }
         let model = model.into_typed().map_err(engine)?;
         for (tensor, outlet) in spec.outputs.iter().zip(model.outputs.clone()) {
@@ -60,8 +70,14 @@ impl Graph {
                 return Err(mismatch(tensor, format!("{found} with N = {batch}")));
             }
         }
-        let plan = model.into_optimized().and_then(|m| m.into_runnable()).map_err(engine)?;
-        Ok(Self { plan, layout: Arc::new(Layout::new(spec, batch)) })
+        let plan = model
+            .into_optimized()
+            .and_then(|m| m.into_runnable())
+            .map_err(engine)?;
+        Ok(Self {
+            plan,
+            layout: Arc::new(Layout::new(spec, batch)),
+        })
     }
 
     /// A stream's own side of the graph: its states, at their initial values.
@@ -89,7 +105,9 @@ impl Layout {
             .iter()
             .map(|tensor| match tensor.role {
                 Role::State => Input::State {
-                    initial: tensor.initial.expect("a checked manifest gives every state a start"),
+                    initial: tensor
+                        .initial
+                        .expect("a checked manifest gives every state a start"),
                     shape: concrete(tensor, batch),
                     next: spec
                         .outputs
@@ -104,7 +122,13 @@ impl Layout {
             })
             .collect();
         let gain = place(Role::Gain).expect("a checked manifest has a gain");
-        Self { inputs, gain, taps: place(Role::Taps), vad: place(Role::Vad), features_shape }
+        Self {
+            inputs,
+            gain,
+            taps: place(Role::Taps),
+            vad: place(Role::Vad),
+            features_shape,
+        }
     }
 }
 
@@ -173,8 +197,11 @@ impl Session {
     }
 
     fn output(&self, at: usize) -> &[f32] {
-        let view = self.outputs[at].try_as_plain_ram().expect("the CPU engine's tensors are plain");
-        view.as_slice::<f32>().expect("the output facts were checked to be f32")
+        let view = self.outputs[at]
+            .try_as_plain_ram()
+            .expect("the CPU engine's tensors are plain");
+        view.as_slice::<f32>()
+            .expect("the output facts were checked to be f32")
     }
 
     /// Puts every state back to its initial value.
@@ -184,9 +211,16 @@ impl Session {
             Input::Features => None,
         });
         let slots = most.max().unwrap_or(0);
-        self.outputs = (0..slots).map(|_| Tensor::default().into_tvalue()).collect();
+        self.outputs = (0..slots)
+            .map(|_| Tensor::default().into_tvalue())
+            .collect();
         for input in &self.layout.inputs {
-            if let Input::State { initial, shape, next } = input {
+            if let Input::State {
+                initial,
+                shape,
+                next,
+            } = input
+            {
                 let mut tensor = Tensor::zero::<f32>(shape).map_err(engine)?;
                 tensor.fill_t(*initial).map_err(engine)?;
                 self.outputs[*next] = tensor.into_tvalue();
@@ -211,7 +245,11 @@ fn mismatch(tensor: &TensorSpec, found: String) -> Error {
         Axis::Symbol(name) => name.clone(),
     };
     let shape: Vec<String> = tensor.shape.iter().map(axis).collect();
-    Error::Tensor { tensor: tensor.name.clone(), expected: format!("[{}] f32", shape.join(", ")), found }
+    Error::Tensor {
+        tensor: tensor.name.clone(),
+        expected: format!("[{}] f32", shape.join(", ")),
+        found,
+    }
 }
 
 /// Every input by name, type and declared size; none that the manifest does not know.
@@ -220,7 +258,10 @@ fn check_inputs(model: &InferenceModel, spec: &GraphSpec) -> Result<(), Error> {
     let name = |outlet: &OutletId| model.node(outlet.node).name.clone();
     for tensor in &spec.inputs {
         let Some(outlet) = outlets.iter().find(|o| name(o) == tensor.name) else {
-            return Err(mismatch(tensor, format!("inputs {:?}", outlets.iter().map(name).collect::<Vec<_>>())));
+            return Err(mismatch(
+                tensor,
+                format!("inputs {:?}", outlets.iter().map(name).collect::<Vec<_>>()),
+            ));
         };
         let fact = model.outlet_fact(*outlet).map_err(engine)?;
         let dims: Vec<&DimFact> = fact.shape.dims().collect();
@@ -229,12 +270,24 @@ fn check_inputs(model: &InferenceModel, spec: &GraphSpec) -> Result<(), Error> {
             (Axis::Symbol(_), Some(dim)) => dim.to_usize().is_err(),
             (_, None) => true,
         };
-        let typed = fact.datum_type.concretize().is_none_or(|t| t == f32::datum_type());
-        if !typed || dims.len() != tensor.shape.len() || !tensor.shape.iter().zip(&dims).all(size_fits) {
-            return Err(mismatch(tensor, format!("{:?} {:?}", fact.shape, fact.datum_type)));
+        let typed = fact
+            .datum_type
+            .concretize()
+            .is_none_or(|t| t == f32::datum_type());
+        if !typed
+            || dims.len() != tensor.shape.len()
+            || !tensor.shape.iter().zip(&dims).all(size_fits)
+        {
+            return Err(mismatch(
+                tensor,
+                format!("{:?} {:?}", fact.shape, fact.datum_type),
+            ));
         }
     }
-    match outlets.iter().find(|o| spec.inputs.iter().all(|t| t.name != name(o))) {
+    match outlets
+        .iter()
+        .find(|o| spec.inputs.iter().all(|t| t.name != name(o)))
+    {
         Some(outlet) => Err(Error::Tensor {
             tensor: name(outlet),
             expected: "no such input".into(),
@@ -245,7 +298,11 @@ fn check_inputs(model: &InferenceModel, spec: &GraphSpec) -> Result<(), Error> {
 }
 
 fn find_output(model: &InferenceModel, name: &str) -> Option<OutletId> {
-    model.outputs.iter().copied().find(|outlet| output_name(model, *outlet) == name)
+    model
+        .outputs
+        .iter()
+        .copied()
+        .find(|outlet| output_name(model, *outlet) == name)
 }
 
 fn output_name(model: &InferenceModel, outlet: OutletId) -> String {
@@ -254,11 +311,18 @@ fn output_name(model: &InferenceModel, outlet: OutletId) -> String {
 }
 
 fn check_output_names(model: &InferenceModel, spec: &GraphSpec) -> Result<(), Error> {
-    let names: Vec<String> = model.outputs.iter().map(|o| output_name(model, *o)).collect();
+    let names: Vec<String> = model
+        .outputs
+        .iter()
+        .map(|o| output_name(model, *o))
+        .collect();
     if let Some(tensor) = spec.outputs.iter().find(|t| !names.contains(&t.name)) {
         return Err(mismatch(tensor, format!("outputs {names:?}")));
     }
-    match names.into_iter().find(|name| spec.outputs.iter().all(|t| t.name != *name)) {
+    match names
+        .into_iter()
+        .find(|name| spec.outputs.iter().all(|t| t.name != *name))
+    {
         Some(tensor) => Err(Error::Tensor {
             tensor,
             expected: "no such output".into(),

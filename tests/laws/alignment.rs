@@ -10,8 +10,13 @@ fn an_impulse_lands_at_the_latency() {
             let mut input = vec![0.0; 3000];
             input[place] = 1.0;
             let output = run(&mut stream, &input, 333);
-            let peak = (0..output.len()).max_by(|a, b| output[*a].abs().total_cmp(&output[*b].abs()));
-            assert_eq!(peak, Some(place + stream.latency()), "{rate_hz} Hz, impulse at {place}");
+            let peak =
+                (0..output.len()).max_by(|a, b| output[*a].abs().total_cmp(&output[*b].abs()));
+            assert_eq!(
+                peak,
+                Some(place + stream.latency()),
+                "{rate_hz} Hz, impulse at {place}"
+            );
         }
     }
 }
@@ -23,7 +28,10 @@ fn clips_shorter_than_a_hop_come_out_whole() {
         let mut stream = stream("unity", 48_000, 1);
         let output = run(&mut stream, &input, 7);
         assert_eq!(output.len(), frames + stream.latency());
-        assert!(error_db(&input, &output[stream.latency()..]) < -90.0, "{frames} frames");
+        assert!(
+            error_db(&input, &output[stream.latency()..]) < -90.0,
+            "{frames} frames"
+        );
     }
 }
 

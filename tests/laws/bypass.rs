@@ -5,7 +5,10 @@ use quietwire::{Denoiser, Error};
 use crate::signal::{model, rms, stream, voice};
 
 fn largest_step(samples: &[f32]) -> f32 {
-    samples.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
+    samples
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).abs())
+        .fold(0.0, f32::max)
 }
 
 #[test]
@@ -23,7 +26,10 @@ fn off_is_the_input_bit_by_bit() {
             let delay = 2 * stream.latency();
             let mut output = input.clone();
             stream.process_in_place(&mut output).unwrap();
-            assert!(output[delay..] == input[..input.len() - delay], "{rate_hz} Hz");
+            assert!(
+                output[delay..] == input[..input.len() - delay],
+                "{rate_hz} Hz"
+            );
             assert_eq!(stream.hops(), 0, "no hop runs while the stream is off");
         }
     }
@@ -68,7 +74,10 @@ fn switching_never_clicks() {
         let steady = &output[3000..];
         assert!(rms(steady) > 0.01, "{rate_hz} Hz: something must be heard");
         let step = largest_step(steady);
-        assert!(step < 3.0 * own_step, "{rate_hz} Hz: step {step}, the tone's own is {own_step}");
+        assert!(
+            step < 3.0 * own_step,
+            "{rate_hz} Hz: step {step}, the tone's own is {own_step}"
+        );
     }
 }
 
@@ -84,7 +93,9 @@ fn coming_back_equals_a_stream_that_began_there() {
     let mut output = input.clone();
     stream.process_in_place(&mut output).unwrap();
     let mut fresh = input;
-    crate::signal::stream("base", 48_000, 1).process_in_place(&mut fresh).unwrap();
+    crate::signal::stream("base", 48_000, 1)
+        .process_in_place(&mut fresh)
+        .unwrap();
     // latency, 100 ms of warming up and 20 ms of cross-fade
     let settled = 960 + 4800 + 960;
     assert!(output[settled..] == fresh[settled..]);
@@ -94,6 +105,9 @@ fn coming_back_equals_a_stream_that_began_there() {
 fn limits_that_are_no_limits_are_refused() {
     let mut stream = stream("base", 48_000, 1);
     for wrong in [-1.0, f32::NAN, f32::NEG_INFINITY] {
-        assert!(matches!(stream.set_attenuation_db(wrong), Err(Error::Attenuation { .. })));
+        assert!(matches!(
+            stream.set_attenuation_db(wrong),
+            Err(Error::Attenuation { .. })
+        ));
     }
 }

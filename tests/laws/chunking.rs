@@ -21,11 +21,18 @@ fn run_with_changes(stream: &mut Denoiser, input: &[f32], sizes: &[usize]) -> Ve
                 _ => stream.set_attenuation_db(f32::INFINITY).unwrap(),
             }
         }
-        let next = changes.iter().copied().filter(|change| *change > at).min().unwrap_or(frames);
+        let next = changes
+            .iter()
+            .copied()
+            .filter(|change| *change > at)
+            .min()
+            .unwrap_or(frames);
         let size = sizes[turn % sizes.len()].min(next - at);
         turn += 1;
         let range = at * channels..(at + size) * channels;
-        stream.process(&input[range.clone()], &mut output[range]).unwrap();
+        stream
+            .process(&input[range.clone()], &mut output[range])
+            .unwrap();
         at += size;
     }
     output
@@ -33,7 +40,11 @@ fn run_with_changes(stream: &mut Denoiser, input: &[f32], sizes: &[usize]) -> Ve
 
 #[test]
 fn one_sample_at_a_time_equals_one_block() {
-    for (id, rate_hz, channels) in [("base", 48_000, 1), ("base", 44_100, 2), ("lookahead", 22_050, 1)] {
+    for (id, rate_hz, channels) in [
+        ("base", 48_000, 1),
+        ("base", 44_100, 2),
+        ("lookahead", 22_050, 1),
+    ] {
         let input = voice(rate_hz, channels, 0.8, 1);
         let whole = run_with_changes(&mut stream(id, rate_hz, channels), &input, &[usize::MAX]);
         let single = run_with_changes(&mut stream(id, rate_hz, channels), &input, &[1]);
@@ -46,21 +57,30 @@ fn in_place_and_planar_equal_interleaved() {
     for make in [stream, linked] {
         let input = voice(44_100, 2, 0.5, 2);
         let mut expected = vec![0.0; input.len()];
-        make("base", 44_100, 2).process(&input, &mut expected).unwrap();
+        make("base", 44_100, 2)
+            .process(&input, &mut expected)
+            .unwrap();
 
         let mut block = input.clone();
-        make("base", 44_100, 2).process_in_place(&mut block).unwrap();
+        make("base", 44_100, 2)
+            .process_in_place(&mut block)
+            .unwrap();
         assert!(block == expected, "in place");
 
         let channel = |c: usize| -> Vec<f32> { input.iter().skip(c).step_by(2).copied().collect() };
-        let wanted = |c: usize| -> Vec<f32> { expected.iter().skip(c).step_by(2).copied().collect() };
+        let wanted =
+            |c: usize| -> Vec<f32> { expected.iter().skip(c).step_by(2).copied().collect() };
         let (mut left, mut right) = (channel(0), channel(1));
-        make("base", 44_100, 2).process_planar_in_place(&mut [&mut left, &mut right]).unwrap();
+        make("base", 44_100, 2)
+            .process_planar_in_place(&mut [&mut left, &mut right])
+            .unwrap();
         assert!(left == wanted(0) && right == wanted(1), "planar in place");
 
         let (a, b) = (channel(0), channel(1));
         let (mut x, mut y) = (vec![0.0; a.len()], vec![0.0; a.len()]);
-        make("base", 44_100, 2).process_planar(&[&a, &b], &mut [&mut x, &mut y]).unwrap();
+        make("base", 44_100, 2)
+            .process_planar(&[&a, &b], &mut [&mut x, &mut y])
+            .unwrap();
         assert!(x == wanted(0) && y == wanted(1), "planar");
     }
 }

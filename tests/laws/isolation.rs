@@ -7,7 +7,9 @@ fn streams_that_share_a_model_do_not_share_anything_else() {
     let (a, b) = (voice(48_000, 1, 0.6, 1), voice(48_000, 1, 0.6, 5));
     let alone = |input: &[f32]| {
         let mut block = input.to_vec();
-        stream("base", 48_000, 1).process_in_place(&mut block).unwrap();
+        stream("base", 48_000, 1)
+            .process_in_place(&mut block)
+            .unwrap();
         block
     };
     let (mut x, mut y) = (stream("base", 48_000, 1), stream("base", 48_000, 1));
@@ -23,10 +25,14 @@ fn streams_that_share_a_model_do_not_share_anything_else() {
 fn independent_channels_equal_streams_of_their_own() {
     let input = voice(44_100, 2, 0.6, 1);
     let mut both = input.clone();
-    stream("base", 44_100, 2).process_in_place(&mut both).unwrap();
+    stream("base", 44_100, 2)
+        .process_in_place(&mut both)
+        .unwrap();
     for channel in 0..2 {
         let mut alone: Vec<f32> = input.iter().skip(channel).step_by(2).copied().collect();
-        stream("base", 44_100, 1).process_in_place(&mut alone).unwrap();
+        stream("base", 44_100, 1)
+            .process_in_place(&mut alone)
+            .unwrap();
         let found: Vec<f32> = both.iter().skip(channel).step_by(2).copied().collect();
         assert!(alone == found, "channel {channel}");
     }
@@ -43,7 +49,10 @@ fn a_stream_works_on_another_thread_while_its_model_is_shared() {
             block
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
 }

@@ -6,12 +6,19 @@ use crate::signal::{db, error_db, rms, stream, voice};
 fn output_follows_the_level_of_the_input() {
     let input = voice(48_000, 1, 3.0, 1);
     let mut reference = input.clone();
-    stream("base", 48_000, 1).process_in_place(&mut reference).unwrap();
-    assert!(db(rms(&reference) / rms(&input)) > -20.0, "the voice must be heard at all");
+    stream("base", 48_000, 1)
+        .process_in_place(&mut reference)
+        .unwrap();
+    assert!(
+        db(rms(&reference) / rms(&input)) > -20.0,
+        "the voice must be heard at all"
+    );
     for gain_db in [-60.0, -30.0, -20.0, -10.0, 10.0] {
         let gain = 10f32.powf(gain_db / 20.0);
         let mut scaled: Vec<f32> = input.iter().map(|x| x * gain).collect();
-        stream("base", 48_000, 1).process_in_place(&mut scaled).unwrap();
+        stream("base", 48_000, 1)
+            .process_in_place(&mut scaled)
+            .unwrap();
         let back: Vec<f32> = scaled.iter().map(|x| x / gain).collect();
         let error = error_db(&reference, &back);
         // Rounding is all that remains: the features know no level.

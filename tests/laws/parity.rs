@@ -8,14 +8,19 @@ use quietwire::{Denoiser, Model};
 fn vectors(folder: &Path, name: &str) -> Vec<f32> {
     let path = folder.join(format!("{name}.f32"));
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
 }
 
 /// `models/base`, or what `QUIETWIRE_PARITY_MODEL` names: so a fresh export can be held to its own
 /// vectors.
 fn folder() -> PathBuf {
-    std::env::var_os("QUIETWIRE_PARITY_MODEL")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base"), PathBuf::from)
+    std::env::var_os("QUIETWIRE_PARITY_MODEL").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base"),
+        PathBuf::from,
+    )
 }
 
 #[test]
@@ -24,7 +29,10 @@ fn output_equals_the_golden_vectors() {
     let model = Model::from_folder(&folder).unwrap();
     let golden = folder.join("golden");
     let (input, expected) = (vectors(&golden, "input"), vectors(&golden, "output"));
-    let mut stream = Denoiser::builder(model).attenuation_db(f32::INFINITY).build().unwrap();
+    let mut stream = Denoiser::builder(model)
+        .attenuation_db(f32::INFINITY)
+        .build()
+        .unwrap();
     let mut output = input.clone();
     stream.process_in_place(&mut output).unwrap();
     // The vectors run a hop behind their input, a stream a window.

@@ -7,7 +7,14 @@ fn unity_mask_gives_the_delayed_input_at_every_rate() {
     for id in ["unity", "lookahead"] {
         for rate_hz in RATES_HZ {
             // The 16 kHz model cannot carry more than 8 kHz of band.
-            let input = chord(if id == "lookahead" { rate_hz.min(16_000) } else { rate_hz }, rate_hz as usize);
+            let input = chord(
+                if id == "lookahead" {
+                    rate_hz.min(16_000)
+                } else {
+                    rate_hz
+                },
+                rate_hz as usize,
+            );
             let mut stream = stream(id, rate_hz, 1);
             let delay = stream.latency();
             let output = run(&mut stream, &input, 480);
@@ -23,7 +30,10 @@ fn half_mask_gives_half() {
     let input = chord(48_000, 48_000);
     let mut stream = stream("half", 48_000, 1);
     let delay = stream.latency();
-    let output: Vec<f32> = run(&mut stream, &input, 100).iter().map(|x| 2.0 * x).collect();
+    let output: Vec<f32> = run(&mut stream, &input, 100)
+        .iter()
+        .map(|x| 2.0 * x)
+        .collect();
     assert!(error_db(&input, &output[delay..]) < -90.0);
 }
 
@@ -35,7 +45,10 @@ fn attenuation_limit_leaves_its_share_of_the_input() {
     stream.set_attenuation_db(20.0).unwrap();
     stream.reset().unwrap();
     let delay = stream.latency();
-    let output: Vec<f32> = run(&mut stream, &input, 480).iter().map(|x| x / 0.55).collect();
+    let output: Vec<f32> = run(&mut stream, &input, 480)
+        .iter()
+        .map(|x| x / 0.55)
+        .collect();
     assert!(error_db(&input, &output[delay..]) < -90.0);
 }
 
@@ -53,6 +66,9 @@ fn rates_without_a_small_ratio_are_off_by_less_than_half_a_sample() {
         let steady = rate_hz as usize / 4;
         let error = error_db(&input[steady..], &output[delay + steady..]);
         let half_sample = crate::signal::db(std::f64::consts::PI * tone_hz / f64::from(rate_hz));
-        assert!(error < half_sample + 0.1, "{rate_hz} Hz: {error:.1} dB, bound {half_sample:.1} dB");
+        assert!(
+            error < half_sample + 0.1,
+            "{rate_hz} Hz: {error:.1} dB, bound {half_sample:.1} dB"
+        );
     }
 }

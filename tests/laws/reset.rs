@@ -4,7 +4,11 @@ use crate::signal::{linked, stream, voice};
 
 #[test]
 fn reset_equals_new() {
-    for (id, rate_hz, channels) in [("base", 48_000, 1), ("base", 44_100, 2), ("lookahead", 11_025, 1)] {
+    for (id, rate_hz, channels) in [
+        ("base", 48_000, 1),
+        ("base", 44_100, 2),
+        ("lookahead", 11_025, 1),
+    ] {
         for make in [stream, linked] {
             let mut used = make(id, rate_hz, channels);
             let mut noise = voice(rate_hz, channels, 0.7, 9);

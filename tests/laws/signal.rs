@@ -18,7 +18,9 @@ pub fn model(id: &'static str) -> Arc<Model> {
     }
     let folder = match id {
         "base" => Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base"),
-        _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(id),
+        _ => Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/models")
+            .join(id),
     };
     let model = Model::from_folder(&folder).unwrap();
     models.push((id, model.clone()));
@@ -80,7 +82,9 @@ pub fn voice(rate_hz: u32, channels: usize, seconds: f32, seed: u64) -> Vec<f32>
         let pitch_hz = 130.0 + 40.0 * (2.0 * t).sin() + 10.0 * seed as f64;
         phase += pitch_hz / f64::from(rate_hz);
         let syllable = (6.0 * t).sin().max(0.0) as f32;
-        let harmonics: f64 = (1..=12).map(|h| (std::f64::consts::TAU * phase * f64::from(h)).sin() / f64::from(h)).sum();
+        let harmonics: f64 = (1..=12)
+            .map(|h| (std::f64::consts::TAU * phase * f64::from(h)).sin() / f64::from(h))
+            .sum();
         for channel in 0..channels {
             let share = 1.0 - 0.2 * channel as f32;
             out.push(0.12 * share * syllable * harmonics as f32 + 0.01 * noise.sample());
@@ -92,13 +96,19 @@ pub fn voice(rate_hz: u32, channels: usize, seconds: f32, seed: u64) -> Vec<f32>
 /// Sines of known frequencies that stay inside every resampler's flat band, in Hz.
 pub fn chord(rate_hz: u32, frames: usize) -> Vec<f32> {
     let top_hz = f64::from(rate_hz.min(48_000)) * 0.5 * 0.8;
-    let tones: Vec<f64> = [0.03, 0.11, 0.27, 0.52, 0.77, 1.0].iter().map(|x| x * top_hz).collect();
+    let tones: Vec<f64> = [0.03, 0.11, 0.27, 0.52, 0.77, 1.0]
+        .iter()
+        .map(|x| x * top_hz)
+        .collect();
     (0..frames)
         .map(|n| {
             let t = n as f64 / f64::from(rate_hz);
             // a soft start keeps the chord inside its band
             let rise = 0.5 - 0.5 * (std::f64::consts::PI * (t / 0.05).min(1.0)).cos();
-            let sum: f64 = tones.iter().map(|hz| (std::f64::consts::TAU * hz * t).sin()).sum();
+            let sum: f64 = tones
+                .iter()
+                .map(|hz| (std::f64::consts::TAU * hz * t).sin())
+                .sum();
             (0.15 * rise * sum) as f32
         })
         .collect()

@@ -1,0 +1,124 @@
+//! The stages of a hop as closures, for `benches/` alone (feature `bench`).
+
+use realfft::num_complex::Complex32;
+
+use crate::feature::FeatureMaker;
+use crate::hop::Queue;
+use crate::mask::{History, Masker};
+use crate::model::Model;
+use crate::resample::RatePlan;
+use crate::stft::{Stft, Transform};
+
+/// One stage's work for one hop.
+pub type Stage = Box<dyn FnMut()>;
+
+/// Every stage by name, each fed with noise.
+pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
+    let spec = model.spec();
+    let (hop, bins, rate_hz) = (spec.hop(), spec.bins(), spec.rate_hz());
+    let transform = Transform::new(spec.window(), hop);
+    let noise: Vec<f32> = (0..hop)
+        .map(|n| ((n * n) as f32 * 0.37).sin() * 0.1)
+        .collect();
+    let spectrum = {
+        let mut spectrum = vec![Complex32::default(); bins];
+        let mut stft = Stft::new(&transform);
+        stft.analyse(&noise, &mut spectrum);
+        stft.analyse(&noise, &mut spectrum);
+        spectrum
+    };
+    let mut stages: Vec<(&'static str, Stage)> = Vec::new();
+
+    for (up_name, down_name, caller_hz) in [
+        (
+            "resample 44.1 kHz to model",
+            "resample model to 44.1 kHz",
+            44_100,
+        ),
+        (
+            "resample 16 kHz to model",
+            "resample model to 16 kHz",
+            16_000,
+        ),
+    ] {
+        let plan = RatePlan::new(caller_hz, rate_hz, hop, 0);
+        let (mut up, mut down) = (plan.to_model(), plan.to_caller());
+        let input = vec![0.1; up.need_max()];
+        let mut made = vec![0.0; hop];
+        stages.push((
+            up_name,
+            Box::new(move || up.run(&input[..up.need()], &mut made)),
+        ));
+        let mut output = vec![0.0; down.gives_max()];
+        let samples = noise.clone();
+        stages.push((
+            down_name,
+            Box::new(move || {
+                let gives = down.gives();
+                down.run(&samples, &mut output[..gives]);
+            }),
+        ));
+    }
+    {
+        let mut queue = Queue::new(4 * hop);
+        queue.prime(hop);
+        let (input, mut output) = (noise.clone(), vec![0.0; hop]);
+        stages.push((
+            "hop",
+            Box::new(move || {
+                queue.push(&input);
+                queue.pop(&mut output);
+            }),
+        ));
+    }
+    {
+        let (mut stft, input, mut out) = (Stft::new(&transform), noise.clone(), spectrum.clone());
+        stages.push((
+            "stft analysis",
+            Box::new(move || stft.analyse(&input, &mut out)),
+        ));
+    }
+    {
+        let mut maker = FeatureMaker::new(spec, transform.power_scale(), 1);
+        let (input, mut features) = (spectrum.clone(), vec![0.0; spec.feature_count()]);
+        stages.push((
+            "feature",
+            Box::new(move || maker.run(std::iter::once(&input[..]), &mut features)),
+        ));
+    }
+    let mut session = model.session().expect("the model ran before");
+    session.features_mut().fill(0.5);
+    session.run().expect("the model ran before");
+    {
+        let mut masker = Masker::new(spec, 40.0);
+        let mut history = History::new(spec);
+        history.advance().copy_from_slice(&spectrum);
+        let (gain, taps) = (session.gain().to_vec(), session.taps().to_vec());
+        let mut out = spectrum.clone();
+        stages.push((
+            "mask",
+            Box::new(move || {
+                history.advance().copy_from_slice(&spectrum);
+                masker.take_gains(&gain);
+                std::hint::black_box(masker.apply(&taps, &history, &mut out));
+            }),
+        ));
+        stages.push((
+            "model",
+            Box::new(move || session.run().expect("the model ran before")),
+        ));
+    }
+    {
+        let mut stft = Stft::new(&transform);
+        let mut from = vec![Complex32::new(0.1, 0.0); bins];
+        let mut hop_out = vec![0.0; hop];
+        stages.push((
+            "stft synthesis",
+            Box::new(move || {
+                from.fill(Complex32::new(0.1, 0.0));
+                stft.synthesise(&mut from, &mut hop_out);
+            }),
+        ));
+    }
+    stages
+}

@@ -1,0 +1,276 @@
+//! A manifest that is wrong, or lies about its graph, is refused by name; so is a damaged graph.
+
+use std::path::{Path, PathBuf};
+
+use quietwire::{Error, Model, Spec};
+use sha2::{Digest as _, Sha256};
+
+fn folder(id: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/models")
+        .join(id)
+}
+
+fn parts(id: &str) -> (String, Vec<u8>) {
+    let manifest = std::fs::read_to_string(folder(id).join("model.toml")).unwrap();
+    (
+        manifest,
+        std::fs::read(folder(id).join("model.onnx")).unwrap(),
+    )
+}
+
+/// Loads model `id` with `from` replaced by `to` in its manifest.
+fn changed(id: &str, from: &str, to: &str) -> Error {
+    let (manifest, onnx) = parts(id);
+    assert!(manifest.contains(from), "`{from}` must be in the manifest");
+    Model::from_memory(&manifest.replacen(from, to, 1), &onnx)
+        .expect_err(&format!("`{to}` in the place of `{from}` must be refused"))
+}
+
+#[test]
+fn honest_manifests_load() {
+    for id in ["unity", "half", "lookahead"] {
+        let model = Model::from_folder(&folder(id)).unwrap();
+        assert_eq!(model.spec().id(), id);
+        let (manifest, onnx) = parts(id);
+        Model::from_memory(&manifest, &onnx).unwrap();
+    }
+    assert_eq!(
+        Model::from_folder(&folder("lookahead"))
+            .unwrap()
+            .spec()
+            .lookahead(),
+        1
+    );
+}
+
+#[test]
+fn keys_that_are_unknown_missing_or_mistyped_are_syntax_errors() {
+    for (from, to) in [
+        ("hop = 480", "hopp = 480"),
+        ("hop = 480", ""),
+        ("hop = 480", "hop = \"480\""),
+        ("licence = \"MIT OR Apache-2.0\"\n", ""),
+        ("[front_end]", "[front_end"),
+        ("role = \"gain\"", "role = \"voodoo\""),
+        ("window_shape = \"sqrt-hann\"", "window_shape = \"kaiser\""),
+    ] {
+        let error = changed("unity", from, to);
+        assert!(
+            matches!(error, Error::ManifestSyntax(_)),
+            "{from} -> {to}: {error}"
+        );
+    }
+}
+
+#[test]
+fn contradictions_name_their_field() {
+    for (id, from, to, field) in [
+        ("unity", "hop = 480", "hop = 481", "front_end.window"),
+        ("unity", "hop = 480", "hop = 3", "front_end.hop"),
+        ("unity", "window = 960", "window = 0", "front_end.window"),
+        (
+            "unity",
+            "rate_hz = 48000",
+            "rate_hz = 1",
+            "front_end.rate_hz",
+        ),
+        (
+            "unity",
+            "lookahead = 0",
+            "lookahead = 1000",
+            "front_end.lookahead",
+        ),
+        (
+            "unity",
+            "centres = [0, 1,",
+            "centres = [1, 1,",
+            "features.bands.centres",
+        ),
+        (
+            "unity",
+            "attack = 0.1",
+            "attack = nan",
+            "features.level.attack",
+        ),
+        (
+            "unity",
+            "release_db = 0.03",
+            "release_db = -1.0",
+            "features.level.release_db",
+        ),
+        (
+            "unity",
+            "first_bin = 2",
+            "first_bin = 481",
+            "features.level.first_bin",
+        ),
+        (
+            "unity",
+            "range_step_db = 20.0",
+            "range_step_db = 0.0",
+            "features.bands.range_*",
+        ),
+        (
+            "unity",
+            "input_rates_hz = [8000, 192000]",
+            "input_rates_hz = [9000, 8000]",
+            "domain.input_rates_hz",
+        ),
+        ("lookahead", "of = \"count\"", "of = \"other\"", "`count`"),
+        ("lookahead", "initial = 0.0", "initial = inf", "`count`"),
+        (
+            "lookahead",
+            "\"N\", 2, 2, 16",
+            "\"N\", 2, 3, 16",
+            "role `taps`",
+        ),
+        ("lookahead", "\"N\", 2, 2, 16", "\"N\", 0, 2, 16", "`taps`"),
+        (
+            "lookahead",
+            "shape = [\"N\", 3], initial",
+            "shape = [3, 3], initial",
+            "`count`",
+        ),
+    ] {
+        let error = changed(id, from, to);
+        let Error::Manifest { field: found, .. } = &error else {
+            panic!("{from} -> {to}: {error}")
+        };
+        assert!(found.contains(field), "{from} -> {to}: {error}");
+    }
+}
+
+#[test]
+fn lies_about_the_graph_name_their_tensor() {
+    let (manifest, _) = parts("unity");
+    let bands = manifest
+        .split("role = \"gain\", shape = [\"N\", ")
+        .nth(1)
+        .unwrap();
+    let bands = bands.split(']').next().unwrap();
+    for (id, from, to, tensor) in [
+        (
+            "unity",
+            "name = \"gain\"".to_owned(),
+            "name = \"gains\"".to_owned(),
+            "gains",
+        ),
+        (
+            "unity",
+            "name = \"features\"".to_owned(),
+            "name = \"input\"".to_owned(),
+            "input",
+        ),
+        (
+            "lookahead",
+            "name = \"count_next\"".to_owned(),
+            "name = \"gone\"".to_owned(),
+            "gone",
+        ),
+        // an honest band count in every place but the graph
+        (
+            "lookahead",
+            "\"N\", 2, 2, 16".to_owned(),
+            "\"N\", 1, 2, 32".to_owned(),
+            "taps",
+        ),
+    ] {
+        let error = changed(id, &from, &to);
+        let Error::Tensor { tensor: found, .. } = &error else {
+            panic!("{from} -> {to}: {error}")
+        };
+        assert_eq!(found, tensor, "{error}");
+    }
+    // A band fewer everywhere in the manifest: consistent, and still not the graph.
+    let (manifest, onnx) = parts("unity");
+    let fewer = manifest
+        .replace(
+            &format!("[\"N\", {bands}]"),
+            &format!("[\"N\", {}]", bands.parse::<usize>().unwrap() - 1),
+        )
+        .replace("centres = [0, 1, 2,", "centres = [0, 2,");
+    let error = Model::from_memory(&fewer, &onnx).unwrap_err();
+    assert!(
+        matches!(&error, Error::Tensor { tensor, .. } if tensor == "features"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_tensor_that_the_manifest_leaves_out_is_named() {
+    let (manifest, onnx) = parts("lookahead");
+    let without: String = manifest
+        .replace(
+            ", { name = \"count\", role = \"state\", shape = [\"N\", 3], initial = 0.0 }",
+            "",
+        )
+        .replace(
+            ", { name = \"count_next\", role = \"state\", shape = [\"N\", 3], of = \"count\" }",
+            "",
+        );
+    let error = Model::from_memory(&without, &onnx).unwrap_err();
+    assert!(
+        matches!(&error, Error::Tensor { tensor, .. } if tensor == "count"),
+        "{error}"
+    );
+}
+
+#[test]
+fn damaged_graphs_are_refused_by_their_hash() {
+    let (manifest, onnx) = parts("unity");
+    for damaged in [&onnx[..onnx.len() / 2], &onnx[..0]] {
+        let error = Model::from_memory(&manifest, damaged).unwrap_err();
+        assert!(
+            matches!(&error, Error::Hash { file, .. } if file == "model.onnx"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn graphs_that_are_none_are_engine_errors_even_with_the_right_hash() {
+    let (manifest, onnx) = parts("unity");
+    let honest: String = Sha256::digest(&onnx)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    let mut flipped = onnx.clone();
+    flipped[20] ^= 0xff;
+    for bytes in [
+        &onnx[..onnx.len() / 2],
+        b"not a graph",
+        &[0xff; 64],
+        &[],
+        &flipped,
+    ] {
+        let hash: String = Sha256::digest(bytes)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let error = Model::from_memory(&manifest.replace(&honest, &hash), bytes).unwrap_err();
+        assert!(
+            matches!(error, Error::Engine(_) | Error::Tensor { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn missing_files_are_named() {
+    let error = Model::from_folder(Path::new("no/such/folder")).unwrap_err();
+    assert!(error.to_string().contains("model.toml"), "{error}");
+    let known = Model::embedded("bass").unwrap_err().to_string();
+    assert!(known.contains("bass"), "{known}");
+}
+
+#[test]
+fn a_spec_says_what_the_manifest_says() {
+    let spec = Spec::parse(&parts("lookahead").0).unwrap();
+    assert_eq!(
+        (spec.rate_hz(), spec.window(), spec.hop()),
+        (16_000, 512, 128)
+    );
+    assert_eq!(spec.input_rates_hz(), (8_000, 192_000));
+    assert_eq!(spec.licence(), "MIT OR Apache-2.0");
+}
