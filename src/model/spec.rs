@@ -248,7 +248,8 @@ impl Spec {
         in_range("front_end.rate_hz", front.rate_hz, &RATE_RANGE_HZ)?;
         in_range("front_end.hop", front.hop, &HOP_RANGE)?;
         in_range("front_end.lookahead", front.lookahead, &(0..=MAX_LOOKAHEAD))?;
-        let fits = front.window.is_multiple_of(2 * front.hop) && front.window <= 16 * front.hop;
+        let fits = front.window.is_multiple_of(2 * front.hop)
+            && (2 * front.hop..=16 * front.hop).contains(&front.window);
         ensure(
             fits,
             "front_end.window",

@@ -24,7 +24,7 @@ fn an_impulse_lands_at_the_latency() {
 #[test]
 fn clips_shorter_than_a_hop_come_out_whole() {
     for frames in [1, 2, 100, 479, 481] {
-        let input: Vec<f32> = chord(48_000, 5000)[4000..4000 + frames].to_vec();
+        let input: Vec<f32> = chord(48_000, 9000, 24_000)[4000..4000 + frames].to_vec();
         let mut stream = stream("unity", 48_000, 1);
         let output = run(&mut stream, &input, 7);
         assert_eq!(output.len(), frames + stream.latency());
@@ -37,12 +37,12 @@ fn clips_shorter_than_a_hop_come_out_whole() {
 
 #[test]
 fn latency_is_what_the_documents_say() {
-    // README and the model card: 20 ms at 48 kHz, at most 30 ms at the other usual rates.
+    // README: 20 ms at 48 kHz, at most 38 ms at any usual rate.
     assert_eq!(stream("base", 48_000, 1).latency(), 960);
     for rate_hz in RATES_HZ {
         let latency_ms = stream("base", rate_hz, 1).latency() as f64 * 1000.0 / f64::from(rate_hz);
         println!("{rate_hz} Hz: {latency_ms:.2} ms");
-        assert!(latency_ms < 36.0, "{rate_hz} Hz: {latency_ms:.2} ms");
+        assert!(latency_ms < 38.0, "{rate_hz} Hz: {latency_ms:.2} ms");
     }
 }
 

@@ -13,7 +13,7 @@ fn output_follows_the_level_of_the_input() {
         db(rms(&reference) / rms(&input)) > -20.0,
         "the voice must be heard at all"
     );
-    for gain_db in [-60.0, -30.0, -20.0, -10.0, 10.0] {
+    for gain_db in [-45.0, -30.0, -20.0, -10.0, 10.0] {
         let gain = 10f32.powf(gain_db / 20.0);
         let mut scaled: Vec<f32> = input.iter().map(|x| x * gain).collect();
         stream("base", 48_000, 1)

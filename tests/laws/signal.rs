@@ -64,11 +64,6 @@ impl Noise {
     pub fn sample(&mut self) -> f32 {
         (self.bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
-
-    /// 0..below
-    pub fn below(&mut self, below: usize) -> usize {
-        (self.bits() >> 33) as usize % below
-    }
 }
 
 /// Speech-like: a gliding harmonic voice in syllables over noise. Interleaved frames.
@@ -93,23 +88,24 @@ pub fn voice(rate_hz: u32, channels: usize, seconds: f32, seed: u64) -> Vec<f32>
     out
 }
 
-/// Sines of known frequencies that stay inside every resampler's flat band, in Hz.
-pub fn chord(rate_hz: u32, frames: usize) -> Vec<f32> {
-    let top_hz = f64::from(rate_hz.min(48_000)) * 0.5 * 0.8;
+/// Sines of known frequencies up to 0.8 of `band_hz`, inside every resampler's flat band.
+pub fn chord(rate_hz: u32, frames: usize, band_hz: u32) -> Vec<f32> {
+    let top_hz = 0.8 * f64::from(band_hz);
     let tones: Vec<f64> = [0.03, 0.11, 0.27, 0.52, 0.77, 1.0]
         .iter()
         .map(|x| x * top_hz)
         .collect();
+    // soft ends keep the chord inside its band
+    let ramp = f64::from(rate_hz) * 0.05;
+    let edge = |n: usize| 0.5 - 0.5 * (std::f64::consts::PI * (n as f64 / ramp).min(1.0)).cos();
     (0..frames)
         .map(|n| {
             let t = n as f64 / f64::from(rate_hz);
-            // a soft start keeps the chord inside its band
-            let rise = 0.5 - 0.5 * (std::f64::consts::PI * (t / 0.05).min(1.0)).cos();
             let sum: f64 = tones
                 .iter()
                 .map(|hz| (std::f64::consts::TAU * hz * t).sin())
                 .sum();
-            (0.15 * rise * sum) as f32
+            (0.15 * edge(n) * edge(frames - n) * sum) as f32
         })
         .collect()
 }

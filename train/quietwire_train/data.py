@@ -330,11 +330,7 @@ class Store:
 
     def clips(self, kind: str | None = None, split: str | None = None) -> list[Clip]:
         """Clips of this kind and split; None means any."""
-        return [
-            clip
-            for clip in self.all_clips
-            if kind in (None, clip.kind) and split in (None, clip.split)
-        ]
+        return [clip for clip in self.all_clips if kind in (None, clip.kind) and split in (None, clip.split)]
 
     def read(self, i: int, start: int = 0, n: int | None = None) -> np.ndarray:
         """Up to `n` samples of clip `i` from sample `start`; float32 in [-1, 1]."""

@@ -182,8 +182,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the development pairs; returns 0."""
-    count = make_devset(
-        Store(args.store), args.out, args.seconds, talkers=args.talkers, noises=args.noises
-    )
+    count = make_devset(Store(args.store), args.out, args.seconds, talkers=args.talkers, noises=args.noises)
     print(f"{count} pairs in {args.out}")
     return 0

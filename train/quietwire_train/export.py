@@ -96,9 +96,7 @@ def build_onnx(front: FrontEnd, shape: NetShape, weights: dict[str, np.ndarray])
         from_h = g.dense(state, f"{name}.h", w["weight_hh"], bias_h)
         for side, value in (("x", from_x), ("h", from_h)):
             g.nodes.append(
-                helper.make_node(
-                    "Split", [value, cuts], [f"{name}.{side}.rz", f"{name}.{side}.n"], axis=1
-                )
+                helper.make_node("Split", [value, cuts], [f"{name}.{side}.rz", f"{name}.{side}.n"], axis=1)
             )
         both = g.node("Add", [f"{name}.x.rz", f"{name}.h.rz"], f"{name}.rz.sum")
         both = g.node("Sigmoid", [both], f"{name}.rz")
@@ -230,9 +228,7 @@ def run(args: argparse.Namespace) -> int:
     digest = hashlib.sha256(raw).hexdigest()
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "model.onnx").write_bytes(raw)
-    text = manifest(
-        front, shape, digest, args.id, args.version, args.source, args.training_data
-    )
+    text = manifest(front, shape, digest, args.id, args.version, args.source, args.training_data)
     (args.out / "model.toml").write_text(text, encoding="utf-8")
     print(f"{args.out}: {len(raw)} bytes, sha256 {digest}")
     return 0

@@ -109,9 +109,7 @@ class _NoisePicker:
         for clip in clips:
             seconds[clip.source] += clip.length / RATE_HZ
             parts[clip.source] += math.sqrt(clip.length)
-        weights = [
-            math.sqrt(seconds[c.source]) * math.sqrt(c.length) / parts[c.source] for c in clips
-        ]
+        weights = [math.sqrt(seconds[c.source]) * math.sqrt(c.length) / parts[c.source] for c in clips]
         self._cumulative = np.cumsum(weights) / np.sum(weights)
         self._events = defaultdict(list)
         for clip in clips:

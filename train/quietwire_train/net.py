@@ -33,15 +33,11 @@ class Net(nn.Module):
     def __init__(self, front: FrontEnd, shape: NetShape):
         super().__init__()
         if shape.tap_bins > front.linear_bins:
-            raise ValueError(
-                f"tap_bins {shape.tap_bins} needs one-bin bands, there are {front.linear_bins}"
-            )
+            raise ValueError(f"tap_bins {shape.tap_bins} needs one-bin bands, there are {front.linear_bins}")
         self.front, self.shape = front, shape
         hidden = shape.hidden
         self.encoder = nn.Linear(front.features, hidden)
-        self.recurrent = nn.ModuleList(
-            nn.GRU(hidden, hidden, batch_first=True) for _ in range(shape.layers)
-        )
+        self.recurrent = nn.ModuleList(nn.GRU(hidden, hidden, batch_first=True) for _ in range(shape.layers))
         self.decoder = nn.Linear(hidden, hidden)
         self.gain = nn.Linear(hidden, front.bands)
         self.taps = nn.Linear(hidden, 2 * shape.tap_order * shape.tap_bins)

@@ -80,9 +80,7 @@ def align(reference: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.nda
     """
     reach = round(MAX_DELAY_SECONDS * RATE_HZ)
     size = next_fast_len(max(len(reference), len(signal)) + reach, real=True)
-    product = rfft(signal.astype(np.float64), size) * np.conj(
-        rfft(reference.astype(np.float64), size)
-    )
+    product = rfft(signal.astype(np.float64), size) * np.conj(rfft(reference.astype(np.float64), size))
     correlation = irfft(product, size)
     lags = np.arange(-reach, reach + 1)
     delay = int(lags[np.argmax(np.abs(correlation[lags]))])
@@ -179,9 +177,7 @@ def _process(system: System, pairs_dir: Path, folder: str, name: str) -> np.ndar
             word.replace("{in}", str(source)).replace("{out}", str(result))
             for word in shlex.split(system.command)
         ]
-        done = subprocess.run(
-            words, check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS
-        )
+        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise RuntimeError(f"exit status {done.returncode}: {last}")
@@ -280,7 +276,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"failed {record['system']} on {record['pair']}: {record['failure']}")
     if args.out:
         args.out.with_suffix(".md").write_text(table(rows))
-        args.out.with_suffix(".json").write_text(
-            json.dumps({"systems": rows, "pairs": records}, indent=1)
-        )
+        args.out.with_suffix(".json").write_text(json.dumps({"systems": rows, "pairs": records}, indent=1))
     return 1 if failed else 0

@@ -201,7 +201,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     schedule, shape = Schedule(), NetShape()
     parser.add_argument("--data", type=Path, required=True, help="folder made by `prepare`")
     parser.add_argument("--rooms", type=Path, help="file made by `rooms`; none: no reverberation")
-    parser.add_argument("--out", type=Path, required=True, help="run folder; resumes if it holds a checkpoint")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="run folder; resumes if it holds a checkpoint"
+    )
     parser.add_argument("--start-from", type=Path, help="checkpoint to fine-tune from")
     parser.add_argument("--steps", type=int, default=schedule.steps)
     parser.add_argument("--batch", type=int, default=schedule.batch)

@@ -50,9 +50,7 @@ def test_missing_corrupt_and_silent_files_are_named(tmp_path: Path) -> None:
     (root / "speech/corrupt.wav").write_bytes(b"RIFF is not enough")
     names = ["speech/good.wav", "speech/silent.wav", "speech/corrupt.wav", "speech/absent.wav"]
     header = "path kind source split source_rate_hz eff_bandwidth_hz snr_est_db licence"
-    rows = [
-        "\t".join([name, "speech", "src", "train", "48000", "9000", "40", "CC0"]) for name in names
-    ]
+    rows = ["\t".join([name, "speech", "src", "train", "48000", "9000", "40", "CC0"]) for name in names]
     (root / "index.tsv").write_text("\n".join([header.replace(" ", "\t"), *rows]) + "\n")
     summary = prepare(root, tmp_path / "out")
     assert summary.clips == 1
@@ -102,10 +100,7 @@ def test_bandwidth_of_resampled_noise_is_found() -> None:
 
 def test_resampling_rejects_images() -> None:
     spectrum = (
-        np.abs(
-            np.fft.rfft(resample(tone(1.0, 16000, 7000.0), 16000)[4800:-4800] * np.hanning(38400))
-        )
-        ** 2
+        np.abs(np.fft.rfft(resample(tone(1.0, 16000, 7000.0), 16000)[4800:-4800] * np.hanning(38400))) ** 2
     )
     image = spectrum[round(8500 / RATE_HZ * 38400) :].max()
     assert 10 * np.log10(image / spectrum.max()) < -80

@@ -1,0 +1,173 @@
+"""Network, loss, export and training, at sizes that take seconds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import soundfile
+import torch
+
+from quietwire_train import train
+from quietwire_train.cli import main
+from quietwire_train.data import prepare
+from quietwire_train.export import NotThisNetwork, build_onnx, read_checkpoint
+from quietwire_train.frontend import Analysis, FrontEnd
+from quietwire_train.golden import run_model
+from quietwire_train.loss import Loss, LossWeights
+from quietwire_train.net import Net, NetShape, apply
+
+SHAPE = NetShape(hidden=16, layers=2, tap_bins=8, tap_order=2)
+
+
+def noise(samples: int, seed: int = 0) -> torch.Tensor:
+    return 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(seed))
+
+
+def save(path: Path, net: Net, **changes: object) -> Path:
+    kept = {"front": net.front.as_dict(), "shape": net.shape.as_dict(), "average": net.state_dict()}
+    torch.save({**kept, **changes}, path)
+    return path
+
+
+@pytest.fixture
+def net() -> Net:
+    torch.manual_seed(3)
+    net = Net(FrontEnd(), SHAPE)
+    torch.nn.init.normal_(net.taps.weight, std=0.2)
+    return net
+
+
+def test_unit_gain_and_taps_change_nothing() -> None:
+    analysis = Analysis(FrontEnd())
+    spectrum = analysis.spectrum(noise(4800))
+    gain = torch.ones(1, 10, analysis.front.bands)
+    taps = torch.zeros(1, 10, 2, 2, 8)
+    taps[..., 0, 0, :] = 1
+    re, im = apply(spectrum, gain, taps, analysis.bands)
+    torch.testing.assert_close(torch.complex(re, im), spectrum, atol=1e-5, rtol=1e-5)
+
+
+def test_the_second_tap_takes_the_hop_before() -> None:
+    analysis = Analysis(FrontEnd())
+    spectrum = analysis.spectrum(noise(4800))
+    taps = torch.zeros(1, 10, 2, 2, 8)
+    taps[..., 1, 1, :] = 1  # times i
+    re, im = apply(spectrum, torch.ones(1, 10, analysis.front.bands), taps, analysis.bands)
+    low = torch.complex(re, im)[:, 1:, :8]
+    torch.testing.assert_close(low, spectrum[:, :-1, :8] * 1j, atol=1e-5, rtol=1e-5)
+
+
+def test_loss_leaves_out_what_lies_above_the_bandwidth() -> None:
+    front = FrontEnd()
+    analysis, loss = Analysis(front), Loss(front, LossWeights())
+    target = analysis.spectrum(noise(9600))
+    target[..., 200:] = 0
+    noisy = analysis.spectrum(noise(9600)) + 0
+    wrong = (target.real.clone(), target.imag.clone())
+    wrong[0][..., 200:] += 1.0
+    vad = torch.zeros(1, target.shape[1])
+    masked, _ = loss(noisy, target, wrong, vad, torch.tensor([9000.0]))
+    right, _ = loss(noisy, target, (target.real, target.imag), vad, torch.tensor([9000.0]))
+    whole, _ = loss(noisy, target, wrong, vad, torch.tensor([24000.0]))
+    assert abs(masked - right) < 1e-4 < whole - right
+
+
+def test_one_hop_at_a_time_through_onnx_equals_the_whole_sequence(net: Net, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    assert main(["export", str(save(tmp_path / "c.pt", net)), str(folder), "--id", "tiny"]) == 0
+    wave = noise(24000)
+    found = run_model(folder, wave[0].numpy())
+    with torch.no_grad():
+        analysis = Analysis(net.front)
+        gain, taps, vad = net(analysis.features(analysis.spectrum(wave)))
+    np.testing.assert_allclose(found["gain"], gain[0], atol=1e-4)
+    np.testing.assert_allclose(found["taps"], taps[0], atol=1e-4)
+    np.testing.assert_allclose(found["vad"][:, 0], torch.sigmoid(vad[0]), atol=1e-4)
+
+
+def test_export_is_reproducible_and_takes_any_batch(net: Net, tmp_path: Path) -> None:
+    front, shape, weights = read_checkpoint(save(tmp_path / "c.pt", net))
+    raw = [build_onnx(front, shape, weights).SerializeToString(deterministic=True) for _ in "ab"]
+    assert raw[0] == raw[1]
+    session = onnxruntime.InferenceSession(raw[0])
+    sizes = {i.name: i.shape[1] for i in session.get_inputs()}
+    for batch in (1, 5):
+        feeds = {name: np.zeros((batch, size), np.float32) for name, size in sizes.items()}
+        assert session.run(["gain"], feeds)[0].shape == (batch, front.bands)
+
+
+def test_checkpoints_of_another_architecture_are_named(net: Net, tmp_path: Path) -> None:
+    other = {**SHAPE.as_dict(), "hidden": 32}
+    for path in (
+        save(tmp_path / "a.pt", net, shape=other),
+        save(tmp_path / "b.pt", net, shape={"depth": 3}),
+        save(tmp_path / "c.pt", net, average={}),
+    ):
+        with pytest.raises(NotThisNetwork, match="another architecture"):
+            read_checkpoint(path)
+    torch.save({"weights": 1}, tmp_path / "d.pt")
+    with pytest.raises(NotThisNetwork, match="not a checkpoint"):
+        read_checkpoint(tmp_path / "d.pt")
+    assert main(["export", str(tmp_path / "a.pt"), str(tmp_path / "out")]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    time_s = np.arange(4 * 48000) / 48000
+    rng = np.random.default_rng(0)
+    for talker in range(12):
+        voice = np.sin(2 * np.pi * (110 + 9 * talker) * time_s) * (np.sin(5 * time_s) > 0)
+        (root / f"in/speech/t{talker}").mkdir(parents=True)
+        soundfile.write(root / f"in/speech/t{talker}/a.wav", 0.2 * voice, 48000)
+        (root / f"in/noise/n{talker}").mkdir(parents=True)
+        hiss = 0.1 * rng.standard_normal(len(time_s))
+        soundfile.write(root / f"in/noise/n{talker}/a.wav", hiss, 48000)
+    assert prepare(root / "in", root / "store").skipped == []
+    return root / "store"
+
+
+def options(store: Path, out: Path, steps: int) -> list[str]:
+    return (
+        f"train --data {store} --out {out} --steps {steps} --batch 2 --seconds 1 --hidden 16"
+        " --tap-bins 8 --tap-order 2 --device cpu --threads 1 --warmup 2 --save-every 2"
+    ).split()
+
+
+def test_an_interrupted_run_resumes_where_it_stopped(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(options(store, tmp_path / "whole", 6)) == 0
+    assert main([*options(store, tmp_path / "parts", 6), "--max-minutes", "0.0001"]) == 0
+    stopped = torch.load(tmp_path / "parts/checkpoint.pt", weights_only=True)
+    assert stopped["step"] == 1
+    assert main(options(store, tmp_path / "parts", 6)) == 0
+    whole, parts = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "parts")
+    )
+    assert whole["step"] == parts["step"] == 6
+    for name, value in whole["average"].items():
+        torch.testing.assert_close(value, parts["average"][name], atol=1e-6, rtol=0)
+    assert json.loads((tmp_path / "whole/log.jsonl").read_text().splitlines()[-1])["step"] == 6
+
+
+def test_a_run_of_another_shape_is_refused(store: Path, tmp_path: Path) -> None:
+    assert main(options(store, tmp_path / "run", 1)) == 0
+    with pytest.raises(SystemExit, match="another network"):
+        main([*options(store, tmp_path / "run", 2), "--layers", "1"])
+
+
+def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*args: object, **kwargs: object) -> tuple[torch.Tensor, dict[str, float]]:
+        return torch.tensor(float("nan")), {"loss": float("nan")}
+
+    monkeypatch.setattr(train.Loss, "__call__", broken)
+    assert main(options(store, tmp_path / "run", 3)) == 1
+    assert "bad-batch-0.npz" in capsys.readouterr().out
+    with np.load(tmp_path / "run/bad-batch-0.npz") as batch:
+        assert batch["noisy"].shape == (2, 48000)
