@@ -156,10 +156,11 @@ impl Session {
     /// The engine allocates its output tensors here; our own side does not.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         // Nobody else holds the tensor between steps, so it is not copied.
-        Arc::make_mut(&mut self.tensor)
-            .try_as_plain_ram_mut()
-            .and_then(|mut view| Ok(view.as_slice_mut()?.copy_from_slice(&self.features)))
-            .expect("made as f32 in main memory");
+        let tensor = Arc::make_mut(&mut self.tensor);
+        let mut view = tensor.try_as_plain_ram_mut().expect("made in main memory");
+        view.as_slice_mut()
+            .expect("made as f32")
+            .copy_from_slice(&self.features);
         let inputs: TVec<TValue> = self
             .layout
             .inputs

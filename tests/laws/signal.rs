@@ -1,7 +1,7 @@
 //! Signals and streams that the laws share.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use quietwire::{ChannelMode, Denoiser, Model};
 
@@ -11,7 +11,8 @@ pub const RATES_HZ: [u32; 12] = [
 
 /// A model of `tests/models`, or the embedded one for `base`. Loaded once.
 pub fn model(id: &'static str) -> Arc<Model> {
-    static MODELS: OnceLock<std::sync::Mutex<Vec<(&'static str, Arc<Model>)>>> = OnceLock::new();
+    type Loaded = Mutex<Vec<(&'static str, Arc<Model>)>>;
+    static MODELS: OnceLock<Loaded> = OnceLock::new();
     let mut models = MODELS.get_or_init(Default::default).lock().unwrap();
     if let Some((_, model)) = models.iter().find(|(name, _)| *name == id) {
         return model.clone();

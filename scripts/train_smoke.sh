@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Trains a small network for a minute on speech and noise made here, exports it, writes golden
+# vectors and holds the Rust runtime to them: every step of train/README.md, in small.
+#
+#     scripts/train_smoke.sh path/to/python
+set -euo pipefail
+python="${1:-python3}"
+root="$(cd "$(dirname "$0")/.." && pwd)"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+cd "$root"
+
+"$python" scripts/make_smoke_data.py "$work/data"
+export PYTHONPATH="$root/train"
+run() { "$python" -m quietwire_train.cli "$@"; }
+run prepare "$work/data" "$work/store"
+run rooms "$work/rooms.npz" --count 8
+run train --data "$work/store" --rooms "$work/rooms.npz" --out "$work/run" --device cpu \
+  --steps 150 --batch 6 --seconds 2 --hidden 48 --tap-bins 32 --tap-order 2 --warmup 10 \
+  --averaging 0.9 --rate 3e-3
+run export "$work/run/checkpoint.pt" "$work/model" --id smoke --training-data "synthetic smoke data"
+run golden "$work/model" samples/office-fan.wav "$work/model/golden"
+QUIETWIRE_PARITY_MODEL="$work/model" cargo test -q parity:: -- --nocapture --skip allocate
+run devset "$work/store" "$work/pairs" --seconds 3
+run score "$work/pairs" noisy \
+  "smoke=cargo run -q --features cli -- clean -q --force --model $work/model -o {out} {in}" \
+  --jobs 1 --out "$work/scores"
+"$python" - "$work/scores.json" <<'PY'
+import json
+import sys
+
+rows = {row["system"]: row for row in json.load(open(sys.argv[1]))["systems"]}
+noisy, smoke = rows["noisy"]["si_sdr"], rows["smoke"]["si_sdr"]
+print(f"SI-SDR: noisy {noisy:.2f} dB, smoke model {smoke:.2f} dB")
+assert smoke > noisy + 1.0, "a trained network must take noise away"
+PY
