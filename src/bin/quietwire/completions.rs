@@ -1,0 +1,16 @@
+//! `quietwire completions`.
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::args::{Args, CompletionsArgs};
+
+pub fn run(args: &CompletionsArgs) -> Result<()> {
+    // Into memory first: the generator panics when a pipe breaks.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Args::command(), "quietwire", &mut script);
+    std::io::stdout().write_all(&script)?;
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Standard input and output.
+
+use std::fs;
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use crate::shell::{Folder, Wav, chunk, data16, ffmpeg, sample, signal};
+use crate::{piped, quietwire, stderr, stdout, succeeded, wav};
+
+#[test]
+fn a_wav_goes_through_the_standard_streams() {
+    let folder = Folder::new("stream");
+    let input = Wav::int(
+        24,
+        2,
+        signal(20_000)
+            .iter()
+            .flat_map(|s| ((s * 8_000_000.0) as i32).to_le_bytes()[..3].to_vec())
+            .collect(),
+    );
+    let args = ["clean", "-", "-o", "-", "--attenuation", "0"];
+    let output = succeeded(piped(&folder, &args, &input.bytes()));
+    assert!(output.stdout == input.bytes());
+    // Without -o, standard input goes to standard output.
+    let output = succeeded(piped(&folder, &["clean", "-", "-q"], &input.bytes()));
+    assert_eq!(output.stdout.len(), input.bytes().len());
+    assert!(output.stderr.is_empty());
+    // An input of unknown length gives a header of unknown length.
+    let mut endless = input.bytes();
+    endless[4..8].fill(0xFF);
+    endless[40..44].fill(0xFF);
+    let output = succeeded(piped(&folder, &args, &endless));
+    assert_eq!(output.stdout[4..8], [0xFF; 4]);
+    assert!(output.stdout.ends_with(&input.data));
+    // Anything that needs no seeking is decoded from a pipe.
+    let flac = fs::read(sample("street.flac")).unwrap();
+    let output = succeeded(piped(&folder, &["clean", "-", "-o", "out.wav"], &flac));
+    assert!(
+        stderr(&output).starts_with("stdin -> out.wav: 4.8 s"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(folder.list(), ["out.wav"]);
+}
+
+#[test]
+fn bare_samples_go_through_the_standard_streams() {
+    let folder = Folder::new("raw");
+    let floats: Vec<u8> = signal(10_000)
+        .iter()
+        .flat_map(|s| s.to_le_bytes())
+        .collect();
+    for (format, bytes) in [("s16le", data16(9001)), ("f32le", floats)] {
+        let args = [
+            "clean",
+            "-",
+            "--raw",
+            format,
+            "--rate",
+            "16000",
+            "--attenuation",
+            "0",
+            "-o",
+            "-",
+        ];
+        let output = succeeded(piped(&folder, &args, &bytes));
+        assert!(output.stdout == bytes, "{format}");
+    }
+    let args = [
+        "clean",
+        "-",
+        "--raw",
+        "s16le",
+        "--rate",
+        "44100",
+        "--raw-channels",
+        "2",
+    ];
+    let output = succeeded(piped(
+        &folder,
+        &[&args[..], &["-o", "out.wav"]].concat(),
+        &data16(8000),
+    ));
+    assert!(stderr(&output).contains("0.1 s"));
+    let written = fs::read(folder.join("out.wav")).unwrap();
+    assert_eq!(chunk(&written, b"fmt ")[2..8], [2, 0, 0x44, 0xAC, 0, 0]);
+    assert_eq!(chunk(&written, b"data").len(), 16_000);
+}
+
+#[test]
+fn a_refused_pipe_says_why() {
+    let folder = Folder::new("badpipe");
+    for (input, expected) in [
+        (&b""[..], "stdin holds no audio"),
+        (b"hello", "stdin is not an audio"),
+    ] {
+        let output = piped(&folder, &["clean", "-", "-o", "-"], input);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_run_quietly() {
+    let folder = Folder::new("brokenpipe");
+    folder.put("talk.wav", &wav(2_000_000));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_quietwire"))
+        .args(["clean", "talk.wav", "-o", "-", "--attenuation", "0"])
+        .current_dir(folder.join(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut start = [0; 100];
+    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), stderr(&output).as_str()),
+        (Some(0), "")
+    );
+}
+
+#[test]
+fn ffmpeg_pipes_work_both_ways() {
+    let folder = Folder::new("ffmpeg");
+    let (mp3, flac) = (folder.join("a.mp3"), folder.join("b.flac"));
+    let input = sample("office-fan.wav");
+    if !ffmpeg(&["-i", input.to_str().unwrap(), mp3.to_str().unwrap()]) {
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_quietwire");
+    let line = format!(
+        "set -o pipefail; ffmpeg -v error -i {} -f wav - | {program} clean - -o - | ffmpeg -v error -i - {}",
+        mp3.display(),
+        flac.display()
+    );
+    let output = Command::new("bash").args(["-c", &line]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = succeeded(quietwire(&folder, &["info", "b.flac"]));
+    assert!(
+        stdout(&output).contains("427200 frames"),
+        "{}",
+        stdout(&output)
+    );
+}

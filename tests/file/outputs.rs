@@ -1,0 +1,191 @@
+//! What stands beside the cleaned audio, and what is never overwritten.
+
+use std::fs;
+use std::path::Path;
+
+use quietwire::Error;
+use quietwire::file::{FileError, Input, Job, Output, ReportFormat, clean};
+
+use crate::shell::{Folder, Wav, data16, sample, signal};
+use crate::{options, run, samples};
+
+#[test]
+fn residual_and_output_add_up_to_the_input() {
+    let folder = Folder::new("residual");
+    for name in ["office-fan.wav", "street.flac", "telephone.wav"] {
+        let file = |what: &str| folder.join(&format!("{what}-{name}"));
+        let mut job = Job::new(Input::File(sample(name)), Output::File(file("out")));
+        job.residual = Some(file("rest"));
+        clean(job, &options(40.0), &mut |_| ()).unwrap();
+        let (before, after) = (samples(&sample(name)), samples(&file("out")));
+        let rest = samples(&file("rest"));
+        assert_eq!(rest.len(), before.len());
+        assert!(
+            rest.iter().any(|r| *r != 0.0),
+            "{name}: nothing was taken away"
+        );
+        let fits = before
+            .iter()
+            .zip(&after)
+            .zip(&rest)
+            .all(|((b, a), r)| *b == a + r);
+        assert!(fits, "{name}");
+    }
+}
+
+#[test]
+fn reports_hold_the_numbers_and_nothing_from_outside() {
+    let folder = Folder::new("reports");
+    let input = folder.put("<b>&'.wav", &fs::read(sample("office-fan.wav")).unwrap());
+    let mut job = Job::new(Input::File(input), Output::File(folder.join("out.wav")));
+    job.reports = vec![
+        (ReportFormat::Json, folder.join("r.json")),
+        (ReportFormat::Html, folder.join("r.html")),
+    ];
+    job.spectrogram = Some(folder.join("p.png"));
+    let cleaned = clean(job, &options(40.0), &mut |_| ()).unwrap();
+
+    let json: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("r.json")).unwrap()).unwrap();
+    assert_eq!(json["input"]["rate_hz"], 48000);
+    assert_eq!(json["output"]["frames"], 427_200);
+    assert_eq!(json["model"]["id"], "base");
+    for side in ["input", "output"] {
+        for key in [
+            "peak_dbfs",
+            "rms_dbfs",
+            "noise_floor_dbfs",
+            "clipped_samples",
+            "seconds",
+        ] {
+            assert!(json[side][key].is_number(), "{side}.{key}");
+        }
+    }
+    assert!(json["speed"].as_f64().unwrap() > 0.0);
+    assert!(
+        (cleaned.input.levels.rms_dbfs + 27.1).abs() < 0.1,
+        "{:?}",
+        cleaned.input.levels
+    );
+
+    let html = fs::read_to_string(folder.join("r.html")).unwrap();
+    assert!(html.contains("<h1>&lt;b&gt;&amp;&#39;.wav</h1>"));
+    assert!(!html.contains("<b>&"), "the name is not escaped");
+    assert!(!html.contains("http"), "the page names another place");
+    assert_eq!(html.matches("data:audio/flac;base64,").count(), 2);
+    assert_eq!(html.matches("data:image/png;base64,").count(), 1);
+    assert!(!html.contains("The players hold the first"));
+    assert_eq!(fs::read(folder.join("p.png")).unwrap()[..4], *b"\x89PNG");
+}
+
+#[test]
+fn a_long_file_is_cut_in_the_page_and_said_so() {
+    let folder = Folder::new("long");
+    let wav = Wav {
+        rate_hz: 8000,
+        ..Wav::int(16, 1, data16(61 * 8000))
+    };
+    let input = folder.put("in.wav", &wav.bytes());
+    let mut job = Job::new(Input::File(input), Output::File(folder.join("out.wav")));
+    job.reports = vec![(ReportFormat::Html, folder.join("r.html"))];
+    clean(job, &options(0.0), &mut |_| ()).unwrap();
+    let html = fs::read_to_string(folder.join("r.html")).unwrap();
+    assert!(html.contains("The players hold the first 60 seconds only."));
+}
+
+#[test]
+fn clipping_is_counted_before_and_after() {
+    let folder = Folder::new("clips");
+    let loud = signal(48000)
+        .iter()
+        .flat_map(|s| (4.0 * s).to_le_bytes())
+        .collect();
+    let input = folder.put("loud.wav", &Wav::float(32, 1, loud).bytes());
+    let output = folder.join("loud.flac");
+    let cleaned = run(&input, &output, &options(0.0)).unwrap();
+    let beyond = signal(48000)
+        .iter()
+        .filter(|s| 4.0 * **s * 8_388_608.0 > 8_388_607.5)
+        .count()
+        + signal(48000).iter().filter(|s| 4.0 * **s < -1.0).count();
+    assert!(beyond > 1000);
+    assert_eq!(cleaned.output.clipped_samples, beyond as u64);
+    assert!(cleaned.input.clipped_samples > beyond as u64 / 2);
+    let again = run(&output, &folder.join("again.flac"), &options(0.0)).unwrap();
+    assert!(again.input.clipped_samples > beyond as u64 / 2);
+    assert_eq!(again.output.clipped_samples, 0);
+}
+
+#[test]
+fn progress_reaches_the_end() {
+    let folder = Folder::new("progress");
+    let job = Job::new(
+        Input::File(sample("telephone.wav")),
+        Output::File(folder.join("out.wav")),
+    );
+    let mut last = None;
+    clean(job, &options(0.0), &mut |progress| last = Some(progress)).unwrap();
+    let last = last.unwrap();
+    assert_eq!(
+        (last.frames, last.total, last.rate_hz),
+        (51_200, Some(51_200), 8000)
+    );
+}
+
+#[test]
+fn no_file_is_overwritten_without_being_told() {
+    let folder = Folder::new("overwrite");
+    let input = folder.put("in.wav", &Wav::int(16, 1, data16(1000)).bytes());
+    let output = folder.put("out.wav", b"precious");
+    let error = run(&input, &output, &options(0.0)).unwrap_err();
+    assert!(
+        matches!(error, Error::File(FileError::Exists { .. })),
+        "{error}"
+    );
+    assert!(error.to_string().contains("--force") && error.to_string().contains("--resume"));
+    assert_eq!(fs::read(&output).unwrap(), b"precious");
+
+    let mut options = options(0.0);
+    options.overwrite = true;
+    let error = run(&input, &input, &options).unwrap_err();
+    assert!(
+        matches!(error, Error::File(FileError::SameFile { .. })),
+        "{error}"
+    );
+    let mut job = Job::new(
+        Input::File(input.clone()),
+        Output::File(folder.join("x.wav")),
+    );
+    job.residual = Some(folder.join("x.wav"));
+    let error = clean(job, &options, &mut |_| ()).unwrap_err();
+    assert!(
+        matches!(error, Error::File(FileError::Twice { .. })),
+        "{error}"
+    );
+    run(&input, &output, &options).unwrap();
+    assert!(fs::read(&output).unwrap() == fs::read(&input).unwrap());
+    assert_eq!(folder.list(), ["in.wav", "out.wav"]);
+}
+
+#[test]
+fn an_output_that_cannot_be_made_is_named() {
+    let folder = Folder::new("nowhere");
+    let input = folder.put("in.wav", &Wav::int(16, 1, data16(1000)).bytes());
+    let error = run(&input, &folder.join("none/out.wav"), &options(0.0)).unwrap_err();
+    assert!(
+        matches!(&error, Error::File(FileError::Write { .. })),
+        "{error}"
+    );
+    assert!(error.to_string().contains("none/out.wav"));
+    let error = run(
+        Path::new("/nothing.wav"),
+        &folder.join("o.wav"),
+        &options(0.0),
+    )
+    .unwrap_err();
+    assert!(
+        matches!(error, Error::File(FileError::Open { .. })),
+        "{error}"
+    );
+    assert_eq!(folder.list(), ["in.wav"]);
+}
