@@ -8,9 +8,13 @@ fn per_hop(c: &mut Criterion) {
     let mut group = c.benchmark_group("10 ms of one stream");
     for (rate_hz, frames) in [(48_000, 480), (44_100, 441), (16_000, 160)] {
         for bypass in [false, true] {
-            let builder = Denoiser::builder(model.clone()).rate_hz(rate_hz).bypass(bypass);
+            let builder = Denoiser::builder(model.clone())
+                .rate_hz(rate_hz)
+                .bypass(bypass);
             let mut stream = builder.build().unwrap();
-            let input: Vec<f32> = (0..frames).map(|n| 0.1 * ((n * n) as f32 * 0.37).sin()).collect();
+            let input: Vec<f32> = (0..frames)
+                .map(|n| 0.1 * ((n * n) as f32 * 0.37).sin())
+                .collect();
             let mut out = vec![0.0; frames];
             let name = if bypass { "off" } else { "on" };
             group.bench_function(BenchmarkId::new(name, rate_hz), |b| {

@@ -161,6 +161,11 @@ impl Denoiser {
         self.latency
     }
 
+    /// The most that may be removed, dB; see [`set_attenuation_db`](Self::set_attenuation_db).
+    pub fn attenuation_db(&self) -> f32 {
+        self.attenuation_db
+    }
+
     /// Sample rate of the caller's blocks, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz

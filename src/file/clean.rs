@@ -139,7 +139,7 @@ fn model_use(options: &CleanOptions, denoiser: &Denoiser) -> ModelUse {
         id: spec.id().into(),
         version: spec.version().into(),
         latency_ms: 1000.0 * denoiser.latency() as f64 / f64::from(denoiser.rate_hz()),
-        attenuation_db: options.attenuation_db,
+        attenuation_db: Some(denoiser.attenuation_db()).filter(|limit| limit.is_finite()),
         channel_mode: match options.channel_mode {
             ChannelMode::Linked => "linked",
             ChannelMode::Independent => "independent",

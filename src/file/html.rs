@@ -137,7 +137,7 @@ fn footer(cleaned: &Cleaned) -> String {
     let model = &cleaned.model;
     let limit = match model.attenuation_db {
         Some(limit) => format!("noise turned down by at most {limit} dB"),
-        None => "the usual limit".into(),
+        None => "noise turned down without limit".into(),
     };
     format!(
         "quietwire {}, model {} {}, {}, {} channels; {:.2} s of work; a live stream would lag by {:.1} ms. 0 dBFS is a full-scale square wave.",

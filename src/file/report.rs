@@ -67,7 +67,7 @@ pub struct ModelUse {
     pub version: String,
     /// Delay of a live stream at the file's rate; a cleaned file has none.
     pub latency_ms: f64,
-    /// The most that noise was turned down, dB; none for the denoiser's own limit.
+    /// The most that noise was turned down, dB; none for no limit.
     pub attenuation_db: Option<f32>,
     /// `independent` or `linked`.
     pub channel_mode: &'static str,

@@ -50,6 +50,7 @@ fn reports_hold_the_numbers_and_nothing_from_outside() {
     assert_eq!(json["input"]["rate_hz"], 48000);
     assert_eq!(json["output"]["frames"], 427_200);
     assert_eq!(json["model"]["id"], "base");
+    assert_eq!(json["model"]["attenuation_db"], 40.0);
     for side in ["input", "output"] {
         for key in [
             "peak_dbfs",
