@@ -47,7 +47,9 @@ fn hostile(c: &mut Criterion) {
     }
     // Loud, then silent for ever: recurrent states and filters decay.
     let mut stream = Denoiser::builder(model).build().unwrap();
-    let loud: Vec<f32> = (0..48_000).map(|n| ((n * n) as f32 * 0.37).sin()).collect();
+    let loud: Vec<f32> = (0..48_000)
+        .map(|n| (n as f32 * n as f32 * 0.37).sin())
+        .collect();
     let mut out = vec![0.0; 48_000];
     stream.process(&loud, &mut out).unwrap();
     let silence = vec![0.0; 480];

@@ -30,7 +30,7 @@ import json
 import sys
 
 rows = {row["system"]: row for row in json.load(open(sys.argv[1]))["systems"]}
-noisy, smoke = rows["noisy"]["si_sdr"], rows["smoke"]["si_sdr"]
+noisy, smoke = rows["noisy"]["si_sdr_db"], rows["smoke"]["si_sdr_db"]
 print(f"SI-SDR: noisy {noisy:.2f} dB, smoke model {smoke:.2f} dB")
 assert smoke > noisy + 1.0, "a trained network must take noise away"
 PY
