@@ -23,8 +23,8 @@ fn main() -> Result<(), Error> {
             frame.copy_from_slice(&[hum, hum]);
         }
         match callback {
-            100 => stream.set_bypass(true)?,
-            200 => stream.set_bypass(false)?,
+            100 => stream.set_bypass(true),
+            200 => stream.set_bypass(false),
             _ => {}
         }
         stream.process_in_place(&mut block)?;

@@ -151,7 +151,7 @@ impl Denoiser {
             hops: 0,
             repaired: 0,
         };
-        denoiser.reset()?;
+        denoiser.reset();
         Ok(denoiser)
     }
 
@@ -253,9 +253,9 @@ impl Denoiser {
 
     /// Forgets everything heard; settings stay. The stream then equals a new one with them.
     ///
-    /// # Errors
-    /// [`Error::Engine`] when the engine cannot give fresh states.
-    pub fn reset(&mut self) -> Result<(), Error> {
+    /// # Real-time
+    /// No allocation, lock or syscall.
+    pub fn reset(&mut self) {
         for lane in &mut self.lanes {
             lane.delayed.prime(self.latency);
         }
@@ -263,7 +263,7 @@ impl Denoiser {
         self.telemetry = Telemetry::SILENCE;
         self.hops = 0;
         self.repaired = 0;
-        self.restart()
+        self.restart();
     }
 
     /// The most that may be removed, in dB from 0 (change nothing) to infinity (no limit): this
@@ -272,24 +272,28 @@ impl Denoiser {
     ///
     /// # Errors
     /// [`Error::Attenuation`] for a negative number or NaN; the old limit stays.
+    ///
+    /// # Real-time
+    /// No allocation, lock or syscall.
     pub fn set_attenuation_db(&mut self, attenuation_db: f32) -> Result<(), Error> {
         check_attenuation(attenuation_db)?;
         self.attenuation_db = attenuation_db;
         for mind in &mut self.minds {
             mind.masker.set_attenuation_db(attenuation_db);
         }
-        self.switch()
+        self.switch();
+        Ok(())
     }
 
     /// Off (true): the output is the input, bit by bit, with the same latency, and no stage runs.
     /// Cross-fades over 20 ms; going on again is heard `latency()` samples and 100 ms later, when
     /// the model has heard enough of the stream.
     ///
-    /// # Errors
-    /// [`Error::Engine`] when the engine cannot give fresh states.
-    pub fn set_bypass(&mut self, bypass: bool) -> Result<(), Error> {
+    /// # Real-time
+    /// No allocation, lock or syscall.
+    pub fn set_bypass(&mut self, bypass: bool) {
         self.bypassed = bypass;
-        self.switch()
+        self.switch();
     }
 
     /// The latest hop. While the stream is off it is the last one before.
@@ -302,13 +306,14 @@ impl Denoiser {
         self.hops
     }
 
-    fn switch(&mut self) -> Result<(), Error> {
-        let wakes = self.bypass.set(self.bypassed || self.attenuation_db == 0.0);
-        if wakes { self.restart() } else { Ok(()) }
+    fn switch(&mut self) {
+        if self.bypass.set(self.bypassed || self.attenuation_db == 0.0) {
+            self.restart();
+        }
     }
 
     /// Empties every stage; the delayed input stays.
-    fn restart(&mut self) -> Result<(), Error> {
+    fn restart(&mut self) {
         for lane in &mut self.lanes {
             if let Some((up, down)) = &mut lane.rates {
                 up.reset();
@@ -320,12 +325,11 @@ impl Denoiser {
         }
         for mind in &mut self.minds {
             mind.features.reset();
-            mind.session.reset()?;
+            mind.session.reset();
             mind.masker.reset();
         }
         self.fill = 0;
         self.need = self.lanes[0].need();
-        Ok(())
     }
 
     fn drive(&mut self, mut block: impl Block) -> Result<(), Error> {

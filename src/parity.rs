@@ -108,6 +108,9 @@ fn our_stages_do_not_allocate() {
                     stream.process_in_place(&mut block).unwrap();
                 }
                 stream.set_attenuation_db(12.0).unwrap();
+                stream.set_bypass(true);
+                stream.process_in_place(&mut block).unwrap();
+                stream.set_bypass(false);
                 std::hint::black_box(stream.telemetry());
                 for _ in 0..20 {
                     stream.process_in_place(&mut block).unwrap();
@@ -120,6 +123,8 @@ fn our_stages_do_not_allocate() {
                 channels as u64
             };
             assert!(hops > 0);
+            let reset = allocation_counter::measure(|| stream.reset());
+            assert_eq!(reset.count_total, 0, "a reset takes no memory");
             assert_eq!(
                 counted.count_total,
                 engine * hops * masks,

@@ -18,6 +18,7 @@ pub(crate) struct Graph {
 /// Where the manifest's tensors are among the graph's inputs and outputs.
 struct Layout {
     inputs: Vec<Input>,
+    outputs: usize,
     gain: usize,
     taps: Option<usize>,
     vad: Option<usize>,
@@ -28,8 +29,9 @@ struct Layout {
 enum Input {
     Features,
     State {
-        initial: f32,
-        shape: Vec<usize>,
+        /// shared by all sessions; the engine never writes to what others hold
+        initial: TValue,
+        /// the output that takes its place on the next step
         next: usize,
     },
 }
@@ -76,7 +78,7 @@ impl Graph {
             .map_err(engine)?;
         Ok(Self {
             plan,
-            layout: Arc::new(Layout::new(spec, batch)),
+            layout: Arc::new(Layout::new(spec, batch)?),
         })
     }
 
@@ -89,46 +91,47 @@ impl Graph {
             layout: self.layout.clone(),
             features: vec![0.0; self.layout.features_shape.iter().product()],
             tensor: Arc::new(tensor),
-            outputs: TVec::new(),
+            outputs: std::iter::repeat_n(Tensor::default().into_tvalue(), self.layout.outputs)
+                .collect(),
         };
-        session.reset()?;
+        session.reset();
         Ok(session)
     }
 }
 
 impl Layout {
-    fn new(spec: &GraphSpec, batch: usize) -> Self {
+    fn new(spec: &GraphSpec, batch: usize) -> Result<Self, Error> {
         let place = |role: Role| spec.outputs.iter().position(|t| t.role == role);
         let mut features_shape = [batch, 0];
-        let inputs = spec
-            .inputs
-            .iter()
-            .map(|tensor| match tensor.role {
-                Role::State => Input::State {
-                    initial: tensor
-                        .initial
-                        .expect("a checked manifest gives every state a start"),
-                    shape: concrete(tensor, batch),
-                    next: spec
-                        .outputs
-                        .iter()
-                        .position(|t| t.of.as_ref() == Some(&tensor.name))
-                        .expect("a checked manifest gives every state an output"),
-                },
-                _ => {
-                    features_shape[1] = tensor.sizes()[0];
-                    Input::Features
+        let mut inputs = Vec::with_capacity(spec.inputs.len());
+        for tensor in &spec.inputs {
+            inputs.push(if tensor.role == Role::State {
+                let start = tensor
+                    .initial
+                    .expect("a checked manifest starts every state");
+                let mut initial = Tensor::zero::<f32>(&concrete(tensor, batch)).map_err(engine)?;
+                initial.fill_t(start).map_err(engine)?;
+                let next = spec
+                    .outputs
+                    .iter()
+                    .position(|t| t.of.as_ref() == Some(&tensor.name));
+                Input::State {
+                    initial: initial.into_tvalue(),
+                    next: next.expect("a checked manifest gives every state an output"),
                 }
-            })
-            .collect();
-        let gain = place(Role::Gain).expect("a checked manifest has a gain");
-        Self {
+            } else {
+                features_shape[1] = tensor.sizes()[0];
+                Input::Features
+            });
+        }
+        Ok(Self {
             inputs,
-            gain,
+            outputs: spec.outputs.len(),
+            gain: place(Role::Gain).expect("a checked manifest has a gain"),
             taps: place(Role::Taps),
             vad: place(Role::Vad),
             features_shape,
-        }
+        })
     }
 }
 
@@ -206,28 +209,15 @@ impl Session {
     }
 
     /// Puts every state back to its initial value.
-    pub(crate) fn reset(&mut self) -> Result<(), Error> {
-        let most = self.layout.inputs.iter().filter_map(|input| match input {
-            Input::State { next, .. } => Some(next + 1),
-            Input::Features => None,
-        });
-        let slots = most.max().unwrap_or(0);
-        self.outputs = (0..slots)
-            .map(|_| Tensor::default().into_tvalue())
-            .collect();
+    ///
+    /// # Real-time
+    /// No allocation.
+    pub(crate) fn reset(&mut self) {
         for input in &self.layout.inputs {
-            if let Input::State {
-                initial,
-                shape,
-                next,
-            } = input
-            {
-                let mut tensor = Tensor::zero::<f32>(shape).map_err(engine)?;
-                tensor.fill_t(*initial).map_err(engine)?;
-                self.outputs[*next] = tensor.into_tvalue();
+            if let Input::State { initial, next } = input {
+                self.outputs[*next] = initial.clone();
             }
         }
-        Ok(())
     }
 }
 

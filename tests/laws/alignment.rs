@@ -37,8 +37,15 @@ fn clips_shorter_than_a_hop_come_out_whole() {
 
 #[test]
 fn latency_is_what_the_documents_say() {
-    // README: 20 ms at 48 kHz, at most 38 ms at any usual rate.
-    assert_eq!(stream("base", 48_000, 1).latency(), 960);
+    // README: 20 ms at 48 kHz, 22.9 ms at 44.1 kHz, 26.1 ms at 16 kHz; at most 38 ms at any usual
+    // rate.
+    for (rate_hz, latency) in [(48_000, 960), (44_100, 1011), (16_000, 418)] {
+        assert_eq!(
+            stream("base", rate_hz, 1).latency(),
+            latency,
+            "{rate_hz} Hz"
+        );
+    }
     for rate_hz in RATES_HZ {
         let latency_ms = stream("base", rate_hz, 1).latency() as f64 * 1000.0 / f64::from(rate_hz);
         println!("{rate_hz} Hz: {latency_ms:.2} ms");

@@ -37,7 +37,7 @@ fn attenuation_limit_leaves_its_share_of_the_input() {
     let input = chord(48_000, 48_000, 24_000);
     let mut stream = stream("half", 48_000, 1);
     stream.set_attenuation_db(20.0).unwrap();
-    stream.reset().unwrap();
+    stream.reset();
     let delay = stream.latency();
     let output: Vec<f32> = run(&mut stream, &input, 480)
         .iter()

@@ -13,10 +13,10 @@ fn reset_equals_new() {
             let mut used = make(id, rate_hz, channels);
             let mut noise = voice(rate_hz, channels, 0.7, 9);
             used.process_in_place(&mut noise).unwrap();
-            used.set_bypass(true).unwrap();
+            used.set_bypass(true);
             used.process_in_place(&mut noise).unwrap();
-            used.set_bypass(false).unwrap();
-            used.reset().unwrap();
+            used.set_bypass(false);
+            used.reset();
 
             let input = voice(rate_hz, channels, 0.7, 1);
             let (mut a, mut b) = (input.clone(), input.clone());
