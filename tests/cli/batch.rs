@@ -78,6 +78,7 @@ fn a_bad_file_in_a_batch_is_named_and_the_others_go_on() {
     assert!(text.contains("error: b.wav is not an audio file"), "{text}");
     assert!(text.contains("error: c.wav holds no audio"), "{text}");
     assert!(text.contains("error: cannot open none.wav"), "{text}");
+    assert_eq!(text.matches("No such file").count(), 1, "told once: {text}");
     assert!(text.contains("3 of 5 failed"), "{text}");
 }
 

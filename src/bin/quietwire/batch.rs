@@ -53,7 +53,7 @@ fn one(task: &Task, options: &CleanOptions, args: &CleanArgs, bars: &MultiProgre
         Err(error) if task.output.is_none() && crate::is_broken_pipe(&error) => {}
         Err(error) => {
             tally.failed.fetch_add(1, Ordering::Relaxed);
-            bars.suspend(|| eprintln!("error: {error:#}"));
+            bars.suspend(|| eprintln!("error: {}", crate::message(&error)));
         }
     }
 }

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
@@ -38,6 +38,19 @@ fn run(args: args::Args) -> anyhow::Result<ExitCode> {
         args::Command::Completions(args) => completions::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An error and its causes on one line. Errors that tell their cause themselves are not followed by
+/// it again.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.is_empty() {
+            true => cause,
+            false if text.contains(&cause) => text,
+            false => format!("{text}: {cause}"),
+        }
+    })
 }
 
 /// Whether the reader of our output went away, as `head` does: nobody is left to tell.
