@@ -1,6 +1,6 @@
 //! One stream's samples never reach another's, nor one channel's another's.
 
-use crate::signal::{model, stream, voice};
+use crate::signal::{error_db, linked, model, stream, voice};
 
 #[test]
 fn streams_that_share_a_model_do_not_share_anything_else() {
@@ -55,4 +55,27 @@ fn a_stream_works_on_another_thread_while_its_model_is_shared() {
             .collect()
     });
     assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn linked_channels_share_one_mask() {
+    // Opposite signs would cancel in a downmix; powers do not.
+    let mono = voice(48_000, 1, 1.0, 1);
+    let mut both: Vec<f32> = mono.iter().flat_map(|x| [*x, -0.5 * x]).collect();
+    linked("base", 48_000, 2)
+        .process_in_place(&mut both)
+        .unwrap();
+    let (left, right): (Vec<f32>, Vec<f32>) = both
+        .chunks_exact(2)
+        .map(|frame| (frame[0], -2.0 * frame[1]))
+        .unzip();
+    assert!(error_db(&left, &right) < -100.0, "the image stays in place");
+    let mut alone = mono;
+    stream("base", 48_000, 1)
+        .process_in_place(&mut alone)
+        .unwrap();
+    assert!(
+        error_db(&alone, &left) < -60.0,
+        "channels that are alike are cleaned like one"
+    );
 }
