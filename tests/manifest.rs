@@ -113,6 +113,12 @@ fn contradictions_name_their_field() {
         ),
         (
             "unity",
+            "file = \"model.onnx\"",
+            "file = \"../model.onnx\"",
+            "graph.file",
+        ),
+        (
+            "unity",
             "input_rates_hz = [8000, 192000]",
             "input_rates_hz = [9000, 8000]",
             "domain.input_rates_hz",

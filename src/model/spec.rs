@@ -264,6 +264,14 @@ impl Spec {
             format!("[{low}, {high}]"),
         )?;
 
+        let file = &self.graph.file;
+        ensure(
+            !file.is_empty() && file != ".." && !file.contains(['/', '\\']),
+            "graph.file",
+            "the name of a file in the manifest's folder",
+            file,
+        )?;
+
         let bins = self.bins();
         let Features {
             bands,
