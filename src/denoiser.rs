@@ -31,6 +31,7 @@ const LEAST_AMPLITUDE: f32 = 1e-15;
 /// the output. Samples are f32 in [-1, 1]; NaN and infinite samples count as 0.
 pub struct Denoiser {
     rate_hz: u32,
+    hop_frames: usize,
     latency: usize,
     /// silence that the wet queues start with, so that they never run dry
     headroom: usize,
@@ -131,10 +132,13 @@ impl Denoiser {
                 })
             })
             .collect::<Result<_, Error>>()?;
+        let hop_frames = spec.hop() as u64 * u64::from(options.rate_hz) / u64::from(spec.rate_hz());
+        let hop_frames = (hop_frames as usize).max(1);
         let chunk = lanes[0].gathered.len();
         let off = options.bypass || options.attenuation_db == 0.0;
         let mut denoiser = Self {
             rate_hz: options.rate_hz,
+            hop_frames,
             latency,
             headroom,
             lanes,
@@ -176,10 +180,10 @@ impl Denoiser {
         self.lanes.len()
     }
 
-    /// Caller samples per channel of one hop, rounded down: blocks of this length make about one
-    /// hop each.
+    /// Caller samples per channel of one hop, rounded down: blocks of this length make at most one
+    /// hop each, but for the first, which may make more while the stages fill.
     pub fn hop_frames(&self) -> usize {
-        self.dry.len().min(self.headroom).max(1)
+        self.hop_frames
     }
 
     /// Cleans one interleaved block, `[frames][channels]`, into another of the same length.

@@ -66,7 +66,6 @@ impl std::ops::AddAssign for Energies {
 /// Applies a model's gains and taps to the spectra of one stream.
 pub(crate) struct Masker {
     band_gains: BandGains,
-    tap_order: usize,
     tap_bins: usize,
     lookahead: usize,
     /// [bins]
@@ -76,10 +75,9 @@ pub(crate) struct Masker {
 
 impl Masker {
     pub(crate) fn new(spec: &Spec, attenuation_db: f32) -> Self {
-        let (tap_order, tap_bins) = spec.taps();
+        let (_, tap_bins) = spec.taps();
         Self {
             band_gains: BandGains::new(spec),
-            tap_order,
             tap_bins,
             lookahead: spec.lookahead(),
             curve: vec![0.0; spec.bins()],
@@ -101,11 +99,12 @@ impl Masker {
     /// Writes the masked `[bins]` of one channel. `taps` is [order, 2, tap_bins].
     pub(crate) fn apply(&self, taps: &[f32], history: &History, out: &mut [Complex32]) -> Energies {
         let input = history.back(self.lookahead);
-        for ((out, x), gain) in out.iter_mut().zip(input).zip(&self.curve) {
+        let (low, high) = out.split_at_mut(self.tap_bins);
+        let gained = input.iter().zip(&self.curve).skip(self.tap_bins);
+        for (out, (x, gain)) in high.iter_mut().zip(gained) {
             *out = x * gain;
         }
-        if self.tap_order > 0 {
-            let low = &mut out[..self.tap_bins];
+        if !low.is_empty() {
             low.fill(Complex32::default());
             for (hop, tap) in taps.chunks_exact(2 * self.tap_bins).enumerate() {
                 let (re, im) = tap.split_at(self.tap_bins);

@@ -32,7 +32,7 @@ pub fn clean(
     let info = reader.info().clone();
     let mut denoiser = denoiser(&info, options).map_err(|error| name_the_file(error, &name))?;
     let (latency, channels) = (denoiser.latency(), usize::from(info.channels));
-    let hop = denoiser.hop_frames().max(1);
+    let hop = denoiser.hop_frames();
 
     // The first block comes before the outputs, so that a file without audio makes none.
     let mut block = Vec::new();

@@ -54,6 +54,21 @@ fn latency_is_what_the_documents_say() {
 }
 
 #[test]
+fn blocks_of_a_hop_make_one_hop_each() {
+    for (rate_hz, frames) in [(48_000, 480), (44_100, 441), (16_000, 160), (11_025, 110)] {
+        let mut stream = stream("unity", rate_hz, 1);
+        assert_eq!(stream.hop_frames(), frames, "{rate_hz} Hz");
+        let mut block = vec![0.0; frames];
+        stream.process_in_place(&mut block).unwrap();
+        for _ in 0..200 {
+            let before = stream.hops();
+            stream.process_in_place(&mut block).unwrap();
+            assert!(stream.hops() - before <= 1, "{rate_hz} Hz");
+        }
+    }
+}
+
+#[test]
 fn long_streams_at_odd_rates_stay_aligned() {
     // Half a minute: a queue that drifted would run dry or overflow, which asserts.
     for rate_hz in [8_001, 11_025, 44_099, 47_999] {

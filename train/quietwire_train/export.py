@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from .frontend import FrontEnd
-from .net import NetShape
+from .net import Net, NetShape
 
 OPSET = 17
 IR_VERSION = 8
@@ -58,8 +58,6 @@ def read_checkpoint(path: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarra
     except TypeError as error:
         raise NotThisNetwork(f"{path}: made by another architecture: {error}") from error
     weights = {name: value.numpy() for name, value in saved["average"].items()}
-    from .net import Net
-
     expected = {name: tuple(v.shape) for name, v in Net(front, shape).state_dict().items()}
     found = {name: tuple(v.shape) for name, v in weights.items()}
     if expected != found:
@@ -79,7 +77,6 @@ def build_onnx(front: FrontEnd, shape: NetShape, weights: dict[str, np.ndarray])
     x = g.node("Relu", [dense("features", "encoder")], "encoded")
     inputs = [("features", front.features)]
     outputs = [("gain", [front.bands]), ("taps", [shape.tap_order, 2, shape.tap_bins]), ("vad", [1])]
-    g.weight("one", np.array(1.0, dtype=np.float32))
     cuts = g.weight("gates", np.array([2 * hidden, hidden], dtype=np.int64))
     halves = g.weight("two", np.array([hidden, hidden], dtype=np.int64))
     for index in range(shape.layers):
@@ -125,13 +122,12 @@ def build_onnx(front: FrontEnd, shape: NetShape, weights: dict[str, np.ndarray])
     g.node("Reshape", [flat, form], "taps")
     g.node("Sigmoid", [dense(x, "vad")], "vad")
 
-    used = {name for node in g.nodes for name in node.input}
     graph = helper.make_graph(
         g.nodes,
         "quietwire",
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", size]) for n, size in inputs],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", *size]) for n, size in outputs],
-        [w for w in g.weights if w.name in used],
+        g.weights,
     )
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="quietwire-train"

@@ -27,7 +27,7 @@ pub struct Cost {
 pub fn measure(model: &Arc<Model>, seconds: u32) -> Result<Cost> {
     let rate_hz = model.spec().rate_hz();
     let mut denoiser = Denoiser::builder(Arc::clone(model)).build()?;
-    let hop = denoiser.hop_frames().max(1);
+    let hop = denoiser.hop_frames();
     let (mut block, mut out) = (vec![0.0; hop], vec![0.0; hop]);
     let mut seed = 1u32;
     let hops = (seconds as usize * rate_hz as usize).div_ceil(hop);
