@@ -21,16 +21,19 @@ run train --data "$work/store" --rooms "$work/rooms.npz" --out "$work/run" --dev
 run export "$work/run/checkpoint.pt" "$work/model" --id smoke --training-data "synthetic smoke data"
 run golden "$work/model" samples/office-fan.wav "$work/model/golden"
 QUIETWIRE_PARITY_MODEL="$work/model" cargo test -q parity:: -- --nocapture --skip allocate
-run devset "$work/store" "$work/pairs" --seconds 3
-run score "$work/pairs" noisy \
-  "smoke=cargo run -q --features cli -- clean -q --force --model $work/model -o {out} {in}" \
-  --jobs 1 --out "$work/scores"
+run devset "$work/store" "$work/pairs" --seconds 3 --talkers 2 --sets snr,level,whisper,clean,noise
+cargo build -q --features cli
+run score "$work/pairs" noisy "smoke=model:$work/model" --against noisy --every 2 --jobs 1 \
+  --quietwire "${CARGO_TARGET_DIR:-target}/debug/quietwire" --out "$work/scores"
 "$python" - "$work/scores.json" <<'PY'
 import json
 import sys
 
-rows = {row["system"]: row for row in json.load(open(sys.argv[1]))["systems"]}
+board = json.load(open(sys.argv[1]))
+rows = {row["system"]: row for row in board["systems"]}
 noisy, smoke = rows["noisy"]["si_sdr_db"], rows["smoke"]["si_sdr_db"]
-print(f"SI-SDR: noisy {noisy:.2f} dB, smoke model {smoke:.2f} dB")
+auc = board["vad"]["smoke"]["speech_probability"]["auc"]
+print(f"SI-SDR: noisy {noisy:.2f} dB, smoke model {smoke:.2f} dB; speech detection AUC {auc:.3f}")
 assert smoke > noisy + 1.0, "a trained network must take noise away"
+assert auc > 0.7, "a trained network must tell speech from noise"
 PY

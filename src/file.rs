@@ -28,6 +28,7 @@ mod report;
 mod sample;
 mod spectrogram;
 mod stages;
+mod telemetry;
 mod wav;
 mod writer;
 

@@ -10,6 +10,7 @@ use super::reader::{AudioInfo, Input, Reader};
 use super::report::{Cleaned, ModelUse, Side};
 use super::sample::SampleFormat;
 use super::stages::{Outputs, Stages};
+use super::telemetry::Trace;
 use super::wav::WavSpec;
 use super::writer::{Container, Sink, Writer, WriterSpec};
 use crate::{ChannelMode, Denoiser, Error};
@@ -57,12 +58,17 @@ pub fn clean(
         let spec = writer_spec(&info, &path, options);
         Writer::create(Sink::File(path), &spec)
     });
+    let hears_speech = options.model.spec().hears_speech();
+    let trace = job
+        .telemetry
+        .map(|path| Trace::create(&path, options.overwrite, hears_speech));
     // The output's own name appears last: where it is, everything else is.
     let outputs = Outputs {
         residual: residual.transpose()?,
         audio: Writer::create(sink, &spec)?,
         reports: job.reports,
         spectrogram: job.spectrogram,
+        trace: trace.transpose()?,
         overwrite: options.overwrite,
     };
     let mut stages = Stages::new(&info, latency, outputs);
@@ -73,6 +79,7 @@ pub fn clean(
         denoiser.process(&block, &mut cleaned)?;
         stages.push(&block, &mut cleaned, denoiser.telemetry())?;
         frames += found as u64;
+        stages.trace(&denoiser, frames)?;
         progress(Progress {
             frames,
             total: info.frames,

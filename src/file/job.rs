@@ -74,10 +74,13 @@ pub struct Job {
     pub reports: Vec<(ReportFormat, PathBuf)>,
     /// Where a picture of both spectrograms goes, PNG.
     pub spectrogram: Option<PathBuf>,
+    /// Where each hop's [`Telemetry`](crate::Telemetry) goes: a line of JSON a hop, with `time_s`,
+    /// the input heard by its end. `speech_probability` is left out where the model does not tell.
+    pub telemetry: Option<PathBuf>,
 }
 
 impl Job {
-    /// A job without residual, reports and picture.
+    /// A job without residual, reports, picture and telemetry.
     pub fn new(input: Input, output: Output) -> Self {
         Self {
             input,
@@ -85,6 +88,7 @@ impl Job {
             residual: None,
             reports: Vec::new(),
             spectrogram: None,
+            telemetry: None,
         }
     }
 
@@ -98,6 +102,7 @@ impl Job {
             .chain(self.residual.as_deref())
             .chain(self.reports.iter().map(|(_, path)| path.as_path()))
             .chain(self.spectrogram.as_deref())
+            .chain(self.telemetry.as_deref())
     }
 
     /// Refuses what would destroy something, before anything is touched.

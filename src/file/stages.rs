@@ -10,8 +10,9 @@ use super::part::PartFile;
 use super::reader::AudioInfo;
 use super::report::{Cleaned, ReportFormat};
 use super::spectrogram::{Spectrogram, before_and_after};
+use super::telemetry::Trace;
 use super::writer::Writer;
-use crate::Telemetry;
+use crate::{Denoiser, Telemetry};
 
 /// A block counts as speech from this probability on.
 const SPEECH: f32 = 0.5;
@@ -22,6 +23,7 @@ pub(super) struct Outputs {
     pub residual: Option<Writer>,
     pub reports: Vec<(ReportFormat, PathBuf)>,
     pub spectrogram: Option<PathBuf>,
+    pub trace: Option<Trace>,
     pub overwrite: bool,
 }
 
@@ -118,6 +120,15 @@ impl Stages {
         Ok(())
     }
 
+    /// Takes what the denoiser tells of its latest hop, `frames` into the input.
+    pub(super) fn trace(&mut self, denoiser: &Denoiser, frames: u64) -> Result<(), FileError> {
+        let Some(trace) = &mut self.outputs.trace else {
+            return Ok(());
+        };
+        let time_s = frames as f64 / f64::from(denoiser.rate_hz());
+        trace.push(denoiser.hops(), time_s, denoiser.telemetry())
+    }
+
     /// Completes all outputs, the audio last.
     pub(super) fn finish(
         self,
@@ -154,6 +165,9 @@ impl Stages {
         }
         if let Some(residual) = outputs.residual {
             residual.finish()?;
+        }
+        if let Some(trace) = outputs.trace {
+            trace.finish()?;
         }
         outputs.audio.finish()?;
         Ok(cleaned)

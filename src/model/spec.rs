@@ -188,6 +188,11 @@ impl Spec {
         &self.domain.speech
     }
 
+    /// Whether the model tells a probability of speech.
+    pub fn hears_speech(&self) -> bool {
+        self.graph.outputs.iter().any(|t| t.role == Role::Vad)
+    }
+
     /// The model's own sample rate, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.front_end.rate_hz

@@ -99,12 +99,16 @@ fn folders_are_mirrored() {
         "rest",
         "--spectrogram",
         "pictures",
+        "--telemetry",
+        "hops",
     ];
     succeeded(quietwire(
         &folder,
         &[&all[..], &["--report", "json,html"]].concat(),
     ));
     let mut expected = vec![
+        "hops/a.jsonl",
+        "hops/deep/er/b.jsonl",
         "in/.hidden.wav",
         "in/a.clean.wav",
         "in/a.wav",

@@ -54,6 +54,7 @@ fn refused(name: &str, file: &str, bytes: &[u8]) -> FileError {
     job.residual = Some(folder.join("rest.wav"));
     job.spectrogram = Some(folder.join("picture.png"));
     job.reports = vec![(ReportFormat::Html, folder.join("out.html"))];
+    job.telemetry = Some(folder.join("hops.jsonl"));
     let error = clean(job, &options(40.0), &mut |_| ()).unwrap_err();
     assert_eq!(folder.list(), [file], "{error}");
     match error {

@@ -34,6 +34,45 @@ fn residual_and_output_add_up_to_the_input() {
 }
 
 #[test]
+fn telemetry_is_a_line_a_hop() {
+    let folder = Folder::new("telemetry");
+    for name in ["office-fan.wav", "telephone.wav"] {
+        let input = Input::File(sample(name));
+        let mut job = Job::new(input, Output::File(folder.join(&format!("out-{name}"))));
+        let path = folder.join(&format!("{name}.jsonl"));
+        job.telemetry = Some(path.clone());
+        let cleaned = clean(job, &options(40.0), &mut |_| ()).unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let hops = (cleaned.input.seconds * 100.0) as usize;
+        assert!(
+            lines.len().abs_diff(hops) <= 4,
+            "{} of {hops}",
+            lines.len()
+        );
+        let value = |line: &serde_json::Value, key: &str| line[key].as_f64().unwrap();
+        for pair in lines.windows(2) {
+            let step = value(&pair[1], "time_s") - value(&pair[0], "time_s");
+            assert!((0.005..0.02).contains(&step), "{name}: {step} s");
+        }
+        let share = lines
+            .iter()
+            .filter(|line| value(line, "speech_probability") > 0.5)
+            .count() as f64
+            / lines.len() as f64;
+        assert!((share - cleaned.speech_share).abs() < 0.02, "{name}");
+        // Taking noise away never lifts; noise between words goes further down than speech.
+        let gains: Vec<f64> = lines.iter().map(|line| value(line, "gain_db")).collect();
+        let lowest = gains.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = gains.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        assert!(lowest < -15.0 && highest < 3.0 && highest > -6.0, "{name}");
+    }
+}
+
+#[test]
 fn reports_hold_the_numbers_and_nothing_from_outside() {
     let folder = Folder::new("reports");
     let input = folder.put("<b>&'.wav", &fs::read(sample("office-fan.wav")).unwrap());

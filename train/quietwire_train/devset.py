@@ -1,22 +1,121 @@
-"""Fixed development pairs: dev talkers and dev noises at known signal-to-noise ratios."""
+"""The development benchmark: dev talkers and dev noises in fixed pairs of noisy and clean sound.
+
+The same store gives the same files. The SNR is the active speech level over the rms of the noise
+inside the bandwidth of the speech, where a set does not say otherwise. Sets, for 12 talker slots:
+
+- `snr`: every slot at -5 to 15 dB, dry, speech at -26 dBFS, noises in turn from all dev sources.
+- `room`: speech in simulated rooms that training never sees. The reference is the reverberant
+  speech: a denoiser's job is to take noise away, not rooms.
+- `level`: pairs of `snr` (their `twin`) at active levels of -45, -35 and -10 dBFS.
+- `whisper`: pairs of `snr` (their `twin`) exactly 30 dB lower.
+- `clean`: speech alone; it must stay as it is.
+- `noise`: noise alone, of different classes, at -35 dBFS rms; the reference is digital silence.
+- `babble`: four other dev talkers as noise.
+- `music`: synthetic music (chords, bass, melody, drums), as the dev noises hold none.
+- `keyboard`: typing, put together from recorded keystrokes. The noise level of the SNR is its active
+  level, defined as that of speech: the level while keys are hit, however long the pauses are.
+- `telephone`: speech and noise between 300 and 3400 Hz.
+- `words`: digits read by one voice, from a folder of prompts, for word error rates.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
-from collections import defaultdict
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import fftconvolve
 
-from .data import RATE_HZ, Clip, Store, active_level_db, power_db
+from .data import RATE_HZ, Clip, Store, active_level_db, power_db, read_mono
 
 LEVEL_DB = -26.0  # active speech level in dBFS, the usual level of ITU-T test material
+NOISE_LEVEL_DB = -35.0
+WHISPER_DB = -30.0
+LEVELS_DB = (-45.0, -35.0, -10.0)
+PEAK = 0.99  # louder pairs are scaled down
 NARROW_HZ = 8000.0
+TELEPHONE_HZ = (300.0, 3400.0)
 GAP = RATE_HZ * 3 // 10  # 0.3 s between two utterances
+SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
+WORD_SNRS_DB = (-5.0, 0.0, 5.0, 10.0)  # the recogniser hears all digits from 5 dB up
+ROOM_SEED = 0x0DE7  # with the number of the room; training draws its rooms from one number alone
+VOICES = 4  # in babble
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+NO_PURE_NOISE = {"quiet_conversation", "baby_cry", "person_sneeze"}  # a denoiser may keep voices
+# Pairs of each set for 12 talker slots; `snr` has one for each slot and SNR.
+SIZES = {
+    "snr": 12 * len(SNRS_DB),
+    "room": 12,
+    "level": 12,
+    "whisper": 12,
+    "clean": 12,
+    "noise": 12,
+    "babble": 8,
+    "music": 8,
+    "keyboard": 8,
+    "telephone": 8,
+    "words": 16,
+}
+
+
+@dataclass
+class Pair:
+    """One pair; every field but the two signals goes to pairs.json.
+
+    `level_db` is the active speech level in dBFS after all scaling (of noise alone: its rms).
+    """
+
+    name: str
+    set: str
+    slot: int | None
+    talker: str | None
+    talker_in_training: bool
+    speech_source: str | None
+    noise_class: str | None
+    noise_source: str | None
+    snr_db: float | None
+    level_db: float
+    bandwidth_hz: float
+    room: bool
+    twin: str | None
+    text: str | None
+    noisy: np.ndarray = field(repr=False)
+    clean: np.ndarray = field(repr=False)
+
+    def scale(self, gain_db: float) -> Pair:
+        """Scale both signals by `gain_db`, or by less if the louder one would clip."""
+        peak = max(float(np.abs(self.noisy).max()), float(np.abs(self.clean).max()))
+        gain = min(10 ** (gain_db / 20), PEAK / peak if peak > 0.0 else math.inf)
+        self.noisy = self.noisy * np.float32(gain)
+        self.clean = self.clean * np.float32(gain)
+        self.level_db += 20 * math.log10(gain)
+        return self
+
+    def record(self) -> dict:
+        """Fields for pairs.json."""
+        own = {key: value for key, value in vars(self).items() if key not in ("noisy", "clean")}
+        return own | {"level_db": round(self.level_db, 3)}
+
+
+@dataclass
+class Summary:
+    """Pairs written for each set, and the reason for every set that was left out."""
+
+    pairs: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+class Missing(Exception):
+    """The store or the options lack what a set needs."""
 
 
 def noise_class(clip: Clip) -> str:
@@ -27,18 +126,26 @@ def noise_class(clip: Clip) -> str:
     return re.split(r"-|_\d+$", stem)[0].lower()
 
 
-def _low_pass(signal: np.ndarray, limit_hz: float) -> np.ndarray:
-    """`signal` without content above `limit_hz`; raised cosine from 94 % of the limit."""
+def _limit_band(signal: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+    """`signal` between `low_hz` (if any) and `high_hz` (if below 24 kHz).
+
+    Raised cosines lead to zero: from 94 % of `high_hz` up to it, from `low_hz` down to two thirds.
+    """
     size = next_fast_len(len(signal) + RATE_HZ // 10, real=True)
     spectrum = rfft(signal, size)
-    bin_hz = RATE_HZ / size
-    place = (np.arange(len(spectrum)) * bin_hz / limit_hz - 0.94) / 0.06
-    spectrum *= (0.5 + 0.5 * np.cos(np.pi * np.clip(place, 0.0, 1.0))).astype(np.float32)
+    hz = np.arange(len(spectrum)) * (RATE_HZ / size)
+    places = []
+    if high_hz < RATE_HZ / 2:
+        places.append((hz / high_hz - 0.94) / 0.06)
+    if low_hz > 0.0:
+        places.append((1.0 - hz / low_hz) * 3.0)
+    for place in places:
+        spectrum *= (0.5 + 0.5 * np.cos(np.pi * np.clip(place, 0.0, 1.0))).astype(np.float32)
     return irfft(spectrum, size)[: len(signal)]
 
 
-def _in_band_db(signal: np.ndarray, bandwidth_hz: float) -> float:
-    return power_db(_low_pass(signal, bandwidth_hz) if bandwidth_hz < RATE_HZ / 2 else signal)
+def _gain(level_db: float) -> np.float32:
+    return np.float32(10 ** (level_db / 20))
 
 
 def _slots(store: Store, talkers: int) -> list[list[Clip]]:
@@ -70,11 +177,12 @@ def _slots(store: Store, talkers: int) -> list[list[Clip]]:
     return slots
 
 
-def _noise_order(store: Store, count: int) -> list[Clip]:
+def _noise_order(store: Store, count: int, phase: float = 0.0) -> list[Clip]:
     """`count` noises, in turn from every dev source and evenly spread inside each.
 
-    The turn shifts by one after each round and each round of rounds, so that it never runs in
-    step with the SNRs or with the speech sources.
+    `phase` (0 to 1) moves the choice inside each source, so that sets differ. The turn shifts by
+    one after each round and each round of rounds, so that it never runs in step with the SNRs or
+    with the speech sources.
     """
     sources: dict[str, list[Clip]] = defaultdict(list)
     for clip in store.clips("noise", "dev"):
@@ -89,7 +197,7 @@ def _noise_order(store: Store, count: int) -> list[Clip]:
     for k in range(count):
         place = (k + k // size + k // size**2) % size
         queue = queues[place]
-        order.append(queue[used[place] * len(queue) // turns % len(queue)])
+        order.append(queue[int((used[place] + phase) * len(queue)) // turns % len(queue)])
         used[place] += 1
     return order
 
@@ -114,61 +222,386 @@ def _noise(store: Store, clip: Clip, length: int) -> np.ndarray:
     return np.resize(part, length)
 
 
+def _typing(store: Store, keys: list[Clip], rng: np.random.Generator, length: int) -> np.ndarray:
+    """`length` samples of typing: bursts of keystrokes that are cut from the recordings `keys`."""
+    strokes = []
+    for clip in keys:
+        samples = store.read(clip.index)
+        frames = samples[: len(samples) // 480 * 480].reshape(-1, 480)
+        energy = np.einsum("ij,ij->i", frames, frames)
+        # The loudest moments, each with 20 ms before it and a quarter of a second in all.
+        for _ in range(3):
+            top = int(np.argmax(energy))
+            energy[max(0, top - 30) : top + 30] = 0.0
+            stroke = samples[max(0, (top - 2) * 480) :][: RATE_HZ // 4].copy()
+            level_db = power_db(stroke)
+            if level_db > -80.0:
+                fade = np.minimum(1.0, np.arange(len(stroke)) / 240)
+                strokes.append(stroke * (fade * fade[::-1]).astype(np.float32) * _gain(-30.0 - level_db))
+    typing = np.zeros(length, np.float32)
+    position, left = int(rng.uniform(0.05, 0.3) * RATE_HZ), int(rng.integers(4, 12))
+    while position < length:
+        stroke = strokes[rng.integers(len(strokes))][: length - position]
+        typing[position : position + len(stroke)] += stroke * _gain(rng.uniform(-6.0, 0.0))
+        left -= 1
+        pause_s = rng.uniform(0.09, 0.22) if left else rng.uniform(0.4, 0.9)
+        left = left or int(rng.integers(4, 12))
+        position += int(pause_s * RATE_HZ)
+    return typing
+
+
+def _music(rng: np.random.Generator, length: int) -> np.ndarray:
+    """`length` samples of synthetic music: chords, bass, melody and drums, in a key and tempo."""
+    root = int(rng.integers(45, 57))  # semitones, 69 is 440 Hz
+    scale = np.array(((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))[rng.integers(2)])
+    degrees = ((0, 5, 3, 4), (0, 3, 4, 4), (0, 4, 5, 3), (0, 5, 1, 4))[rng.integers(4)]
+    beat = round(60 / rng.uniform(80.0, 150.0) * RATE_HZ)
+    brightness = rng.uniform(1.0, 1.8)  # the exponent with which harmonics fall off
+    arpeggio = rng.random() < 0.5
+    music = np.zeros(length + 4 * beat, np.float32)
+
+    def pitch(degree: int) -> int:
+        return root + 12 * (degree // 7) + int(scale[degree % 7])
+
+    def add(position: int, samples: np.ndarray, gain: float) -> None:
+        end = min(len(music), position + len(samples))
+        music[position:end] += np.float32(gain) * samples[: end - position].astype(np.float32)
+
+    def tone(semitone: int, beats: float, decay_s: float, harmonics: int) -> np.ndarray:
+        time_s = np.arange(round(beats * beat)) / RATE_HZ
+        hz = 440.0 * 2 ** ((semitone - 69) / 12)
+        order = np.arange(1, harmonics + 1)
+        waves = np.sin(2 * np.pi * hz * np.outer(order, time_s) + rng.uniform(0, 6.3, (harmonics, 1)))
+        rise = np.minimum(1.0, time_s / 0.01) * np.minimum(1.0, time_s[::-1] / 0.02)
+        return (order**-brightness) @ waves * rise * np.exp(-time_s / decay_s)
+
+    def drum(kind: str) -> np.ndarray:
+        time_s = np.arange(RATE_HZ // 5) / RATE_HZ
+        hiss = rng.standard_normal(len(time_s))
+        if kind == "kick":
+            return np.sin(2 * np.pi * (45 * time_s + 4 * (1 - np.exp(-time_s / 0.03)))) * np.exp(
+                -time_s / 0.06
+            )
+        if kind == "snare":
+            return (0.6 * hiss + np.sin(2 * np.pi * 180 * time_s)) * np.exp(-time_s / 0.05)
+        return np.diff(hiss, prepend=0.0) * np.exp(-time_s / 0.02)
+
+    for number in range(length // beat + 1):
+        position = number * beat
+        degree = degrees[number // 4 % 4]
+        chord = [pitch(degree + step) for step in (0, 2, 4, 7)]
+        if arpeggio:
+            for half in range(2):
+                note = chord[(2 * number + half) % 4]
+                add(position + half * beat // 2, tone(note + 12, 1.0, 0.4, 12), 0.25)
+        elif number % 2 == 0:
+            for note in chord:
+                add(position, tone(note, 2.0, 0.8, 12), 0.15)
+        add(position, tone(chord[0] - 12, 1.0, 0.5, 6), 0.4)
+        if rng.random() < 0.7:
+            add(position, tone(pitch(int(rng.integers(7, 15))), 1.0, 0.5, 8), 0.2)
+        add(position, drum("snare" if number % 2 else "kick"), 0.3)
+        for half in range(2):
+            add(position + half * beat // 2, drum("hat"), 0.08)
+    return music[:length]
+
+
+def _cut_silence(signal: np.ndarray) -> np.ndarray:
+    """`signal` from 30 ms before its first sound to 30 ms after its last, 45 dB under the peak."""
+    loud = np.nonzero(np.abs(signal) > 10 ** (-45 / 20) * np.abs(signal).max())[0]
+    margin = RATE_HZ * 3 // 100
+    return signal[max(0, loud[0] - margin) : loud[-1] + margin]
+
+
+class _Bench:
+    """Makes the pairs of each set."""
+
+    def __init__(self, store: Store, seconds: float, talkers: int, prompts: Path | None) -> None:
+        self.store = store
+        self.length = round(seconds * RATE_HZ)
+        self.prompts = prompts
+        self.slots = _slots(store, talkers)
+        self.trained = {clip.talker for clip in store.clips("speech", "train")}
+        self.sizes = {name: -(-size * talkers // 12) for name, size in SIZES.items()}
+        self.twins = False  # whether `snr` is built too
+        self._snr_noises = _noise_order(store, self.sizes["snr"])
+
+    def make(self, name: str) -> Iterator[Pair]:
+        """Pairs of the set `name`. Raises `Missing`."""
+        return getattr(self, f"_make_{name}")()
+
+    # Parts
+
+    def _speech(self, slot: int, take: int) -> tuple[np.ndarray, float]:
+        """Speech of a slot at any level, and its bandwidth; a set's `take` chooses the utterances."""
+        own = self.slots[slot]
+        shift = take % len(own)
+        speech, bandwidth_hz = _speech(self.store, own[shift:] + own[:shift], self.length)
+        if bandwidth_hz <= NARROW_HZ:
+            return _limit_band(speech, 0.0, NARROW_HZ), NARROW_HZ
+        return speech, bandwidth_hz
+
+    def _noises(self, name: str, phase: float) -> Iterator[tuple[np.ndarray, str, str]]:
+        """Noises of the set `name`, each with its class and source."""
+        for clip in _noise_order(self.store, self.sizes[name], phase):
+            yield _noise(self.store, clip, self.length), noise_class(clip), clip.source
+
+    def _rng(self, name: str, index: int) -> np.random.Generator:
+        return np.random.default_rng([list(SIZES).index(name), index])
+
+    def _pair(
+        self,
+        name: str,
+        index: int,
+        slot: int | None,
+        speech: tuple[np.ndarray, float],
+        noise: tuple[np.ndarray, str, str] | None,
+        snr_db: float | None = None,
+        active: bool = False,
+        **fields: object,
+    ) -> Pair:
+        """Mix `speech` at -26 dBFS with `noise` at `snr_db`, and scale both if they clip.
+
+        The noise is limited to 8 kHz as narrow-band speech is. `active` takes the active level of
+        the noise instead of its rms.
+        """
+        signal, bandwidth_hz = speech
+        clean = signal * _gain(LEVEL_DB - active_level_db(signal))
+        noisy, kind, source = clean, None, None
+        if noise is not None:
+            samples, kind, source = noise
+            inside = _limit_band(samples, 0.0, bandwidth_hz)
+            level_db = active_level_db(inside) if active else power_db(inside)
+            if not math.isfinite(level_db):
+                raise ValueError(f"{kind} noise of {source} has nothing under {bandwidth_hz:g} Hz")
+            samples = inside if bandwidth_hz <= NARROW_HZ else samples
+            noisy = clean + samples * _gain(LEVEL_DB - snr_db - level_db)
+        talker = self.slots[slot][0].talker if slot is not None else None
+        parts = [f"{name}_{index:03d}", kind, None if snr_db is None else f"{snr_db:g}db"]
+        values = {
+            "slot": slot,
+            "talker": talker,
+            "speech_source": self.slots[slot][0].source if slot is not None else None,
+            "noise_class": kind,
+            "noise_source": source,
+            "snr_db": snr_db,
+            "level_db": LEVEL_DB,
+            "bandwidth_hz": bandwidth_hz,
+            "room": False,
+            "twin": None,
+            "text": None,
+        } | fields
+        return Pair(
+            name="_".join(part for part in parts if part),
+            set=name,
+            talker_in_training=values["talker"] in self.trained,
+            noisy=noisy,
+            clean=clean,
+            **values,
+        ).scale(0.0)
+
+    def _twin(self, slot: int, snr_db: float) -> Pair:
+        """The pair of `snr` with this slot and SNR."""
+        index = slot * len(SNRS_DB) + SNRS_DB.index(snr_db)
+        clip = self._snr_noises[index]
+        noise = _noise(self.store, clip, self.length), noise_class(clip), clip.source
+        return self._pair("snr", index, slot, self._speech(slot, 0), noise, snr_db)
+
+    def _changed_twin(self, name: str, index: int, snrs_db: tuple[float, ...]) -> Pair:
+        """A copy of the pair of `snr` with slot `index`, as a pair of the set `name`.
+
+        Of `snrs_db` the first with another noise than keystrokes, which have a set of their own.
+        """
+        twins = [self._twin(index, snr_db) for snr_db in snrs_db]
+        pair = next((twin for twin in twins if twin.noise_class != "keyboard"), twins[0])
+        pair.twin = pair.name if self.twins else None
+        pair.name = f"{name}_{index:03d}_{pair.name.split('_', 2)[2]}"
+        pair.set = name
+        return pair
+
+    # Sets. The SNR of pair k never runs in step with the speech source of slot k.
+
+    def _make_snr(self) -> Iterator[Pair]:
+        for slot in range(len(self.slots)):
+            for snr_db in SNRS_DB:
+                yield self._twin(slot, snr_db)
+
+    def _make_room(self) -> Iterator[Pair]:
+        try:
+            import pyroomacoustics as pra
+        except ImportError as error:
+            text = "the set room needs pyroomacoustics: pip install 'quietwire-train[rooms]'"
+            raise ImportError(f"{text}, or choose other --sets") from error
+        from .rooms import draw_room, simulate
+
+        for k, noise in enumerate(self._noises("room", 0.5)):
+            pra.random.seed(ROOM_SEED + k)
+            response = simulate(draw_room(np.random.default_rng([ROOM_SEED, k])))
+            dry, bandwidth_hz = self._speech(k, 1)
+            speech = fftconvolve(dry, response)[: self.length].astype(np.float32)
+            snr_db = (0.0, 5.0, 10.0, 15.0)[k % 4]
+            yield self._pair("room", k, k, (speech, bandwidth_hz), noise, snr_db, room=True)
+
+    def _make_level(self) -> Iterator[Pair]:
+        for k in range(self.sizes["level"]):
+            pair = self._changed_twin("level", k, ((5.0, 10.0), (10.0, 5.0))[k // 3 % 2])
+            yield pair.scale(LEVELS_DB[(k + k // 3) % 3] - pair.level_db)
+
+    def _make_whisper(self) -> Iterator[Pair]:
+        for k in range(self.sizes["whisper"]):
+            pair = self._changed_twin("whisper", k, ((10.0, 5.0), (5.0, 10.0))[k // 3 % 2])
+            yield pair.scale(WHISPER_DB)
+
+    def _make_clean(self) -> Iterator[Pair]:
+        for k in range(self.sizes["clean"]):
+            yield self._pair("clean", k, k, self._speech(k, 0), None)
+
+    def _make_noise(self) -> Iterator[Pair]:
+        count = self.sizes["noise"]
+        found: dict[int, tuple[int, np.ndarray, Clip]] = {}
+        classes = Counter()
+        for clip in _noise_order(self.store, 8 * count, 0.75):
+            if clip.index in found or noise_class(clip) in NO_PURE_NOISE:
+                continue
+            samples = _noise(self.store, clip, self.length)
+            lift_db = NOISE_LEVEL_DB - power_db(samples)
+            # A single crack that would clip at this level is no noise to judge by.
+            if lift_db < 45.0 and np.abs(samples).max() * _gain(lift_db) < PEAK:
+                found[clip.index] = classes[noise_class(clip)], samples * _gain(lift_db), clip
+                classes[noise_class(clip)] += 1
+        # Each class once before any comes a second time.
+        ranked = sorted(found.values(), key=lambda entry: entry[0])
+        for k, (_, samples, clip) in enumerate(ranked[:count]):
+            kind = noise_class(clip)
+            yield Pair(
+                name=f"noise_{k:03d}_{kind}",
+                set="noise",
+                slot=None,
+                talker=None,
+                talker_in_training=False,
+                speech_source=None,
+                noise_class=kind,
+                noise_source=clip.source,
+                snr_db=None,
+                level_db=NOISE_LEVEL_DB,
+                bandwidth_hz=RATE_HZ / 2,
+                room=False,
+                twin=None,
+                text=None,
+                noisy=samples,
+                clean=np.zeros(self.length, np.float32),
+            )
+
+    def _make_babble(self) -> Iterator[Pair]:
+        talkers: dict[str, list[Clip]] = defaultdict(list)
+        for clip in self.store.clips("speech", "dev"):
+            talkers[clip.talker].append(clip)
+        if len(talkers) <= VOICES:
+            raise Missing(f"it needs {VOICES + 1} dev talkers, the store has {len(talkers)}")
+        for k in range(self.sizes["babble"]):
+            others = [own for name, own in sorted(talkers.items()) if name != self.slots[k][0].talker]
+            babble = np.zeros(self.length, np.float32)
+            for j in range(VOICES):
+                voice, _ = _speech(self.store, others[(k * VOICES + j) % len(others)], self.length)
+                babble += voice * _gain(LEVEL_DB - active_level_db(voice))
+            noise = babble, "babble", "dev talkers"
+            yield self._pair("babble", k, k, self._speech(k, 2), noise, _low_snr_db(k))
+
+    def _make_music(self) -> Iterator[Pair]:
+        for k in range(self.sizes["music"]):
+            noise = _music(self._rng("music", k), self.length), "music", "synthetic"
+            yield self._pair("music", k, k, self._speech(k, 3), noise, _low_snr_db(k))
+
+    def _make_keyboard(self) -> Iterator[Pair]:
+        keys = [clip for clip in self.store.clips("noise", "dev") if noise_class(clip) == "keyboard"]
+        if not keys:
+            raise Missing("the store has no keystrokes among its dev noises")
+        for k in range(self.sizes["keyboard"]):
+            own = keys[k :: self.sizes["keyboard"]] or keys
+            typing = _typing(self.store, own, self._rng("keyboard", k), self.length)
+            noise = typing, "keyboard", own[0].source
+            yield self._pair("keyboard", k, k, self._speech(k, 4), noise, _low_snr_db(k), active=True)
+
+    def _make_telephone(self) -> Iterator[Pair]:
+        for k, (samples, kind, source) in enumerate(self._noises("telephone", 0.25)):
+            speech = _limit_band(self._speech(k, 5)[0], *TELEPHONE_HZ), TELEPHONE_HZ[1]
+            noise = _limit_band(samples, *TELEPHONE_HZ), kind, source
+            yield self._pair("telephone", k, k, speech, noise, (0.0, 5.0, 10.0, 15.0)[k % 4])
+
+    def _make_words(self) -> Iterator[Pair]:
+        if self.prompts is None:
+            raise Missing("it needs a folder of spoken digits, see --prompts")
+        parts, rates_hz = [], []
+        for digit in range(10):
+            paths = sorted(self.prompts.glob(f"digits/{digit}.*"))
+            if not paths:
+                raise Missing(f"{self.prompts}/digits/{digit}.wav is not there")
+            samples, rate_hz = read_mono(paths[0])
+            parts.append(_cut_silence(samples))
+            rates_hz.append(rate_hz)
+        bandwidth_hz = min(min(rates_hz) / 2, RATE_HZ / 2)
+        for k, noise in enumerate(self._noises("words", 0.9)):
+            rng = self._rng("words", k)
+            speech = np.zeros(self.length, np.float32)
+            position, text = RATE_HZ // 5, []
+            while len(text) < 7:
+                digit = int(rng.integers(10))
+                if position + len(parts[digit]) > self.length:
+                    break
+                speech[position : position + len(parts[digit])] = parts[digit]
+                position += len(parts[digit]) + int(rng.uniform(0.05, 0.2) * RATE_HZ)
+                text.append(DIGITS[digit])
+            yield self._pair(
+                "words",
+                k,
+                None,
+                (_limit_band(speech, 0.0, bandwidth_hz), bandwidth_hz),
+                noise,
+                WORD_SNRS_DB[k % len(WORD_SNRS_DB)],
+                talker=self.prompts.resolve().name,
+                speech_source="prompts",
+                text=" ".join(text),
+            )
+
+
+def _low_snr_db(k: int) -> float:
+    return (0.0, 5.0, 10.0)[(k + k // 3) % 3]
+
+
 def make_devset(
     store: Store,
     out_dir: Path,
     seconds: float = 6.0,
     talkers: int = 12,
-    snrs_db: tuple[float, ...] = (0.0, 5.0, 10.0),
-    noises: int = 1,
-) -> int:
-    """Write `out_dir`/noisy/NAME.wav, clean/NAME.wav (48 kHz, 16 bit) and pairs.json.
+    sets: Iterable[str] = tuple(SIZES),
+    prompts: Path | None = None,
+) -> Summary:
+    """Write `out_dir`/noisy/NAME.wav, clean/NAME.wav (48 kHz, 24 bit) and pairs.json.
 
-    One pair for each talker slot, SNR and round of `noises`. Pairs of a narrow-band talker are
-    band-limited to 8 kHz, noise included. Returns the number of pairs. The SNR is the active
-    speech level over the rms of the noise inside the bandwidth of the speech.
+    `talkers` is the number of slots; with fewer than 12 all sets shrink. `prompts` is a folder with
+    digits/0.wav to digits/9.wav (any format and rate) for the set `words`. Sets for which something
+    is missing are left out and named in the result.
     """
-    length = round(seconds * RATE_HZ)
-    trained = {clip.talker for clip in store.clips("speech", "train")}
-    slots = _slots(store, talkers)
-    order = iter(_noise_order(store, len(slots) * len(snrs_db) * noises))
-    for name in ("noisy", "clean"):
-        (out_dir / name).mkdir(parents=True, exist_ok=True)
-    pairs = []
-    for slot, clips in enumerate(slots):
-        speech, bandwidth_hz = _speech(store, clips, length)
-        narrow = bandwidth_hz <= NARROW_HZ
-        if narrow:
-            speech, bandwidth_hz = _low_pass(speech, NARROW_HZ), NARROW_HZ
-        speech *= np.float32(10 ** ((LEVEL_DB - active_level_db(speech)) / 20))
-        for snr_db in [snr for snr in snrs_db for _ in range(noises)]:
-            source = next(order)
-            noise = _noise(store, source, length)
-            if narrow:
-                noise = _low_pass(noise, NARROW_HZ)
-            lift_db = LEVEL_DB - snr_db - _in_band_db(noise, bandwidth_hz)
-            noisy = speech + noise * np.float32(10 ** (lift_db / 20))
-            scale = min(1.0, 0.99 / float(np.abs(noisy).max()))
-            name = f"{len(pairs):03d}_{noise_class(source)}_{snr_db:g}db"
-            for folder, signal in (("noisy", noisy), ("clean", speech)):
-                path = out_dir / folder / f"{name}.wav"
-                soundfile.write(path, signal * scale, RATE_HZ, subtype="PCM_16")
-            pairs.append(
-                {
-                    "name": name,
-                    "slot": slot,
-                    "talker": clips[0].talker,
-                    "talker_in_training": clips[0].talker in trained,
-                    "speech_source": clips[0].source,
-                    "noise_class": noise_class(source),
-                    "noise_source": source.source,
-                    "snr_db": snr_db,
-                    "bandwidth_hz": bandwidth_hz,
-                    "level_db": LEVEL_DB + 20 * float(np.log10(scale)),
-                }
-            )
-    (out_dir / "pairs.json").write_text(json.dumps(pairs, indent=1))
-    return len(pairs)
+    unknown = set(sets) - set(SIZES)
+    if unknown:
+        raise ValueError(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(SIZES)}")
+    bench = _Bench(store, seconds, talkers, prompts)
+    bench.twins = "snr" in sets
+    for folder in ("noisy", "clean"):
+        (out_dir / folder).mkdir(parents=True, exist_ok=True)
+    summary, records = Summary(), []
+    for name in (name for name in SIZES if name in sets):
+        try:
+            for pair in bench.make(name):
+                for folder, signal in (("noisy", pair.noisy), ("clean", pair.clean)):
+                    path = out_dir / folder / f"{pair.name}.wav"
+                    soundfile.write(path, signal, RATE_HZ, subtype="PCM_24")
+                records.append(pair.record())
+                summary.pairs[name] += 1
+        except Missing as reason:
+            summary.skipped[name] = str(reason)
+    (out_dir / "pairs.json").write_text(json.dumps(records, indent=1))
+    return summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -176,12 +609,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", type=Path, help="folder written by prepare")
     parser.add_argument("out", type=Path, help="folder for the pairs")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of a pair")
-    parser.add_argument("--talkers", type=int, default=12, help="talker slots")
-    parser.add_argument("--noises", type=int, default=1, help="noises for each talker and SNR")
+    parser.add_argument("--sets", default=",".join(SIZES), help="sets to build (default: %(default)s)")
+    parser.add_argument("--talkers", type=int, default=12, help="talker slots; fewer make all sets smaller")
+    parser.add_argument("--prompts", type=Path, help="folder with digits/0.wav to 9.wav, for the set words")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the development pairs; returns 0."""
-    count = make_devset(Store(args.store), args.out, args.seconds, talkers=args.talkers, noises=args.noises)
-    print(f"{count} pairs in {args.out}")
-    return 0
+    """Make the development pairs; returns 0, or 1 if there are none."""
+    try:
+        made = make_devset(
+            Store(args.store), args.out, args.seconds, args.talkers, args.sets.split(","), args.prompts
+        )
+    except (ImportError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name, reason in made.skipped.items():
+        print(f"left out the set {name}: {reason}")
+    counts = ", ".join(f"{name} {count}" for name, count in made.pairs.items())
+    print(f"{made.pairs.total()} pairs in {args.out}: {counts}")
+    return 0 if made.pairs else 1

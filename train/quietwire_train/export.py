@@ -29,7 +29,8 @@ class NotThisNetwork(ValueError):
 class Graph:
     """Collects nodes and weights; names are made from the caller's."""
 
-    def __init__(self) -> None:
+    def __init__(self, half: bool = False) -> None:
+        self.half = half
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
@@ -37,13 +38,24 @@ class Graph:
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
+    def matrix(self, name: str, value: np.ndarray) -> str:
+        """A weight matrix, stored in half precision if asked; the engine widens it on loading."""
+        if not self.half:
+            return self.weight(name, value)
+        if np.abs(value).max() > np.finfo(np.float16).max:
+            raise ValueError(f"{name}: a weight beyond 65504 has no half-precision form")
+        return self.node(
+            "Cast", [self.weight(f"{name}.half", value.astype(np.float16))], name, to=TensorProto.FLOAT
+        )
+
     def node(self, op: str, inputs: list[str], output: str, **attributes) -> str:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
     def dense(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, to: str = "") -> str:
         """x [N, k] -> x W^T + b [N, m]; `weight` is [m, k] as PyTorch keeps it."""
-        product = self.node("MatMul", [x, self.weight(f"{name}.weight", weight.T)], f"{name}.mm")
+        matrix = self.matrix(f"{name}.weight", weight.T)
+        product = self.node("MatMul", [x, matrix], f"{name}.mm")
         return self.node("Add", [product, self.weight(f"{name}.bias", bias)], to or f"{name}.out")
 
 
@@ -66,9 +78,14 @@ def read_checkpoint(path: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarra
     return front, shape, weights
 
 
-def build_onnx(front: FrontEnd, shape: NetShape, weights: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """One hop: `features` and states in; `gain`, `taps`, `vad` and next states out."""
-    g = Graph()
+def build_onnx(
+    front: FrontEnd, shape: NetShape, weights: dict[str, np.ndarray], half: bool = False
+) -> onnx.ModelProto:
+    """One hop: `features` and states in; `gain`, `taps`, `vad` and next states out.
+
+    `half` stores the weight matrices in half precision; all arithmetic stays in float32.
+    """
+    g = Graph(half)
     hidden = shape.hidden
 
     def dense(x: str, name: str) -> str:
@@ -211,6 +228,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", default="base", help="name that users write")
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--source", default="train/ of this repository")
+    parser.add_argument(
+        "--half", action="store_true", help="store weights as float16: half the size, the same speed"
+    )
     parser.add_argument("--training-data", default="see CARD.md")
 
 
@@ -220,7 +240,7 @@ def run(args: argparse.Namespace) -> int:
     except NotThisNetwork as error:
         print(f"error: {error}")
         return 1
-    raw = build_onnx(front, shape, weights).SerializeToString(deterministic=True)
+    raw = build_onnx(front, shape, weights, args.half).SerializeToString(deterministic=True)
     digest = hashlib.sha256(raw).hexdigest()
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "model.onnx").write_bytes(raw)

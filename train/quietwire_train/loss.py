@@ -1,4 +1,4 @@
-"""What training minimises, all in the spectrum of the front end."""
+"""What training minimises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .frontend import FrontEnd
+from .frontend import Analysis
+from .perceptual import PerceptualDistance
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,20 @@ class LossWeights:
     complex: float = 0.3
     lost_speech: float = 1.5
     sdr: float = 0.005
-    vad: float = 0.02
+    perceptual: float = 0.04
+    vad: float = 0.05
     high_bin: float = 0.35  # weight of a bin above 8 kHz, which counts less for the ear
 
 
 class Loss:
     """Compressed complex spectrum (Braun & Tashev 2021) with a penalty on lost speech,
-    a signal-to-distortion ratio and a speech detector's cross-entropy."""
+    a signal-to-distortion ratio, a perceptual distance of the resynthesised clip and a speech
+    detector's cross-entropy."""
 
-    def __init__(self, front: FrontEnd, weights: LossWeights, device: torch.device | str = "cpu"):
-        self.front, self.weights = front, weights
+    def __init__(self, analysis: Analysis, weights: LossWeights, device: torch.device | str = "cpu"):
+        self.analysis, self.front, self.weights = analysis, analysis.front, weights
+        front = self.front
+        self.perceptual = PerceptualDistance(device)
         bins = torch.arange(front.bins, device=device)
         self.hz = bins * (front.rate_hz / front.window)
         self.bin_weight = torch.where(self.hz > 8000, weights.high_bin, 1.0)
@@ -75,15 +80,22 @@ class Loss:
         ratio_db = 10 * torch.log10(error / signal.clamp_min(1e-6) + 1e-3)
         sdr = (ratio_db * loud).sum() / loud.sum().clamp_min(1)
 
+        # The sound of the result: what overlapping frames leave of each other's corrections.
+        wave = self.analysis.synthesis(torch.complex(*estimate))
+        reference = self.analysis.synthesis(target)
+        distance = (self.perceptual(reference, wave, bandwidth_hz) * loud).sum() / loud.sum().clamp_min(1)
+
         speech = self.speech_hops(target)
         vad = torch.nn.functional.binary_cross_entropy_with_logits(vad_logit, speech)
 
         total = w.magnitude * magnitude + w.complex * phase + w.sdr * sdr + w.vad * vad
+        total = total + w.perceptual * distance
         parts = {
             "loss": total.item(),
             "magnitude": magnitude.item(),
             "complex": phase.item(),
             "sdr_db": -sdr.item(),
+            "perceptual": distance.item(),
             "vad": vad.item(),
         }
         return total, parts

@@ -20,7 +20,6 @@ from .data import RATE_HZ, Clip, Store, active_level_db, power_db
 
 WIDEBAND_HZ = 14000.0
 CLICK_SECONDS = 1.0  # noise clips shorter than this are single events, repeated at random
-EARLY_SECONDS = 0.04  # reflections up to here help intelligibility and stay in the target
 EDGE = 240  # 5 ms fade at every cut
 LOW_PASS_HZ = (3400.0, 4000.0, 5500.0, 7000.0, 8000.0, 11000.0, 12000.0, 16000.0)
 EQ_POINTS = 128
@@ -32,8 +31,8 @@ class Recipe:
     """Probabilities (`_p`) and ranges of the mixture. Levels in dB, times in seconds."""
 
     wideband_share: float = 0.55
-    speed_p: float = 0.5
-    speed_range: tuple[float, float] = (0.88, 1.12)
+    speed_p: float = 0.6
+    speed_range: tuple[float, float] = (0.8, 1.25)  # tempo, pitch and vocal tract together
     eq_p: float = 0.8
     eq_db: float = 6.0
     room_p: float = 0.4
@@ -41,12 +40,14 @@ class Recipe:
     synthetic_p: float = 0.12
     babble_p: float = 0.08
     modulation_p: float = 0.2
-    snr_db: tuple[float, float] = (-5.0, 25.0)
+    snr_db: tuple[float, float] = (-6.0, 20.0)
+    easy_p: float = 0.15  # most real input is nearly clean, and must stay as it is
+    easy_snr_db: tuple[float, float] = (20.0, 40.0)
     level_db: tuple[float, float] = (-45.0, -5.0)
     band_limit_p: float = 0.3
     telephone_p: float = 0.2
     noise_only_p: float = 0.06
-    clean_only_p: float = 0.06
+    clean_only_p: float = 0.08
     silence_p: float = 0.05
     jump_p: float = 0.05
     jump_db: float = 15.0
@@ -196,9 +197,6 @@ class Mixer:
         self._eq_octave = np.log2(grid / 1000.0)
         self._eq_index = np.minimum(position.astype(np.intp), EQ_POINTS - 2)
         self._eq_fraction = (position - self._eq_index).astype(np.float32)
-        if rooms is not None:
-            seconds_late = np.arange(rooms.shape[1]) / RATE_HZ - EARLY_SECONDS
-            self._early = np.exp(-np.maximum(seconds_late, 0.0) / EARLY_SECONDS).astype(np.float32)
 
     def _find_speed_sizes(self) -> list[int]:
         low, high = (round(bound * self._size) for bound in self.recipe.speed_range)
@@ -230,7 +228,8 @@ class Mixer:
         noise_only = kind < recipe.noise_only_p
         clean_only = not noise_only and kind < recipe.noise_only_p + recipe.clean_only_p
         edges = self._draw_band_edges(rng)
-        snr_db = _uniform(rng, recipe.snr_db)
+        easy = rng.random() < recipe.easy_p
+        snr_db = _uniform(rng, recipe.easy_snr_db if easy else recipe.snr_db)
         level_db = _uniform(rng, recipe.level_db)
         if noise_only:
             target = np.zeros(self.length, np.float32)
@@ -241,14 +240,10 @@ class Mixer:
             noisy, bandwidth_hz = noise, RATE_HZ / 2
         else:
             with_room = not clean_only and rng.random() < recipe.room_p
-            speech, target, bandwidth_hz, talker = self._speech_signal(rng, edges, with_room)
-            gain = _gain(level_db - active_level_db(target))
-            # Without a room both names hold the same array, so this must not scale in place.
-            target = target * gain
-            if clean_only:
-                noisy = target.copy()
-            else:
-                noisy = speech * gain
+            target, bandwidth_hz, talker = self._speech_signal(rng, edges, with_room)
+            target *= _gain(level_db - active_level_db(target))
+            noisy = target.copy()
+            if not clean_only:
                 noise, in_band_db = self._noise_signal(rng, talker, edges, bandwidth_hz)
                 # Noise that hardly reaches the speech band stays at a bearable level outside it.
                 lift_db = min(level_db - snr_db - in_band_db, level_db + 20.0 - power_db(noise))
@@ -269,11 +264,12 @@ class Mixer:
 
     def _speech_signal(
         self, rng: np.random.Generator, edges: tuple[float, float], with_room: bool
-    ) -> tuple[np.ndarray, np.ndarray, float, str]:
-        """Speech as it reaches the microphone, its target, its bandwidth in Hz and its talker."""
-        size = self._size
-        if rng.random() < self.recipe.speed_p:
-            size = self._speed_sizes[rng.integers(len(self._speed_sizes))]
+    ) -> tuple[np.ndarray, float, str]:
+        """Speech as it reaches the microphone, its bandwidth in Hz and its talker.
+
+        The room stays in the target: a denoiser that also takes rooms away changes voices.
+        """
+        size = self._draw_size(rng)
         speed = size / self._size
         samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
         spectrum = self._spectrum(samples, size)
@@ -281,13 +277,15 @@ class Mixer:
         if rng.random() < self.recipe.eq_p:
             spectrum *= self._draw_eq(rng)
         self._limit_band(spectrum, edges)
-        if not with_room or self.rooms is None:
-            target = irfft(spectrum, self._size)[: self.length]
-            return target, target, bandwidth_hz, talker
-        room = self.rooms[rng.integers(len(self.rooms))]
-        speech = irfft(spectrum * rfft(room, self._size), self._size)[: self.length]
-        target = irfft(spectrum * rfft(room * self._early, self._size), self._size)[: self.length]
-        return speech, target, bandwidth_hz, talker
+        if with_room and self.rooms is not None:
+            spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
+        return irfft(spectrum, self._size)[: self.length], bandwidth_hz, talker
+
+    def _draw_size(self, rng: np.random.Generator) -> int:
+        """FFT size of what will be played at the mixer's size: a random speed, or the same."""
+        if rng.random() >= self.recipe.speed_p:
+            return self._size
+        return self._speed_sizes[rng.integers(len(self._speed_sizes))]
 
     def _spectrum(self, samples: np.ndarray, size: int) -> np.ndarray:
         """Spectrum of `samples` after resampling from `size` to the mixer's FFT size.
@@ -352,15 +350,17 @@ class Mixer:
         """Noise [T] at any level, and its level in dB inside the band of the speech."""
         recipe = self.recipe
         kind = rng.random()
+        size = self._size
         if kind < recipe.synthetic_p:
             samples = self._synthetic(rng)
         elif kind < recipe.synthetic_p + recipe.babble_p and self._speech.talkers - {talker}:
             samples = self._babble(rng, talker)
         else:
-            samples = self._recorded(rng)
+            size = self._draw_size(rng)
+            samples = self._recorded(rng, round(self.length * size / self._size))
         if rng.random() < recipe.modulation_p:
-            samples *= self._draw_envelope(rng)
-        spectrum = rfft(samples, self._size)
+            samples *= self._draw_envelope(rng, len(samples))
+        spectrum = self._spectrum(samples, size)
         if rng.random() < recipe.eq_p:
             spectrum *= self._draw_eq(rng)
         self._limit_band(spectrum, edges)
@@ -373,39 +373,39 @@ class Mixer:
         share_db = 10.0 * math.log10(inside / total) if inside > 0.0 else -math.inf
         return noise, power_db(noise) + share_db
 
-    def _recorded(self, rng: np.random.Generator) -> np.ndarray:
+    def _recorded(self, rng: np.random.Generator, length: int) -> np.ndarray:
         """One to three recorded noises, the louder ones up to 10 dB over the others."""
-        total = np.zeros(self.length, np.float32)
+        total = np.zeros(length, np.float32)
         for _ in range(1 + rng.integers(3)):
             for _ in range(ATTEMPTS):
                 clip = self._noise.clip(rng)
                 if clip.length < CLICK_SECONDS * RATE_HZ:
-                    samples = self._repeat_events(rng, clip)
+                    samples = self._repeat_events(rng, clip, length)
                 else:
-                    samples = self._loop(rng, clip)
+                    samples = self._loop(rng, clip, length)
                 level_db = power_db(samples)
                 if level_db > -80.0:
                     total += samples * _gain(float(rng.uniform(-10.0, 0.0)) - level_db)
                     break
         return total
 
-    def _loop(self, rng: np.random.Generator, clip: Clip) -> np.ndarray:
+    def _loop(self, rng: np.random.Generator, clip: Clip, length: int) -> np.ndarray:
         """A random cut of `clip`; a short clip starts anywhere and repeats."""
-        if clip.length >= self.length:
-            start = int(rng.integers(clip.length - self.length + 1))
-            return self.store.read(clip.index, start, self.length)
+        if clip.length >= length:
+            start = int(rng.integers(clip.length - length + 1))
+            return self.store.read(clip.index, start, length)
         once = _fade_edges(self.store.read(clip.index))
         start = int(rng.integers(clip.length))
-        rounds = -(-(start + self.length) // clip.length)
-        return np.tile(once, rounds)[start : start + self.length]
+        rounds = -(-(start + length) // clip.length)
+        return np.tile(once, rounds)[start : start + length]
 
-    def _repeat_events(self, rng: np.random.Generator, clip: Clip) -> np.ndarray:
+    def _repeat_events(self, rng: np.random.Generator, clip: Clip, length: int) -> np.ndarray:
         """Short events of the source of `clip`, as of a person typing: bursts and pauses."""
-        samples = np.zeros(self.length, np.float32)
+        samples = np.zeros(length, np.float32)
         mean_gap = float(rng.uniform(0.08, 0.6))
         position = int(rng.uniform(0.0, mean_gap) * RATE_HZ)
-        while position < self.length:
-            part = self.store.read(clip.index, 0, self.length - position)
+        while position < length:
+            part = self.store.read(clip.index, 0, length - position)
             samples[position : position + len(part)] += part * _gain(rng.uniform(-6.0, 0.0))
             position += max(480, int(rng.exponential(mean_gap) * RATE_HZ))
             clip = self._noise.event(clip.source, rng)
@@ -454,21 +454,21 @@ class Mixer:
                 total += samples * _gain(float(rng.uniform(-6.0, 0.0)) - level_db)
         return total
 
-    def _draw_envelope(self, rng: np.random.Generator) -> np.ndarray:
+    def _draw_envelope(self, rng: np.random.Generator, length: int) -> np.ndarray:
         """Gain over time [T]: smooth swells, or on and off with 20 ms ramps."""
         if rng.random() < 0.5:
             count = int(rng.integers(3, 13))
-            places = np.linspace(0, self.length, count)
+            places = np.linspace(0, length, count)
             gains = 10.0 ** (rng.uniform(-20.0, 0.0, count) / 20.0)
         else:
             count = int(rng.integers(1, 5))
-            switches = np.sort(rng.uniform(0, self.length, count))
+            switches = np.sort(rng.uniform(0, length, count))
             ramp = 0.02 * RATE_HZ
             places = np.ravel(np.stack([switches, switches + ramp], axis=1))
             places = np.maximum.accumulate(places)
             on = (np.arange(count + 1) + rng.integers(2)) % 2
             gains = np.repeat(on, 2)[1:-1].astype(float)
-        return np.interp(np.arange(self.length), places, gains).astype(np.float32)
+        return np.interp(np.arange(length), places, gains).astype(np.float32)
 
     # Filters
 

@@ -52,12 +52,16 @@ class Net(nn.Module):
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """[n, hops, features] -> gain [n, hops, bands] in 0..1,
         taps [n, hops, order, 2, tap_bins], vad logit [n, hops]."""
-        shape = self.shape
-        encoded = torch.relu(self.encoder(features))
-        x = encoded
+        x = torch.relu(self.encoder(features))
         for layer in self.recurrent:
             x = x + layer(x)[0]
-        x = torch.relu(self.decoder(x))
+        x = torch.relu(self.decoder(x)).float()
+        with torch.autocast(x.device.type, enabled=False):
+            return self.heads(x)
+
+    def heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """[n, hops, hidden] -> the outputs. Always in float32: eight bits of a gain are not enough."""
+        shape = self.shape
         gain = torch.sigmoid(self.gain(x))
         fine = torch.tanh(self.taps(x)).unflatten(-1, (2 * shape.tap_order, shape.tap_bins))
         first = fine[..., :1, :] + gain[..., None, : shape.tap_bins]

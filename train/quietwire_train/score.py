@@ -1,280 +1,264 @@
 """Objective scores of denoisers on pairs of noisy and clean recordings.
 
-All measures are taken at 16 kHz after the delay of the system is removed: wideband PESQ (ITU-T
-P.862.2), STOI (Taal et al., IEEE TASLP 19(7), 2011), SI-SDR (Le Roux et al., ICASSP 2019) and
-DNSMOS P.835 (Reddy et al., ICASSP 2022).
+Runs each system on each pair, takes the measures of `measures.py` and makes the tables of
+`board.py`. A system that fails on a pair is named and counted, and never ends the run.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import hashlib
 import json
-import shlex
-import subprocess
-import tempfile
+import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
-import soundfile
-from pesq import PesqError, pesq
-from pystoi import stoi
-from scipy.fft import irfft, next_fast_len, rfft
 
+from . import board
 from .data import RATE_HZ, read_mono, resample
-
-SCORE_RATE_HZ = 16000
-MAX_DELAY_SECONDS = 0.06
-COMMAND_SECONDS = 600
-DNSMOS_SAMPLES = 144160  # 9.01 s at 16 kHz, the input length of the model
-# From the published DNSMOS P.835 script: raw output of the model to the opinion score scale.
-DNSMOS_POLYNOMIALS = {
-    "sig": (-0.08397278, 1.22083953, 0.0052439),
-    "bak": (-0.13166888, 1.60915514, -0.39604546),
-    "ovrl": (-0.06766283, 1.11546468, 0.04602535),
-}
-COLUMNS = {
-    "pesq": "PESQ",
-    "stoi": "STOI",
-    "si_sdr_db": "SI-SDR (dB)",
-    "sig": "SIG",
-    "bak": "BAK",
-    "ovrl": "OVRL",
-    "clean_pesq": "PESQ of clean",
-    "delay_ms": "delay (ms)",
-}
+from .measures import SCORE_RATE_HZ, align, hop_snrs_db, measure, speech_hops, worse_than
+from .systems import System, audio_files, parse_system, process, source_file, with_program
 
 
-@dataclass(frozen=True)
-class System:
-    """Something to score: a command with {in} and {out}, a folder of results, or the input."""
-
-    name: str
-    command: str | None = None
-    folder: Path | None = None
-
-
-def parse_system(text: str) -> System:
-    """`noisy`, NAME=COMMAND or NAME=dir:FOLDER."""
-    if text == "noisy":
-        return System("noisy")
-    name, equals, rest = text.partition("=")
-    if not equals or not name or not rest:
-        raise ValueError(f"{text!r} is neither noisy, NAME=COMMAND nor NAME=dir:FOLDER")
-    if rest.startswith("dir:"):
-        return System(name, folder=Path(rest[4:]))
-    if "{in}" not in rest or "{out}" not in rest:
-        raise ValueError(f"the command of {name} needs {{in}} and {{out}}")
-    return System(name, command=rest)
+def parse_sets(text: str) -> list[str]:
+    """Names of sets, separated by commas."""
+    names = text.split(",")
+    for name in names:
+        if name not in board.SETS:
+            raise ValueError(f"no set {name!r}; there are {', '.join(board.SETS)}")
+    return names
 
 
-def align(reference: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Cut `reference` and `signal` to what they share once the delay of `signal` is removed.
+def load_pairs(base: Path) -> list[dict]:
+    """Pairs of a folder of `devset`, of a folder with noisy/ and clean/, or of one of audio files alone.
 
-    The delay is the place of the largest cross-correlation within +-60 ms, in samples at 48 kHz
-    (positive: `signal` is late). Returns both cuts and the delay.
+    Each has at least `name` and `set`; the last kind has the set "unpaired".
     """
-    reach = round(MAX_DELAY_SECONDS * RATE_HZ)
-    size = next_fast_len(max(len(reference), len(signal)) + reach, real=True)
-    product = rfft(signal.astype(np.float64), size) * np.conj(rfft(reference.astype(np.float64), size))
-    correlation = irfft(product, size)
-    lags = np.arange(-reach, reach + 1)
-    delay = int(lags[np.argmax(np.abs(correlation[lags]))])
-    late, early = max(delay, 0), max(-delay, 0)
-    length = min(len(reference) - early, len(signal) - late)
-    return reference[early : early + length], signal[late : late + length], delay
+    if (base / "pairs.json").is_file():
+        pairs = json.loads((base / "pairs.json").read_text(encoding="utf-8"))
+        if not isinstance(pairs, list) or not all(isinstance(p, dict) and "name" in p for p in pairs):
+            raise ValueError(f"{base / 'pairs.json'} is not a list of pairs with names")
+        pairs = [pair | {"set": pair.get("set") or "snr"} for pair in pairs]
+    elif (base / "noisy").is_dir() and (base / "clean").is_dir():
+        shared = sorted(audio_files(base / "noisy").keys() & audio_files(base / "clean").keys())
+        pairs = [{"name": name, "set": "snr"} for name in shared]
+    else:
+        pairs = [{"name": name, "set": "unpaired"} for name in audio_files(base)]
+    if not pairs:
+        raise ValueError(f"{base} holds no pairs")
+    return pairs
 
 
-def si_sdr_db(reference: np.ndarray, signal: np.ndarray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB, at most 100."""
-    reference = reference.astype(np.float64) - reference.mean()
-    signal = signal.astype(np.float64) - signal.mean()
-    part = reference * (signal @ reference / max(reference @ reference, 1e-20))
-    error = signal - part
-    ratio = max(part @ part, 1e-20) / max(error @ error, 1e-20)
-    return float(min(10 * np.log10(ratio), 100.0))
+def select(pairs: list[dict], sets: list[str] | None, every: int = 1) -> list[dict]:
+    """One in `every` pairs of each of `sets` (None: all), and the twins of those.
 
-
-@lru_cache(maxsize=1)
-def _dnsmos_session() -> onnxruntime.InferenceSession:
-    # The package is located, not imported: its import pulls in plotting and table libraries, and
-    # its sessions take every core.
-    package = importlib.util.find_spec("speechmos")
-    if package is None:
-        raise ModuleNotFoundError("DNSMOS needs the speechmos package")
-    model = Path(package.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-
-
-def dnsmos(signal: np.ndarray) -> dict[str, float]:
-    """DNSMOS P.835 of `signal` (16 kHz): sig, bak and ovrl, each 1-5; no reference needed.
-
-    As published: short clips are doubled until they fill 9.01 s, then windows of that length
-    advance by one second and their scores are averaged.
+    Counted in the order of a hash of the names: lists of pairs go round through talkers and SNRs,
+    and every third of them may well have one SNR alone.
     """
-    signal = np.clip(signal, -1.0, 1.0).astype(np.float32)
-    while len(signal) < DNSMOS_SAMPLES:
-        signal = np.append(signal, signal)
-    count = int(len(signal) // SCORE_RATE_HZ - DNSMOS_SAMPLES / SCORE_RATE_HZ) + 1
-    starts = [k * SCORE_RATE_HZ for k in range(count)]
-    windows = [signal[start : start + DNSMOS_SAMPLES] for start in starts]
-    session = _dnsmos_session()
-    raw = [
-        session.run(None, {"input_1": window[None]})[0][0]
-        for window in windows
-        if len(window) == DNSMOS_SAMPLES
-    ]
-    return {
-        name: float(np.mean([np.polyval(polynomial, scores[k]) for scores in raw]))
-        for k, (name, polynomial) in enumerate(DNSMOS_POLYNOMIALS.items())
-    }
+    chosen = set()
+    present = dict.fromkeys(pair["set"] for pair in pairs)
+    for kind in present if sets is None else sets:
+        own = [pair for pair in pairs if pair["set"] == kind]
+        own.sort(key=lambda pair: hashlib.sha256(pair["name"].encode()).digest())
+        for pair in own[::every]:
+            chosen |= {pair["name"], pair.get("twin")}
+    if not chosen:
+        raise ValueError(f"no pairs of the sets {', '.join(sets or [])}; there are {', '.join(present)}")
+    return [pair for pair in pairs if pair["name"] in chosen]
 
 
-def pesq_wideband(reference: np.ndarray, signal: np.ndarray) -> float:
-    """Wideband PESQ (1.0-4.64) of `signal` at 16 kHz. Raises PesqError when it finds no speech."""
-    return float(pesq(SCORE_RATE_HZ, reference, signal, "wb"))
+def _hops(telemetry: list[dict], pair: dict, clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
+    """Truth, speech probability, estimated and true SNR (dB) of each hop inside the clip."""
+    told = [[line.get(key) for key in ("time_s", "speech_probability", "snr_db")] for line in telemetry]
+    told = np.array(told, np.float64).reshape(-1, 3)  # what is not told is NaN
+    told = told[told[:, 0] <= len(noisy) / RATE_HZ + 1e-6]
+    if pair["set"] == "noise":
+        truth, snr_db = np.zeros(len(told)), np.full(len(told), np.nan)
+    else:
+        truth = speech_hops(clean, RATE_HZ, told[:, 0])
+        snr_db = hop_snrs_db(clean, noisy, told[:, 0])
+    return np.stack([truth, told[:, 1], told[:, 2], snr_db], axis=1)
 
 
-def measure(reference: np.ndarray, signal: np.ndarray) -> dict[str, float]:
-    """All measures of `signal` against the clean `reference`, both at 48 kHz."""
-    if not np.all(np.isfinite(signal)):
-        raise ValueError("the output holds samples that are not finite")
-    reference, signal, delay = align(reference, signal)
-    reference = resample(reference, RATE_HZ, SCORE_RATE_HZ)
-    signal = resample(signal, RATE_HZ, SCORE_RATE_HZ)
-    return {
-        "pesq": pesq_wideband(reference, signal),
-        "stoi": float(stoi(reference, signal, SCORE_RATE_HZ)),
-        "si_sdr_db": si_sdr_db(reference, signal),
-        "delay_ms": delay / RATE_HZ * 1000,
-        **dnsmos(signal),
-    }
-
-
-def _process(system: System, pairs_dir: Path, folder: str, name: str) -> np.ndarray | None:
-    """Output of `system` for the file `folder`/`name` (48 kHz); None when it has no such output.
-
-    A folder of results holds NAME.wav for the noisy files and may hold clean/NAME.wav.
-    """
-    source = pairs_dir / folder / f"{name}.wav"
-    if system.folder is not None:
-        inside = "clean" if folder == "clean" else "."
-        result = system.folder / inside / f"{name}.wav"
-        if folder == "clean" and not result.is_file():
-            return None
-        return read_mono(result)[0]
-    if system.command is None:
-        return read_mono(source)[0]
-    with tempfile.TemporaryDirectory() as scratch:
-        result = Path(scratch) / "out.wav"
-        words = [
-            word.replace("{in}", str(source)).replace("{out}", str(result))
-            for word in shlex.split(system.command)
-        ]
-        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS)
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RuntimeError(f"exit status {done.returncode}: {last}")
-        return read_mono(result)[0]
-
-
-def score_pair(pair: dict, pairs_dir: Path, systems: list[System]) -> list[dict]:
-    """One record per system for this pair: its measures, or the field `failure`."""
-    name = pair["name"]
-    records = []
+def _words(pair: dict, clean: np.ndarray, signal: np.ndarray, vocabulary: list[str]) -> dict:
+    """`word_errors` and `words` of a pair with a text; `no_words` says why they cannot be had."""
     try:
-        clean = read_mono(pairs_dir / "clean" / f"{name}.wav")[0]
-        noisy = read_mono(pairs_dir / "noisy" / f"{name}.wav")[0]
-        input_pesq = pesq_wideband(
-            resample(clean, RATE_HZ, SCORE_RATE_HZ), resample(noisy, RATE_HZ, SCORE_RATE_HZ)
-        )
-    except (OSError, soundfile.SoundFileError, PesqError) as error:
-        reason = f"the pair itself: {error or type(error).__name__}"
-        return [{"pair": name, "system": system.name, "failure": reason} for system in systems]
-    for system in systems:
-        record = {"pair": name, "system": system.name}
-        try:
-            record |= measure(clean, _process(system, pairs_dir, "noisy", name))
-            record["worse"] = record["pesq"] < input_pesq - 1e-3
-            processed_clean = _process(system, pairs_dir, "clean", name)
-            if processed_clean is not None:
-                cut, processed_clean, _ = align(clean, processed_clean)
-                record["clean_pesq"] = pesq_wideband(
-                    resample(cut, RATE_HZ, SCORE_RATE_HZ),
-                    resample(processed_clean, RATE_HZ, SCORE_RATE_HZ),
-                )
-        # A system is foreign code: whatever goes wrong is reported with its name.
-        except Exception as error:
-            record["failure"] = f"{type(error).__name__}: {error}"
-        records.append(record)
-    return records
+        from .words import recognise, word_errors
+
+        aligned = align(clean, signal)[1]
+        heard = recognise(resample(aligned, RATE_HZ, SCORE_RATE_HZ), vocabulary)
+    except ImportError as error:
+        return {"no_words": str(error)}
+    errors, words = word_errors(pair["text"], heard)
+    return {"heard": heard, "word_errors": errors, "words": words}
 
 
-def score(pairs_dir: Path, systems: list[System], jobs: int = 2) -> tuple[list[dict], list[dict]]:
-    """Score `systems` on every pair of `pairs_dir`/pairs.json.
+def score_pair(
+    pair: dict, pairs_dir: Path, systems: list[System], vocabulary: list[str]
+) -> list[tuple[dict, np.ndarray | None]]:
+    """For each system, the record of this pair and its hops if it told of them.
 
-    Returns the rows of the table (means of one system, with `pairs`, `failures` and `worse`, the
-    share of pairs with a lower PESQ than their input) and the records of all pairs.
+    A record holds what is known of the pair and the measures, or the field `failure`.
     """
-    pairs = json.loads((pairs_dir / "pairs.json").read_text())
-    work = partial(score_pair, pairs_dir=pairs_dir, systems=systems)
-    with ProcessPoolExecutor(jobs) as pool:
-        records = [record for found in pool.map(work, pairs) for record in found]
-    rows = []
+    name = pair["name"]
+    known = {"pair": name, **{key: value for key, value in pair.items() if key != "name"}}
+    paired = pair["set"] != "unpaired"
+    source = source_file(pairs_dir, "noisy" if paired else ".", name)
+    # Files and systems are foreign: whatever goes wrong is reported with its name.
+    try:
+        clean = read_mono(source_file(pairs_dir, "clean", name))[0] if paired else None
+        noisy = read_mono(source)[0]
+        before = measure(pair, clean, noisy, noisy)
+    except Exception as error:  # noqa: BLE001
+        reason = f"the pair itself: {error or type(error).__name__}"
+        return [(known | {"system": system.name, "failure": reason}, None) for system in systems]
+    found = []
     for system in systems:
-        own = [record for record in records if record["system"] == system.name]
-        good = [record for record in own if "failure" not in record]
-        row = {"system": system.name, "pairs": len(good), "failures": len(own) - len(good)}
-        for column in COLUMNS:
-            values = [record[column] for record in good if column in record]
-            row[column] = float(np.mean(values)) if values else None
-        row["worse"] = sum(record["worse"] for record in good) / len(good) if good else None
-        rows.append(row)
-    return rows, records
+        record, hops = known | {"system": system.name}, None
+        try:
+            signal, after = noisy, before
+            if system.command or system.folder:
+                signal, spent, telemetry = process(system, source, name)
+                after = measure(pair, clean, noisy, signal) | spent
+                if paired and telemetry:
+                    hops = _hops(telemetry, pair, clean, noisy)
+            if paired and pair.get("text"):
+                after = after | _words(pair, clean, signal, vocabulary)
+            record |= after | worse_than(before, after)
+        except Exception as error:  # noqa: BLE001
+            record["failure"] = f"{type(error).__name__}: {error}"
+        found.append((record, hops))
+    return found
 
 
-def table(rows: list[dict]) -> str:
-    """Markdown table of the rows of `score`."""
-    titles = ["system", *COLUMNS.values(), "worse than input", "pairs", "failures"]
-    lines = ["| " + " | ".join(titles) + " |", "|---" + "|---:" * (len(titles) - 1) + "|"]
-    for row in rows:
-        cells = [row["system"]]
-        for column in COLUMNS:
-            digits = 3 if column == "stoi" else 2
-            cells.append("-" if row[column] is None else f"{row[column]:.{digits}f}")
-        cells.append("-" if row["worse"] is None else f"{100 * row['worse']:.0f} %")
-        cells += [str(row["pairs"]), str(row["failures"])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def score(
+    pairs_dir: Path,
+    systems: list[System],
+    jobs: int = 2,
+    sets: list[str] | None = None,
+    every: int = 1,
+) -> tuple[list[dict], dict[str, list[np.ndarray]]]:
+    """Score `systems` on the pairs of `pairs_dir`: records of `score_pair`, and hops by system."""
+    pairs = load_pairs(pairs_dir)
+    vocabulary = sorted({word for pair in pairs for word in (pair.get("text") or "").lower().split()})
+    work = partial(score_pair, pairs_dir=pairs_dir, systems=systems, vocabulary=vocabulary)
+    pairs = select(pairs, sets, every)
+    if jobs == 1:
+        found = [one for pair in pairs for one in work(pair)]
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            found = [one for several in pool.map(work, pairs) for one in several]
+    records = [record for record, _ in found]
+    silent = [record.pop("no_words") for record in records if "no_words" in record]
+    if silent:
+        print(f"no word error rates: {silent[0]}", file=sys.stderr)
+    board.add_twins(records)
+    hops: dict[str, list[np.ndarray]] = {}
+    for record, own in found:
+        if own is not None:
+            hops.setdefault(record["system"], []).append(own)
+    return records, hops
+
+
+def _argument(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """`parse` with its message kept by argparse."""
+
+    def checked(text: str) -> object:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return checked
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a number from 1")
+    return int(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the `score` command."""
-    parser.add_argument("pairs", type=Path, help="folder written by devset")
+    parser.add_argument(
+        "pairs", type=Path, help="folder written by devset, with noisy/ and clean/, or of audio files alone"
+    )
     parser.add_argument(
         "systems",
         nargs="+",
-        type=parse_system,
-        help="noisy, NAME='COMMAND {in} {out}' or NAME=dir:FOLDER",
+        type=_argument(parse_system),
+        help="noisy, NAME='COMMAND {in} {out} [{telemetry}]', NAME=dir:FOLDER or NAME=model:MODEL",
     )
-    parser.add_argument("--out", type=Path, help="write OUT.md and OUT.json")
-    parser.add_argument("--jobs", type=int, default=2, help="pairs scored at once")
+    parser.add_argument("--quietwire", metavar="PATH", help="program that runs models (default: on PATH)")
+    parser.add_argument("--against", metavar="NAME", help="also the differences of all others to this system")
+    parser.add_argument("--sets", type=_argument(parse_sets), help="only these, as in snr,room")
+    parser.add_argument("--every", type=_argument(_count), default=1, help="only one in N pairs of each set")
+    parser.add_argument("--jobs", type=_argument(_count), default=2, help="pairs scored at once")
+    parser.add_argument(
+        "--out", type=Path, metavar="PREFIX", help="write PREFIX.md, .json, -snr.png, -roc.png"
+    )
+
+
+def _report(
+    rows: list[dict], groups: list[dict], differences: list[dict], vad: dict, failed: list[str]
+) -> str:
+    """All tables in Markdown."""
+    parts = [("Scores", board.table(rows)), ("95 % intervals over talkers", board.interval_table(rows))]
+    if differences:
+        parts.append(("Differences (95 % interval over talkers)", board.difference_table(differences)))
+    titles = {
+        "set": "By set",
+        "snr_db": "By SNR in dB, set snr",
+        "noise_class": "By noise",
+        "talkers": "Talkers not in training",
+    }
+    for group, title in titles.items():
+        own = [row for row in groups if row["group"] == group]
+        if own:
+            parts.append((title, board.table(own)))
+    if vad:
+        parts.append(("Speech detection", board.detection_table(vad)))
+    if failed:
+        parts.append(("Failures", "".join(f"- {line}\n" for line in failed)))
+    return "\n".join(f"## {title}\n\n{text}" for title, text in parts)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score and print the table; returns 1 when anything failed."""
-    rows, records = score(args.pairs, args.systems, args.jobs)
-    print(table(rows), end="")
-    failed = [record for record in records if "failure" in record]
-    for record in failed:
-        print(f"failed {record['system']} on {record['pair']}: {record['failure']}")
+    """Score and print the table; returns 1 when anything failed and 2 for wrong usage."""
+    names = [system.name for system in args.systems]
+    try:
+        if len(set(names)) < len(names):
+            raise ValueError("two systems have the same name")
+        if args.against and args.against not in names:
+            raise ValueError(f"--against {args.against}: the systems are {', '.join(names)}")
+        systems = with_program(args.systems, args.quietwire)
+        if args.out:
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+        records, hops = score(args.pairs, systems, args.jobs, args.sets, args.every)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rows, groups = board.headline(records, names), board.groups(records, names)
+    differences = board.differences(records, names, args.against) if args.against else []
+    vad = board.detection(hops)
+    print(board.table(rows), end="")
+    if differences:
+        print(f"\n{board.difference_table(differences)}", end="")
+    failed = [f"{r['system']} on {r['pair']}: {r['failure']}" for r in records if "failure" in r]
+    for line in failed:
+        print(f"failed {line}")
     if args.out:
-        args.out.with_suffix(".md").write_text(table(rows))
-        args.out.with_suffix(".json").write_text(json.dumps({"systems": rows, "pairs": records}, indent=1))
+        everything = {
+            "systems": rows,
+            "pairs": records,
+            "groups": groups,
+            "differences": differences,
+            "vad": vad,
+        }
+        Path(f"{args.out}.md").write_text(_report(rows, groups, differences, vad, failed), encoding="utf-8")
+        Path(f"{args.out}.json").write_text(json.dumps(everything, indent=1), encoding="utf-8")
+        board.plots(args.out, groups, vad)
     return 1 if failed else 0

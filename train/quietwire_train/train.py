@@ -39,6 +39,7 @@ class Schedule:
     clip: float = 1.0  # gradient norm
     averaging: float = 0.999  # of the weights that are exported
     seed: int = 1
+    bf16: bool = False  # the network's products in bfloat16: twice as fast where the processor has it
 
     def rate_at(self, step: int) -> float:
         if step < self.warmup:
@@ -126,7 +127,7 @@ def run_training(
     }
     (out / "run.json").write_text(json.dumps(asked, indent=2) + "\n")
     analysis = Analysis(front, device)
-    loss_of = Loss(front, weights, device)
+    loss_of = Loss(analysis, weights, device)
 
     def save(step: int) -> None:
         save_atomically(
@@ -157,7 +158,8 @@ def run_training(
             noisy = analysis.spectrum(torch.from_numpy(batch["noisy"]).to(device))
             target = analysis.spectrum(torch.from_numpy(batch["target"]).to(device))
             bandwidth = torch.from_numpy(batch["bandwidth_hz"]).to(device)
-            gain, taps, vad = net(analysis.features(noisy))
+            with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bf16):
+                gain, taps, vad = net(analysis.features(noisy))
             estimate = apply(noisy, gain, taps, analysis.bands)
             loss, parts = loss_of(noisy, target, estimate, vad, bandwidth)
             if not math.isfinite(parts["loss"]):
@@ -217,6 +219,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tap-bins", type=int, default=shape.tap_bins)
     parser.add_argument("--tap-order", type=int, default=shape.tap_order)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--bf16", action="store_true", help="network in bfloat16, weights in float32")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
     parser.add_argument("--workers", type=int, default=1, help="processes that mix")
     parser.add_argument("--save-every", type=int, default=200, help="steps")
@@ -234,6 +237,7 @@ def run(args: argparse.Namespace) -> int:
         warmup=args.warmup,
         averaging=args.averaging,
         seed=args.seed,
+        bf16=args.bf16,
     )
     shape = NetShape(args.hidden, args.layers, args.tap_bins, args.tap_order)
     try:

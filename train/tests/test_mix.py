@@ -91,11 +91,11 @@ def test_snr_and_level_are_met(store: Store, snr_db: float) -> None:
 
 def test_nothing_is_left_above_a_band_limit(store: Store, rooms: Path) -> None:
     recipe = replace(PLAIN, band_limit_p=1.0, room_p=0.5, eq_p=1.0, speed_p=0.5)
-    batch = Mixer(store, rooms, seconds=2.0, recipe=recipe).batch(0, 12)
+    batch = Mixer(store, rooms, seconds=2.0, recipe=recipe).batch(0, 24)
     assert len(set(batch["bandwidth_hz"])) > 3
     window = np.hanning(2 * RATE_HZ)
     for noisy, target, bandwidth_hz in zip(*batch.values()):
-        assert bandwidth_hz <= 8000.0 * 1.13
+        assert bandwidth_hz <= 8000.0 * 1.26
         above = band_power_db(target * window, bandwidth_hz + 200.0, RATE_HZ / 2)
         assert above < power_db(target) - 60.0
         if bandwidth_hz in (3400.0, 4000.0, 5500.0, 7000.0):

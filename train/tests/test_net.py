@@ -61,10 +61,10 @@ def test_the_second_tap_takes_the_hop_before() -> None:
 
 def test_loss_leaves_out_what_lies_above_the_bandwidth() -> None:
     front = FrontEnd()
-    analysis, loss = Analysis(front), Loss(front, LossWeights())
-    target = analysis.spectrum(noise(9600))
+    analysis, loss = Analysis(front), Loss(Analysis(front), LossWeights())
+    target = analysis.spectrum(noise(48000))
     target[..., 200:] = 0
-    noisy = analysis.spectrum(noise(9600)) + 0
+    noisy = analysis.spectrum(noise(48000)) + 0
     wrong = (target.real.clone(), target.imag.clone())
     wrong[0][..., 200:] += 1.0
     vad = torch.zeros(1, target.shape[1])

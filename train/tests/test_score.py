@@ -1,6 +1,7 @@
-"""Scores: alignment, ordering of systems, and failures that keep their name."""
+"""Scores: ordering of systems, kinds of folders, telemetry, and failures that keep their name."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,16 +14,27 @@ pytest.importorskip("pystoi")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("speechmos")
 
-from quietwire_train import devset
+from quietwire_train import board, cli, devset
 from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
-from quietwire_train.score import (
-    System,
-    align,
-    parse_system,
-    score,
-    si_sdr_db,
-    table,
-)
+from quietwire_train.score import load_pairs, score, select
+from quietwire_train.systems import System, parse_system, with_program
+
+COPY = f"{sys.executable} -c 'import shutil,sys; shutil.copy(*sys.argv[1:3])' {{in}} {{out}}"
+# Stands for the program: copies, and tells of every hop.
+PROGRAM = f"""#!{sys.executable}
+import json, shutil, sys
+import numpy as np, soundfile
+words = sys.argv[1:]
+assert words[:3] == ["clean", "-q", "--force"] and "--model" in words, words
+source, out = words[-1], words[words.index("-o") + 1]
+shutil.copy(source, out)
+signal, rate = soundfile.read(source)
+with open(words[words.index("--telemetry") + 1], "w") as lines:
+    for k in range(len(signal) // 480 + 3):
+        power = float(np.mean(signal[max(k - 1, 0) * 480 : (k + 1) * 480] ** 2)) if k * 480 < len(signal) else 0
+        told = {{"time_s": (k + 1) / 100, "speech_probability": power, "snr_db": None, "gain_db": 0.0}}
+        lines.write(json.dumps(told) + "\\n")
+"""
 
 
 def syllables(seconds: float) -> np.ndarray:
@@ -35,61 +47,180 @@ def syllables(seconds: float) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs of the sets snr (two), whisper, clean, noise and words, and results for one of them."""
     base = tmp_path_factory.mktemp("pairs")
     clean = syllables(3.0)
     noise = np.random.default_rng(0).standard_normal(len(clean)).astype(np.float32)
+    made = {
+        "one": ("snr", clean, 0.01, {"talker": "t", "snr_db": 10.0}),
+        "two": ("snr", clean, 0.03, {"talker": "u", "snr_db": 0.0, "noise_class": "hiss"}),
+        "low": ("whisper", 0.1 * clean, 0.001, {"talker": "t", "twin": "one"}),
+        "bare": ("clean", clean, 0.0, {"talker": "t", "bandwidth_hz": 20000.0}),
+        "hush": ("noise", np.zeros_like(clean), 0.01, {"talker": None}),
+        "said": ("words", clean, 0.01, {"talker": "t", "text": "yes no"}),
+    }
     for folder in ("clean", "noisy", "partial"):
         (base / folder).mkdir()
-    for name, gain in (("one", 0.01), ("two", 0.03)):
-        soundfile.write(base / f"clean/{name}.wav", clean, RATE_HZ)
-        soundfile.write(base / f"noisy/{name}.wav", clean + gain * noise, RATE_HZ)
+    listing = []
+    for name, (kind, speech, level, more) in made.items():
+        soundfile.write(base / f"clean/{name}.wav", speech, RATE_HZ)
+        soundfile.write(base / f"noisy/{name}.wav", speech + level * noise, RATE_HZ)
+        listing.append({"name": name, "set": kind, **more})
     soundfile.write(base / "partial/one.wav", clean, RATE_HZ)
-    (base / "pairs.json").write_text(json.dumps([{"name": "one"}, {"name": "two"}]))
+    (base / "pairs.json").write_text(json.dumps(listing))
     return base
 
 
-@pytest.mark.parametrize("delay", [-2000, 0, 480, 2880])
-def test_alignment_recovers_a_known_delay(delay: int) -> None:
-    signal = np.random.default_rng(1).standard_normal(RATE_HZ).astype(np.float32)
-    late = np.roll(signal, delay)
-    late[: max(delay, 0)] = 0.0
-    late[len(late) + min(delay, 0) :] = 0.0
-    reference, cut, found = align(signal, late)
-    assert found == delay
-    np.testing.assert_array_equal(reference, cut)
+@pytest.fixture()
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "quietwire"
+    path.write_text(PROGRAM)
+    path.chmod(0o755)
+    return path
 
 
-def test_si_sdr_is_the_known_ratio_and_ignores_gain() -> None:
-    rng = np.random.default_rng(2)
-    clean, noise = rng.standard_normal((2, 100000))
-    assert si_sdr_db(clean, clean + 0.1 * noise) == pytest.approx(20.0, abs=0.2)
-    assert si_sdr_db(clean, 3 * (clean + 0.1 * noise)) == pytest.approx(20.0, abs=0.2)
-    assert si_sdr_db(clean, clean) == 100.0
+def headline(records: list[dict], *systems: str) -> list[dict]:
+    return board.headline(records, list(systems))
 
 
 def test_the_clean_signal_scores_best(pairs: Path) -> None:
-    copy = f"{sys.executable} -c 'import shutil,sys; shutil.copy(*sys.argv[1:])' {{in}} {{out}}"
-    systems = [System("noisy"), parse_system(f"best=dir:{pairs}/clean"), parse_system(f"cp={copy}")]
-    rows, records = score(pairs, systems, jobs=1)
-    noisy, best, copied = rows
-    assert len(records) == 6 and all("failure" not in record for record in records)
+    systems = [System("noisy"), parse_system(f"best=dir:{pairs}/clean"), parse_system(f"cp={COPY}")]
+    records, hops = score(pairs, systems, jobs=1, sets=["snr", "whisper", "clean"])
+    noisy, best, copied = headline(records, "noisy", "best", "cp")
+    assert len(records) == 12 and not hops
+    assert all("failure" not in record for record in records)
     assert best["pesq"] > 4.5 and best["pesq"] > noisy["pesq"]
-    assert best["stoi"] > noisy["stoi"] and best["si_sdr_db"] > noisy["si_sdr_db"]
-    assert best["worse"] == noisy["worse"] == 0.0
+    assert all(best[key] > noisy[key] for key in ("stoi", "estoi", "si_sdr_db"))
+    assert best["worse"] == noisy["worse"] == best["worse_two"] == 0.0
     assert copied["pesq"] == pytest.approx(noisy["pesq"])
-    assert copied["clean_pesq"] > 4.5
-    assert all(1.0 <= row[key] <= 5.0 for row in rows for key in ("sig", "bak", "ovrl"))
-    assert table(rows).count("\n") == 5
+    assert copied["clean_pesq"] > 4.5 and copied["highs_db"] == pytest.approx(0.0, abs=1e-6)
+    assert copied["level_error_db"] == pytest.approx(0.0, abs=1e-3)
+    assert copied["seconds"] > 0.0 and noisy["seconds"] is None
+    assert noisy["twin_pesq_abs"] < 0.2
+    assert all(1.0 <= row[key] <= 5.0 for row in (noisy, best) for key in ("sig", "bak", "ovrl"))
+    assert board.table([noisy, best, copied]).count("\n") == 5
+    bare = next(record for record in records if record["set"] == "clean")
+    assert not {"pesq", "stoi", "sig", "worse"} & bare.keys()
 
 
 def test_failures_are_counted_by_name(pairs: Path) -> None:
-    broken = f"{sys.executable} -c 'raise SystemExit(3)' {{in}} {{out}}"
-    systems = [parse_system(f"half=dir:{pairs}/partial"), parse_system(f"bad={broken}")]
-    rows, records = score(pairs, systems, jobs=1)
-    assert [(row["pairs"], row["failures"]) for row in rows] == [(1, 1), (0, 2)]
+    broken = (
+        "import sys; print('Error: no such model', 'try --help', sep=chr(10), file=sys.stderr); sys.exit(3)"
+    )
+    broken = f"{sys.executable} -c {shlex.quote(broken)} {{in}} {{out}}"
+    mute = f"{sys.executable} -c 'pass' {{in}} {{out}}"
+    nan = (
+        "import numpy, soundfile, sys; soundfile.write(sys.argv[2], numpy.full(9, numpy.nan), 48000, 'FLOAT')"
+    )
+    nan = f"{sys.executable} -c {shlex.quote(nan)} {{in}} {{out}}"
+    systems = [parse_system(f"{n}={c}") for n, c in (("bad", broken), ("mute", mute), ("nan", nan))]
+    systems.append(parse_system(f"half=dir:{pairs}/partial"))
+    records, _ = score(pairs, systems, jobs=1, sets=["snr"])
+    rows = headline(records, "half", "bad", "mute", "nan")
+    assert [(row["pairs"], row["failures"]) for row in rows] == [(1, 1), (0, 2), (0, 2), (0, 2)]
     failed = {(r["system"], r["pair"]): r["failure"] for r in records if "failure" in r}
-    assert set(failed) == {("half", "two"), ("bad", "one"), ("bad", "two")}
-    assert "exit status 3" in failed["bad", "one"]
+    assert "exit status 3: Error: no such model" in failed["bad", "one"]
+    assert "not finite" in failed["nan", "two"]
+    assert ("half", "one") not in failed and ("mute", "two") in failed
+
+
+def test_a_pair_that_is_missing_or_broken_is_named(tmp_path: Path, pairs: Path) -> None:
+    for folder in ("noisy", "clean"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "clean/torn.wav").write_bytes(b"RIFF")
+    (tmp_path / "noisy/torn.wav").write_bytes((pairs / "noisy/one.wav").read_bytes())
+    (tmp_path / "pairs.json").write_text(json.dumps([{"name": "torn"}, {"name": "gone"}]))
+    records, _ = score(tmp_path, [System("noisy")], jobs=1)
+    assert [record["pair"] for record in records] == ["torn", "gone"]
+    assert all("the pair itself" in record["failure"] for record in records)
+
+
+def test_one_in_n_pairs_of_each_set_and_their_twins() -> None:
+    listing = [{"name": f"s{k}", "set": "snr", "snr_db": k % 3} for k in range(30)]
+    listing += [{"name": f"w{k}", "set": "whisper", "twin": f"s{k}"} for k in range(4)]
+    assert select(listing, None) == listing
+    third = select(listing, ["snr"], 3)
+    assert len(third) == 10 and {pair["snr_db"] for pair in third} == {0, 1, 2}
+    assert select(listing, ["snr"], 3) == third == select(listing[::-1], ["snr"], 3)[::-1]
+    one, other = select(listing, ["whisper"], 4)
+    assert one["name"] == other["twin"]
+    with pytest.raises(ValueError, match="there are snr, whisper"):
+        select(listing, ["music"])
+
+
+def test_folders_without_a_list_of_pairs(tmp_path: Path, pairs: Path) -> None:
+    for place in ("set/noisy/a.wav", "set/clean/a.wav", "set/noisy/lone.wav", "bare/b.wav"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / place, soundfile.read(pairs / "noisy/one.wav")[0], RATE_HZ)
+    assert load_pairs(tmp_path / "set") == [{"name": "a", "set": "snr"}]
+    records, _ = score(tmp_path / "bare", [System("noisy"), parse_system(f"cp={COPY}")], jobs=1)
+    row = headline(records, "noisy", "cp")[1]
+    assert (row["pairs"], row["pesq"]) == (1, None) and -40 < row["output_db"] < 0 and row["ovrl"] > 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no pairs"):
+        load_pairs(tmp_path / "empty")
+
+
+def test_a_model_runs_in_the_program_and_tells_of_its_hops(pairs: Path, program: Path) -> None:
+    systems = with_program([System("noisy"), parse_system("ours=model:some model")], str(program))
+    records, hops = score(pairs, systems, jobs=1, sets=["snr", "noise"])
+    assert not [record["failure"] for record in records if "failure" in record]
+    assert [len(own) for own in hops["ours"]] == [300, 300, 300]  # none past the end of the clip
+    found = board.detection(hops)["ours"]
+    assert found["speech_probability"]["auc"] > 0.95 and found["snr_db"] is None
+    assert headline(records, "ours")[0]["attenuation_db"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_without_the_recogniser_there_are_no_word_errors(
+    pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "quietwire_train.words", None)
+    records, _ = score(pairs, [System("noisy"), parse_system(f"cp={COPY}")], jobs=1, sets=["words"])
+    assert all("failure" not in record and "words" not in record for record in records)
+    assert capsys.readouterr().err.count("no word error rates") == 1
+
+
+def test_word_errors_come_from_the_recogniser(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = type(sys)("words")
+    words.recognise = lambda signal, vocabulary: vocabulary[0]
+    words.word_errors = lambda said, heard: (int(heard != "no") + 1, len(said.split()))
+    monkeypatch.setitem(sys.modules, "quietwire_train.words", words)
+    records, _ = score(pairs, [System("noisy")], jobs=1, sets=["words"])
+    assert headline(records, "noisy")[0]["wer"] == 0.5
+
+
+def test_the_command_writes_its_reports(
+    pairs: Path, program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new/v1.2"
+    usual = [
+        str(pairs),
+        "noisy",
+        "ours=model:base",
+        "--quietwire",
+        str(program),
+        "--sets",
+        "snr",
+        "--jobs",
+        "1",
+    ]
+    assert cli.main(["score", *usual, "--against", "noisy", "--out", str(out)]) == 0
+    assert "ours less noisy" in capsys.readouterr().out
+    found = json.loads(Path(f"{out}.json").read_text())
+    assert set(found) == {"systems", "pairs", "groups", "differences", "vad"}
+    assert found["differences"][0]["ci"]["pesq"] == [0.0, 0.0]
+    assert "## By SNR" in Path(f"{out}.md").read_text()
+
+
+def test_wrong_usage_says_what_is_right(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["score", str(pairs), "noisy", "--sets", "snr,zoo"])
+    assert "babble" in capsys.readouterr().err
+    assert cli.main(["score", str(pairs), "noisy", "--against", "gone"]) == 2
+    assert "the systems are noisy" in capsys.readouterr().err
+    assert cli.main(["score", str(pairs), "a=model:base", "--quietwire", "/no/program"]) == 2
+    assert "cargo build --release --features cli" in capsys.readouterr().err
+    assert cli.main(["score", str(pairs / "nowhere"), "noisy"]) == 2
 
 
 def test_a_system_must_say_where_files_go() -> None:
@@ -100,7 +231,9 @@ def test_a_system_must_say_where_files_go() -> None:
 
 
 def test_dev_pairs_have_their_level_and_snr(tmp_path: Path) -> None:
-    rows = ["path kind source split source_rate_hz eff_bandwidth_hz snr_est_db licence".split()]
+    rows = [
+        ["path", "kind", "source", "split", "source_rate_hz", "eff_bandwidth_hz", "snr_est_db", "licence"]
+    ]
     rng = np.random.default_rng(3)
     soundfile.write(tmp_path / "s.wav", syllables(2.0), RATE_HZ)
     soundfile.write(tmp_path / "n.wav", 0.1 * rng.standard_normal(2 * RATE_HZ), RATE_HZ)
@@ -108,9 +241,9 @@ def test_dev_pairs_have_their_level_and_snr(tmp_path: Path) -> None:
     rows.append(["n.wav", "noise", "b", "dev", "48000", "24000", "", "CC0"])
     (tmp_path / "index.tsv").write_text("\n".join("\t".join(row) for row in rows) + "\n")
     prepare(tmp_path, tmp_path / "store")
-    count = devset.make_devset(Store(tmp_path / "store"), tmp_path / "dev", 2.0, talkers=1)
+    devset.make_devset(Store(tmp_path / "store"), tmp_path / "dev", 2.0, talkers=1, sets=("snr",))
     pairs = json.loads((tmp_path / "dev/pairs.json").read_text())
-    assert count == len(pairs) == 3
+    assert {pair["set"] for pair in pairs} == {"snr"}
     assert not any(pair["talker_in_training"] for pair in pairs)
     for pair in pairs:
         clean, _ = soundfile.read(tmp_path / f"dev/clean/{pair['name']}.wav")

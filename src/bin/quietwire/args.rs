@@ -98,6 +98,10 @@ pub struct CleanArgs {
     #[arg(long, value_name = "PNG|DIR")]
     pub spectrogram: Option<PathBuf>,
 
+    /// Also write a line of JSON for every hop: time, speech probability, SNR, gain, levels
+    #[arg(long, value_name = "JSONL|DIR")]
+    pub telemetry: Option<PathBuf>,
+
     /// Files to clean at the same time [default: number of cores]
     #[arg(long, value_name = "N")]
     pub jobs: Option<std::num::NonZero<usize>>,

@@ -78,7 +78,12 @@ fn work(
         Some(path) => Output::File(path.clone()),
         None => Output::Stream(Box::new(std::io::stdout())),
     };
-    let targets = [&task.output, &task.residual, &task.spectrogram];
+    let targets = [
+        &task.output,
+        &task.residual,
+        &task.spectrogram,
+        &task.telemetry,
+    ];
     for folder in targets
         .into_iter()
         .flatten()
@@ -91,6 +96,7 @@ fn work(
     job.residual = task.residual.clone();
     job.reports = task.reports.clone();
     job.spectrogram = task.spectrogram.clone();
+    job.telemetry = task.telemetry.clone();
     let mut told = 0;
     let cleaned = clean(job, options, &mut |progress| {
         // Many times a second is enough, and cheaper than once a block.

@@ -27,6 +27,7 @@ pub struct Task {
     pub residual: Option<PathBuf>,
     pub reports: Vec<(ReportFormat, PathBuf)>,
     pub spectrogram: Option<PathBuf>,
+    pub telemetry: Option<PathBuf>,
 }
 
 impl Task {
@@ -179,6 +180,8 @@ fn task(found: Found, output: Option<PathBuf>, many: bool, args: &CleanArgs) -> 
         .map(|path| place(path, named(&found, "", args)));
     let picture = PathBuf::from(format!("{stem}.png"));
     let spectrogram = args.spectrogram.as_deref().map(|path| place(path, picture));
+    let lines = PathBuf::from(format!("{stem}.jsonl"));
+    let telemetry = args.telemetry.as_deref().map(|path| place(path, lines));
     let reports = args.report.iter().filter_map(|&report| {
         let ending = match ReportFormat::from(report) {
             ReportFormat::Json => "json",
@@ -197,6 +200,7 @@ fn task(found: Found, output: Option<PathBuf>, many: bool, args: &CleanArgs) -> 
         reports: reports.collect(),
         residual,
         spectrogram,
+        telemetry,
         output,
         input: found.path,
     }

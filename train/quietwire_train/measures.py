@@ -1,0 +1,278 @@
+"""What is measured on one signal, or on one against its clean reference.
+
+Opinion and intelligibility: wideband PESQ (ITU-T P.862.2), STOI (Taal et al., IEEE TASLP 19(7),
+2011), ESTOI (Jensen & Taal, IEEE/ACM TASLP 24(11), 2016), SI-SDR (Le Roux et al., ICASSP 2019)
+and DNSMOS P.835 (Reddy et al., ICASSP 2022), all at 16 kHz. What happened to the speech: its
+level, its onsets, its highs. How well its detector and its SNR estimate did.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from pesq import pesq
+from pystoi import stoi
+from scipy.fft import irfft, next_fast_len, rfft
+
+from .data import RATE_HZ, active_level_db, power_db, resample
+
+SCORE_RATE_HZ = 16000
+MAX_DELAY_SECONDS = 0.06
+MAX_MISSING_SECONDS = 0.25  # an output that is shorter than its input by more is a failure
+FLOOR_DB = -100.0  # what silence counts as
+DNSMOS_SAMPLES = 144160  # 9.01 s at 16 kHz, the input length of the model
+# From the published DNSMOS P.835 script: raw output of the model to the opinion score scale.
+DNSMOS_POLYNOMIALS = {
+    "sig": (-0.08397278, 1.22083953, 0.0052439),
+    "bak": (-0.13166888, 1.60915514, -0.39604546),
+    "ovrl": (-0.06766283, 1.11546468, 0.04602535),
+}
+HOP_SECONDS = 0.01
+WINDOW_SECONDS = 0.02  # a hop is judged by the 20 ms that end with it
+SPEECH_RANGE_DB = 35.0  # as `Loss.speech_hops`: within this of the loudest hop,
+SPEECH_FLOOR_DB = -75.0  # and above this level, is speech
+SILENT_HOPS = 20  # this many hops without speech make the next one with speech an onset
+ONSET_HOPS = 5
+MAX_GAIN_LOSS_DB = 40.0
+HIGHS_HZ = 8000.0
+HIGHS_BANDWIDTH_HZ = 14000.0  # recordings without this much say nothing about highs
+SETTLE_SECONDS = 2.0  # a denoiser may take this long to know a noise
+SNR_RANGE_DB = (-15.0, 35.0)
+# A step down from the input that counts as "worse".
+WORSE_BY = {"pesq": 1e-3, "stoi": 5e-4, "si_sdr_db": 1e-2}
+
+
+def align(reference: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Cut `reference` and `signal` to what they share once the delay of `signal` is removed.
+
+    The delay is the place of the largest cross-correlation within +-60 ms, in samples at 48 kHz
+    (positive: `signal` is late). Returns both cuts and the delay.
+    """
+    reach = round(MAX_DELAY_SECONDS * RATE_HZ)
+    size = next_fast_len(max(len(reference), len(signal)) + reach, real=True)
+    product = rfft(signal.astype(np.float64), size) * np.conj(rfft(reference.astype(np.float64), size))
+    correlation = irfft(product, size)
+    lags = np.arange(-reach, reach + 1)
+    delay = int(lags[np.argmax(np.abs(correlation[lags]))])
+    late, early = max(delay, 0), max(-delay, 0)
+    length = min(len(reference) - early, len(signal) - late)
+    return reference[early : early + length], signal[late : late + length], delay
+
+
+def si_sdr_db(reference: np.ndarray, signal: np.ndarray) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB, at most 100."""
+    reference = reference.astype(np.float64) - reference.mean()
+    signal = signal.astype(np.float64) - signal.mean()
+    part = reference * (signal @ reference / max(reference @ reference, 1e-20))
+    error = signal - part
+    ratio = max(part @ part, 1e-20) / max(error @ error, 1e-20)
+    return float(min(10 * np.log10(ratio), 100.0))
+
+
+@lru_cache(maxsize=1)
+def _dnsmos_session() -> onnxruntime.InferenceSession:
+    # The package is located, not imported: its import pulls in plotting and table libraries, and
+    # its sessions take every core.
+    package = importlib.util.find_spec("speechmos")
+    if package is None:
+        raise ModuleNotFoundError("DNSMOS needs the speechmos package")
+    model = Path(package.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+
+
+def dnsmos(signal: np.ndarray) -> dict[str, float]:
+    """DNSMOS P.835 of `signal` (16 kHz): sig, bak and ovrl, each 1-5; no reference needed.
+
+    As published: short clips are doubled until they fill 9.01 s, then windows of that length
+    advance by one second and their scores are averaged.
+    """
+    signal = np.clip(signal, -1.0, 1.0).astype(np.float32)
+    if not len(signal):
+        raise ValueError("the signal is empty")
+    while len(signal) < DNSMOS_SAMPLES:
+        signal = np.append(signal, signal)
+    count = int(len(signal) // SCORE_RATE_HZ - DNSMOS_SAMPLES / SCORE_RATE_HZ) + 1
+    starts = [k * SCORE_RATE_HZ for k in range(count)]
+    windows = [signal[start : start + DNSMOS_SAMPLES] for start in starts]
+    session = _dnsmos_session()
+    raw = [
+        session.run(None, {"input_1": window[None]})[0][0]
+        for window in windows
+        if len(window) == DNSMOS_SAMPLES
+    ]
+    return {
+        name: float(np.mean([np.polyval(polynomial, scores[k]) for scores in raw]))
+        for k, (name, polynomial) in enumerate(DNSMOS_POLYNOMIALS.items())
+    }
+
+
+def pesq_wideband(reference: np.ndarray, signal: np.ndarray) -> float:
+    """Wideband PESQ (1.0-4.64) of `signal` at 16 kHz. Raises PesqError when it finds no speech."""
+    return float(pesq(SCORE_RATE_HZ, reference, signal, "wb"))
+
+
+def hop_powers(signal: np.ndarray, rate_hz: int, ends_s: np.ndarray) -> np.ndarray:
+    """Mean square of the 20 ms of `signal` that end at each of `ends_s` (seconds)."""
+    summed = np.concatenate([[0.0], np.cumsum(signal.astype(np.float64) ** 2)])
+    ends = np.round(np.asarray(ends_s) * rate_hz).astype(int)
+    window = round(WINDOW_SECONDS * rate_hz)
+    starts, ends = (np.clip(place, 0, len(signal)) for place in (ends - window, ends))
+    return np.maximum(summed[ends] - summed[starts], 0.0) / window
+
+
+def hop_ends_s(signal: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Where the whole hops of 10 ms of `signal` end, in seconds."""
+    return (np.arange(len(signal) // round(HOP_SECONDS * rate_hz)) + 1) * HOP_SECONDS
+
+
+def speech_hops(clean: np.ndarray, rate_hz: int, ends_s: np.ndarray) -> np.ndarray:
+    """Which hops that end at `ends_s` hold speech: true within 35 dB of the loudest hop of the
+    clip and above -75 dBFS."""
+    loudest = hop_powers(clean, rate_hz, hop_ends_s(clean, rate_hz)).max(initial=0.0)
+    loudest_db = 10 * np.log10(loudest + 1e-20)
+    hop_db = 10 * np.log10(hop_powers(clean, rate_hz, ends_s) + 1e-20)
+    return (hop_db > loudest_db - SPEECH_RANGE_DB) & (hop_db > SPEECH_FLOOR_DB)
+
+
+def speech_gain_db(clean: np.ndarray, noise: np.ndarray, signal: np.ndarray) -> float:
+    """Gain of the clean part of `signal`, in dB: of a in `signal` = a `clean` + b `noise` + rest, by
+    least squares. The noise takes part, or its chance likeness to short speech would count."""
+    sources = np.stack([clean, noise], axis=1).astype(np.float64)
+    gains = np.linalg.lstsq(sources, signal.astype(np.float64), rcond=None)[0]
+    return float(20 * np.log10(max(abs(gains[0]), 10 ** (FLOOR_DB / 20))))
+
+
+def level_error_db(clean: np.ndarray, noise: np.ndarray, signal: np.ndarray) -> float | None:
+    """Change of the speech level in dB: `speech_gain_db` over the hops with speech (16 kHz)."""
+    hop = round(HOP_SECONDS * SCORE_RATE_HZ)
+    spoken = np.repeat(speech_hops(clean, SCORE_RATE_HZ, hop_ends_s(clean, SCORE_RATE_HZ)), hop)
+    if not spoken.any():
+        return None
+    clean, noise, signal = (part[: len(spoken)][spoken] for part in (clean, noise, signal))
+    return speech_gain_db(clean, noise, signal)
+
+
+def onset_loss_db(clean: np.ndarray, noise: np.ndarray, signal: np.ndarray) -> float | None:
+    """How much quieter speech begins than it should, in dB (16 kHz); None without an onset.
+
+    An onset is speech after at least 200 ms without; what it lost is minus `speech_gain_db` of its
+    first 50 ms, from 0 to 40 dB. The mean over the onsets: noise that is left does not fill a loss.
+    """
+    hop = round(HOP_SECONDS * SCORE_RATE_HZ)
+    spoken = speech_hops(clean, SCORE_RATE_HZ, hop_ends_s(clean, SCORE_RATE_HZ))
+    losses = []
+    for k in range(SILENT_HOPS, len(spoken) - ONSET_HOPS + 1):
+        if spoken[k] and not spoken[k - SILENT_HOPS : k].any():
+            cut = slice(k * hop, (k + ONSET_HOPS) * hop)
+            gain_db = speech_gain_db(clean[cut], noise[cut], signal[cut])
+            losses.append(float(np.clip(-gain_db, 0.0, MAX_GAIN_LOSS_DB)))
+    return float(np.mean(losses)) if losses else None
+
+
+def highs_db(clean: np.ndarray, signal: np.ndarray) -> float | None:
+    """Change of the energy above 8 kHz in dB, both at 48 kHz; None when `clean` has none there."""
+    first = int(HIGHS_HZ * len(clean) / RATE_HZ)
+    before, after = (float(np.sum(np.abs(rfft(x.astype(np.float64)))[first:] ** 2)) for x in (clean, signal))
+    if before <= 0.0:
+        return None
+    return max(10 * float(np.log10(after / before + 1e-20)), FLOOR_DB)
+
+
+def attenuation_db(noisy: np.ndarray, signal: np.ndarray) -> float:
+    """By how many dB noise alone is turned down after its first 2 s (half of a shorter clip)."""
+    start = min(round(SETTLE_SECONDS * RATE_HZ), len(noisy) // 2)
+    levels = [max(power_db(part[start:]), FLOOR_DB) for part in (noisy, signal)]
+    return levels[0] - levels[1]
+
+
+def measure(pair: dict, clean: np.ndarray | None, noisy: np.ndarray, signal: np.ndarray) -> dict[str, float]:
+    """All measures of `signal`, the output for `noisy`, that the set of `pair` has; all at 48 kHz.
+
+    Without `clean` there are DNSMOS and the level alone. Raises ValueError for an output that is
+    cut short, silent where there was speech, or not a number.
+    """
+    kind = pair["set"]
+    if not np.all(np.isfinite(signal)):
+        raise ValueError("the output holds samples that are not finite")
+    missing_s = (len(noisy) - len(signal)) / RATE_HZ
+    if missing_s > MAX_MISSING_SECONDS:
+        raise ValueError(f"the output is {missing_s:.2f} s shorter than the input")
+    if clean is not None and kind != "noise" and not signal.any():
+        raise ValueError("the output is silent")
+    if clean is None:
+        level_db = max(active_level_db(signal), FLOOR_DB)
+        found = {"output_db": level_db, **dnsmos(resample(signal, RATE_HZ, SCORE_RATE_HZ))}
+    elif kind == "noise":
+        found = {
+            "attenuation_db": attenuation_db(noisy, signal),
+            **dnsmos(resample(signal, RATE_HZ, SCORE_RATE_HZ)),
+        }
+    else:
+        length = min(len(clean), len(noisy))
+        noise = noisy[:length] - clean[:length]
+        whole = clean[:length]
+        clean, signal, delay = align(whole, signal)
+        noise = noise[max(-delay, 0) :][: len(clean)]
+        found = {"delay_ms": delay / RATE_HZ * 1000}
+        if kind == "clean" and (pair.get("bandwidth_hz") or 0.0) >= HIGHS_BANDWIDTH_HZ:
+            found["highs_db"] = highs_db(clean, signal)
+        clean, noise, signal = (resample(part, RATE_HZ, SCORE_RATE_HZ) for part in (clean, noise, signal))
+        found["level_error_db"] = level_error_db(clean, noise, signal)
+        found["onset_loss_db"] = onset_loss_db(clean, noise, signal)
+        if kind == "clean":
+            found["clean_pesq"] = pesq_wideband(clean, signal)
+        else:
+            found |= {
+                "pesq": pesq_wideband(clean, signal),
+                "stoi": float(stoi(clean, signal, SCORE_RATE_HZ)),
+                "estoi": float(stoi(clean, signal, SCORE_RATE_HZ, extended=True)),
+                "si_sdr_db": si_sdr_db(clean, signal),
+                **dnsmos(signal),
+            }
+    found = {name: value for name, value in found.items() if value is not None}
+    for name, value in found.items():
+        if not np.isfinite(value):
+            raise ValueError(f"{name} of the output is not a number")
+    return found
+
+
+def worse_than(before: dict[str, float], after: dict[str, float]) -> dict[str, bool]:
+    """`worse`: PESQ fell; `worse_two`: more than one of PESQ, STOI and SI-SDR fell."""
+    if "pesq" not in after:
+        return {}
+    fell = {name: after[name] < before[name] - step for name, step in WORSE_BY.items()}
+    return {"worse": fell["pesq"], "worse_two": sum(fell.values()) > 1}
+
+
+def hop_snrs_db(clean: np.ndarray, noisy: np.ndarray, ends_s: np.ndarray) -> np.ndarray:
+    """True SNR in dB of the hops that end at `ends_s` (48 kHz), from -15 to 35."""
+    length = min(len(clean), len(noisy))
+    speech = hop_powers(clean[:length], RATE_HZ, ends_s)
+    noise = hop_powers(noisy[:length] - clean[:length], RATE_HZ, ends_s)
+    return np.clip(10 * np.log10((speech + 1e-20) / (noise + 1e-20)), *SNR_RANGE_DB)
+
+
+def roc(truth: np.ndarray, scores: np.ndarray) -> dict | None:
+    """Receiver operating curve of `scores` (higher: speech): `fpr`, `tpr`, the area `auc`, the true
+    positives at 5 % false ones `tpr_at_5` and the equal error rate `eer`. None when one of speech
+    and no speech is missing."""
+    positive, negative = int(truth.sum()), int((~truth).sum())
+    if not positive or not negative:
+        return None
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.nonzero(np.diff(scores[order]))[0], len(scores) - 1)  # equal scores go together
+    tpr = np.append(0.0, np.cumsum(truth[order])[last] / positive)
+    fpr = np.append(0.0, np.cumsum(~truth[order])[last] / negative)
+    return {
+        "auc": float(np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2)),
+        "tpr_at_5": float(np.interp(0.05, fpr, tpr)),
+        "eer": float(np.interp(0.0, fpr + tpr - 1, fpr)),
+        "fpr": fpr,
+        "tpr": tpr,
+    }
