@@ -48,11 +48,7 @@ fn telemetry_is_a_line_a_hop() {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         let hops = (cleaned.input.seconds * 100.0) as usize;
-        assert!(
-            lines.len().abs_diff(hops) <= 4,
-            "{} of {hops}",
-            lines.len()
-        );
+        assert!(lines.len().abs_diff(hops) <= 4, "{} of {hops}", lines.len());
         let value = |line: &serde_json::Value, key: &str| line[key].as_f64().unwrap();
         for pair in lines.windows(2) {
             let step = value(&pair[1], "time_s") - value(&pair[0], "time_s");

@@ -96,6 +96,16 @@ def _words(pair: dict, clean: np.ndarray, signal: np.ndarray, vocabulary: list[s
     return {"heard": heard, "word_errors": errors, "words": words}
 
 
+def _again(record: dict, old: dict | None) -> dict:
+    """The old record of a pair, if it was of this very pair."""
+    if old is None:
+        return record | {"failure": "the earlier board lacks this pair"}
+    changed = [key for key, value in record.items() if old.get(key) != value]
+    if changed:
+        return record | {"failure": f"the earlier board had another {changed[0]} for this pair"}
+    return dict(old)
+
+
 def score_pair(
     pair: dict, pairs_dir: Path, systems: list[System], vocabulary: list[str]
 ) -> list[tuple[dict, np.ndarray | None]]:
@@ -118,6 +128,9 @@ def score_pair(
     found = []
     for system in systems:
         record, hops = known | {"system": system.name}, None
+        if system.records is not None:
+            found.append((_again(record, system.records.get(name)), None))
+            continue
         try:
             signal, after = noisy, before
             if system.command or system.folder:
@@ -190,7 +203,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "systems",
         nargs="+",
         type=_argument(parse_system),
-        help="noisy, NAME='COMMAND {in} {out} [{telemetry}]', NAME=dir:FOLDER or NAME=model:MODEL",
+        help="noisy, NAME='COMMAND {in} {out} [{telemetry}]', NAME=dir:FOLDER, NAME=model:MODEL "
+        "or NAME=scores:BOARD.json (as an earlier --out has it)",
     )
     parser.add_argument("--quietwire", metavar="PATH", help="program that runs models (default: on PATH)")
     parser.add_argument("--against", metavar="NAME", help="also the differences of all others to this system")

