@@ -7,6 +7,7 @@ import importlib
 import sys
 
 VERBS = {
+    "public": ("public", "lay an unpacked public set into a folder for prepare"),
     "prepare": ("data", "decode a folder of speech and noise into one store"),
     "rooms": ("rooms", "simulate room impulse responses"),
     "train": ("train", "train a network; resumes"),

@@ -30,6 +30,7 @@ RATE_HZ = 48000
 FULL_SCALE = 32768.0
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"}
 DEV_SHARE = 0.1
+LABELS = "public.tsv"  # written by `public`
 LEVEL_FRAME = 480  # 10 ms at 48 kHz
 HANGOVER_FRAMES = 20  # ITU-T P.56: a sample stays active for 200 ms
 MARGIN_DB = 15.9  # ITU-T P.56: the threshold lies 15.9 dB under the active level
@@ -187,7 +188,8 @@ def guess_talker(source: str, path: str) -> str:
     return source
 
 
-def _split_of(talker: str) -> str:
+def split_of(talker: str) -> str:
+    """Split of a name: dev for a tenth of all names, and always the same for one name."""
     digest = hashlib.sha256(talker.encode()).digest()
     return "dev" if int.from_bytes(digest[:4], "big") < DEV_SHARE * 2**32 else "train"
 
@@ -198,9 +200,9 @@ def _number(text: str | None) -> float | None:
 
 def read_index(index: Path) -> list[Entry]:
     """Entries of a tab-separated index with the columns path, kind, source, split, source_rate_hz,
-    eff_bandwidth_hz, snr_est_db and licence."""
+    eff_bandwidth_hz, snr_est_db and licence, and talker if the file name does not tell."""
     entries = []
-    with index.open(newline="") as lines:
+    with index.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines, delimiter="\t"):
             # A short clip may have no measured bandwidth; half its first rate is the upper bound.
             bandwidth_hz = _number(row.get("eff_bandwidth_hz"))
@@ -212,7 +214,7 @@ def read_index(index: Path) -> list[Entry]:
                     path=row["path"],
                     kind=row["kind"],
                     source=row["source"],
-                    talker=guess_talker(row["source"], row["path"]),
+                    talker=row.get("talker") or guess_talker(row["source"], row["path"]),
                     split=row["split"],
                     bandwidth_hz=bandwidth_hz,
                     licence=row.get("licence") or "unknown",
@@ -226,12 +228,18 @@ def scan_folders(root: Path) -> list[Entry]:
     """Entries for every audio file under root/speech and root/noise.
 
     The talker is the folder that holds the file (or the file itself, straight under root/speech);
-    a stable hash of it decides the split, so a talker never lies on both sides.
+    a stable hash of it decides the split, so a talker never lies on both sides. For files that
+    root/public.tsv names, its rows tell more.
     """
     entries = []
+    labels = root / LABELS
+    known = {entry.path: entry for entry in read_index(labels)} if labels.is_file() else {}
     for kind in ("speech", "noise"):
         base = root / kind
         for path in sorted(p for p in base.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES):
+            if label := known.get(path.relative_to(root).as_posix()):
+                entries.append(label)
+                continue
             inside = path.relative_to(base)
             talker = inside.parent.as_posix() if len(inside.parts) > 1 else inside.stem
             entries.append(
@@ -240,7 +248,7 @@ def scan_folders(root: Path) -> list[Entry]:
                     kind=kind,
                     source=inside.parts[0] if len(inside.parts) > 1 else kind,
                     talker=talker,
-                    split=_split_of(f"{kind}/{talker}"),
+                    split=split_of(f"{kind}/{talker}"),
                     bandwidth_hz=None,
                     licence="unknown",
                     snr_est_db=None,

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import tomllib
 import torch
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from .frontend import FrontEnd
@@ -76,6 +78,61 @@ def read_checkpoint(path: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarra
         wrong = sorted(set(expected.items()) ^ set(found.items()))
         raise NotThisNetwork(f"{path}: made by another architecture: {wrong[:4]}")
     return front, shape, weights
+
+
+def front_end(spec: dict) -> FrontEnd:
+    """The front end that a manifest describes."""
+    front, features = spec["front_end"], spec["features"]
+    bands, level = features["bands"], features["level"]
+    made = FrontEnd(
+        rate_hz=front["rate_hz"],
+        window=front["window"],
+        hop=front["hop"],
+        phase_bins=features["phase_advance"]["bins"],
+        level_first_bin=level["first_bin"],
+        level_attack=level["attack"],
+        level_release_db=level["release_db"],
+        level_floor_db=level["floor_db"],
+        range_low_db=bands["range_low_db"],
+        range_high_db=bands["range_high_db"],
+        range_step_db=bands["range_step_db"],
+        range_offset=bands["range_offset"],
+    )
+    if made.centres != bands["centres"]:
+        raise ValueError("the manifest's band centres are not those of this package's front end")
+    return made
+
+
+def read_model(folder: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]:
+    """The inverse of an export: a model folder's weights as a checkpoint would have them.
+
+    Half-precision weights stay rounded. The biases of a GRU that an export adds up come back in one.
+    """
+    try:
+        spec = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
+        graph = onnx.load(folder / spec["graph"]["file"]).graph
+        found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        outputs = {tensor["name"]: tensor["shape"][1:] for tensor in spec["graph"]["outputs"]}
+        states = [tensor for tensor in spec["graph"]["inputs"] if tensor["role"] == "state"]
+        order, _, bins = outputs["taps"]
+        shape = NetShape(states[0]["shape"][1], len(states), bins, order)
+
+        def get(name: str) -> np.ndarray:
+            whole = found[name] if name in found else found[f"{name}.half"]
+            return np.ascontiguousarray(whole.astype(np.float32).T)
+
+        weights = {}
+        for name in ("encoder", "decoder", "gain", "taps", "vad"):
+            for part in ("weight", "bias"):
+                weights[f"{name}.{part}"] = get(f"{name}.{part}")
+        for index in range(shape.layers):
+            name = f"recurrent.{index}"
+            for ours, theirs in (("x", "ih"), ("h", "hh")):
+                for part in ("weight", "bias"):
+                    weights[f"{name}.{part}_{theirs}_l0"] = get(f"{name}.{ours}.{part}")
+        return front_end(spec), shape, weights
+    except (KeyError, ValueError, IndexError, DecodeError) as error:
+        raise NotThisNetwork(f"{folder}: not an export of this package: {error}") from error
 
 
 def build_onnx(

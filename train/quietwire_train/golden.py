@@ -14,31 +14,9 @@ import soundfile
 import tomllib
 import torch
 
-from .frontend import Analysis, FrontEnd
+from .export import front_end
+from .frontend import Analysis
 from .net import apply
-
-
-def front_end(spec: dict) -> FrontEnd:
-    """The front end that a manifest describes."""
-    front, features = spec["front_end"], spec["features"]
-    bands, level = features["bands"], features["level"]
-    made = FrontEnd(
-        rate_hz=front["rate_hz"],
-        window=front["window"],
-        hop=front["hop"],
-        phase_bins=features["phase_advance"]["bins"],
-        level_first_bin=level["first_bin"],
-        level_attack=level["attack"],
-        level_release_db=level["release_db"],
-        level_floor_db=level["floor_db"],
-        range_low_db=bands["range_low_db"],
-        range_high_db=bands["range_high_db"],
-        range_step_db=bands["range_step_db"],
-        range_offset=bands["range_offset"],
-    )
-    if made.centres != bands["centres"]:
-        raise ValueError("the manifest's band centres are not those of this package's front end")
-    return made
 
 
 def run_model(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:

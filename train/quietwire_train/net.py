@@ -18,7 +18,7 @@ from .frontend import FrontEnd
 class NetShape:
     """Sizes of a network. A checkpoint carries them."""
 
-    hidden: int = 256
+    hidden: int = 320
     layers: int = 2
     tap_bins: int = 64  # low bins that get a complex filter over time
     tap_order: int = 3  # this hop and `tap_order - 1` hops before it

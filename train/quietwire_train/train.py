@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from .data import Store
+from .export import NotThisNetwork, read_checkpoint, read_model
 from .frontend import Analysis, FrontEnd
 from .loss import Loss, LossWeights
 from .mix import Mixer
@@ -80,6 +81,21 @@ def save_atomically(value: dict, path: Path) -> None:
     os.replace(part, path)
 
 
+def starting_weights(source: Path, front: FrontEnd, shape: NetShape) -> dict[str, torch.Tensor]:
+    """Of a checkpoint or an exported model folder; must be of the network that is to be trained."""
+    read = read_model if source.is_dir() else read_checkpoint
+    try:
+        found_front, found_shape, weights = read(source)
+    except (OSError, NotThisNetwork) as error:
+        raise SystemExit(f"error: {error}") from error
+    if (found_front, found_shape) != (front, shape):
+        sizes = " ".join(
+            f"--{name.replace('_', '-')} {value}" for name, value in found_shape.as_dict().items()
+        )
+        raise SystemExit(f"error: {source} is another network than {shape.as_dict()}: train with {sizes}")
+    return {name: torch.from_numpy(value) for name, value in weights.items()}
+
+
 def run_training(
     store: Path,
     rooms: Path | None,
@@ -115,8 +131,7 @@ def run_training(
         print(f"resuming {checkpoint} at step {first}")
     else:
         if start_from is not None:
-            saved = torch.load(start_from, map_location=device, weights_only=True)
-            net.load_state_dict(saved["average"])
+            net.load_state_dict(starting_weights(start_from, front, shape))
         average = {name: value.detach().clone() for name, value in net.state_dict().items()}
 
     asked = {
@@ -206,7 +221,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="run folder; resumes if it holds a checkpoint"
     )
-    parser.add_argument("--start-from", type=Path, help="checkpoint to fine-tune from")
+    parser.add_argument("--start-from", type=Path, help="checkpoint or model folder to fine-tune from")
     parser.add_argument("--steps", type=int, default=schedule.steps)
     parser.add_argument("--batch", type=int, default=schedule.batch)
     parser.add_argument("--seconds", type=float, default=schedule.seconds, help="length of a clip")

@@ -110,3 +110,15 @@ def test_talkers_are_read_from_known_file_names() -> None:
     assert guess_talker("librispeech", "speech/x/103-1240-0000.opus") == "librispeech:103"
     assert guess_talker("asterisk", "x/ru-ru_RU_f_A__vm-which.opus") == "asterisk:ru-ru_RU_f_A"
     assert guess_talker("other", "x/y.opus") == "other"
+
+
+def test_an_index_may_name_talkers_and_leave_measures_empty(tmp_path: Path) -> None:
+    write(tmp_path / "in/speech/a.wav", np.random.default_rng(0).standard_normal(RATE_HZ) * 0.1)
+    header = "path kind source talker split source_rate_hz eff_bandwidth_hz snr_est_db licence"
+    row = ["speech/a.wav", "speech", "src", "src:ann", "dev", "", "", "", ""]
+    text = "\n".join(["\t".join(header.split()), "\t".join(row)]) + "\n"
+    (tmp_path / "in/index.tsv").write_text(text)
+    prepare(tmp_path / "in", tmp_path / "out")
+    clip = Store(tmp_path / "out").clips()[0]
+    assert (clip.talker, clip.split, clip.licence, clip.snr_est_db) == ("src:ann", "dev", "unknown", None)
+    assert clip.bandwidth_hz >= 23000

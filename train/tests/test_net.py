@@ -1,6 +1,7 @@
 """Network, loss, export and training, at sizes that take seconds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from quietwire_train.frontend import Analysis, FrontEnd
 from quietwire_train.golden import run_model
 from quietwire_train.loss import Loss, LossWeights
 from quietwire_train.net import Net, NetShape, apply
+from quietwire_train.train import starting_weights
 
 SHAPE = NetShape(hidden=16, layers=2, tap_bins=8, tap_order=2)
 
@@ -96,6 +98,24 @@ def test_export_is_reproducible_and_takes_any_batch(net: Net, tmp_path: Path) ->
     for batch in (1, 5):
         feeds = {name: np.zeros((batch, size), np.float32) for name, size in sizes.items()}
         assert session.run(["gain"], feeds)[0].shape == (batch, front.bands)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_an_exported_model_can_be_trained_on(net: Net, tmp_path: Path, half: bool) -> None:
+    folder = tmp_path / "model"
+    options = ["--half"] if half else []
+    assert main(["export", str(save(tmp_path / "c.pt", net)), str(folder), *options]) == 0
+    again = Net(net.front, net.shape)
+    again.load_state_dict(starting_weights(folder, net.front, net.shape))
+    features = Analysis(net.front).features(Analysis(net.front).spectrum(noise(24000)))
+    with torch.no_grad():
+        for a, b in zip(net(features), again(features)):
+            torch.testing.assert_close(a, b, atol=1e-2 if half else 1e-6, rtol=0)
+    with pytest.raises(SystemExit, match="--hidden"):
+        starting_weights(folder, net.front, replace(net.shape, hidden=40))
+    (folder / "model.onnx").write_bytes(b"no graph at all")
+    with pytest.raises(SystemExit, match="not an export"):
+        starting_weights(folder, net.front, net.shape)
 
 
 def test_checkpoints_of_another_architecture_are_named(net: Net, tmp_path: Path) -> None:

@@ -1,0 +1,447 @@
+"""Lay an unpacked public set into the folder that `prepare` reads, as links.
+
+    speech/SET-TALKER/FILE    noise/SET-KIND/KIND-FILE    public.tsv
+
+`public.tsv` holds a row for each file: source, talker, split, length, licence. What nobody told
+(bandwidth, signal-to-noise ratio) stays empty, and `prepare` measures what it needs. Splits:
+
+- `vctk`, `dns`: a tenth of the talkers is dev, by a hash of the name; of noise, a tenth of the
+  recordings, all pieces of one recording together.
+- `librispeech`: dev-* and test-* are dev; of train-* a tenth of the talkers, by the same hash.
+- `esc50`: fold 5 is dev. `musan`: a tenth of the files.
+
+Nobody speaks on both sides: a talker who is dev in one set is dev in all. LibriSpeech and the
+English part of the DNS Challenge both number the readers of LibriVox, and VCTK is in the DNS
+Challenge as well, so these sets share talkers.
+
+The DNS Challenge names talkers in file and folder names only; `DNS_TALKERS` reads them. Where no
+rule fits, the folder that holds the file counts as one talker, and files straight in a corpus as
+one more: that may join several people, but never splits one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import filecmp
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import soundfile
+
+from .data import LABELS, split_of
+
+COLUMNS = ["path", "kind", "source", "talker", "split", "seconds"]
+COLUMNS += ["source_rate_hz", "eff_bandwidth_hz", "snr_est_db", "licence"]
+DEPTH = 2  # folders under SOURCE in which a set is looked for: archives bring their own
+
+# Pattern in CORPUS/FOLDERS/FILE, name of the talker.
+DNS_TALKERS = [
+    (r"_reader_0*(\d+)_[^/]*$", "librivox:{}"),  # book_00000_chp_0009_reader_06709_0_seg_1.wav
+    (r"^vctk[^/]*/(?:.*/)?([ps]\d+)_[^/]*$", "vctk:{}"),
+    (r"/(?:fe)?male/([^/]+)/", "m-ailabs:{}"),
+    (r"/mix/([^/]+)/", "m-ailabs:mix-{}"),  # readers of this book are not told apart
+    (r"/crema_d/(\d+)_[^/]*$", "crema-d:{}"),
+    (r"/vocalset_((?:fe)?male\d+)_[^/]*$", "vocalset:{}"),
+    (r"/German_Wikipedia_([^/]+?)_audio[^/]*$", "wikipedia:{}"),
+    (r"/SLR\d+_[^/]*?([a-z]{3}_\d{5})_\d+[^/]*$", "slr:{}"),  # SLR71_es_cl_female_clf_00610_00103.wav
+    (r"/SLR39_native-[^/]*-([^/_-]+)_s\d+[^/]*$", "slr39:{}"),
+    (r"/SLR39_(\d+)_\d+[^/]*$", "slr39:{}"),
+]
+# As the challenge's README has them.
+DNS_LICENCES = {
+    "read_speech": "public domain (LibriVox)",
+    "vctk_wav48_silence_trimmed": "ODC-By-1.0",
+    "emotional_speech": "DbCL-1.0",
+    "VocalSet_48kHz_mono": "CC-BY-4.0",
+    "audioset": "CC-BY-4.0",
+    "freesound": "CC0-1.0",
+}
+DNS_OTHER_LICENCE = "see the README of DNS-Challenge"
+
+
+class WrongSource(Exception):
+    """The folder does not hold the set that was named."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file of a set and where it goes."""
+
+    file: Path
+    kind: str  # "speech" or "noise"
+    folder: str
+    name: str
+    source: str
+    talker: str  # of noise: its kind
+    split: str  # "train" or "dev"
+    licence: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.kind}/{self.folder}/{self.name}"
+
+
+@dataclass
+class Plan:
+    """What a set holds. `refused` has (path, reason); `left_out` counts files by reason."""
+
+    recordings: list[Recording] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Laid:
+    """What became of a plan. `rows` are those of the plan's files that are in the folder now."""
+
+    new: int = 0
+    rows: list[dict[str, str]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    moved: int = 0  # files of other sets that went to dev with their talker
+
+
+def _bases(source: Path) -> Iterator[Path]:
+    """`source`, and the folders in it down to `DEPTH`."""
+    yield source
+    for depth in range(1, DEPTH + 1):
+        yield from sorted(path for path in source.glob("/".join("*" * depth)) if path.is_dir())
+
+
+def _find(source: Path, name: str) -> list[Path]:
+    """Folders or files `name` in `source`; `source` itself if that is its name."""
+    if source.name == name:
+        return [source]
+    return [base / name for base in _bases(source) if (base / name).exists()]
+
+
+def _files(folder: Path, pattern: str) -> Iterator[Path]:
+    return (path for path in sorted(folder.glob(pattern)) if not path.name.startswith("."))
+
+
+def _speech(file: Path, talker: str, name: str, source: str, licence: str, split: str = "") -> Recording:
+    folder = re.sub(r"[:/]", "-", talker)
+    split = split or split_of(f"speech/{talker}")
+    return Recording(file, "speech", folder, name, source, talker, split, licence)
+
+
+def _noise(file: Path, noise_set: str, kind: str, source: str, split: str, licence: str) -> Recording:
+    # The dev set reads the class of a noise up to the first hyphen of its file name.
+    name = f"{kind.replace('-', '_')}-{file.name}"
+    return Recording(file, "noise", f"{noise_set}-{kind}", name, source, kind, split, licence)
+
+
+def _vctk(source: Path, args: argparse.Namespace) -> Plan:
+    plan = Plan()
+    for root in _find(source, "wav48_silence_trimmed")[:1]:
+        for file in _files(root, "*/*.flac"):
+            if file.stem.endswith("_mic1"):
+                talker = f"vctk:{file.parent.name}"
+                plan.recordings.append(_speech(file, talker, file.name, "vctk", "CC-BY-4.0"))
+            else:
+                plan.left_out["not of the first microphone"] += 1
+    return plan
+
+
+def _librispeech(source: Path, args: argparse.Namespace) -> Plan:
+    plan = Plan()
+    for root in _find(source, "LibriSpeech"):
+        for file in _files(root, "*/*/*/*.flac"):
+            subset, reader = file.relative_to(root).parts[:2]
+            part = subset.split("-")[0]
+            if part not in ("train", "dev", "test"):
+                plan.left_out[f"in {subset}"] += 1
+                continue
+            split = "" if part == "train" else "dev"
+            talker = f"librivox:{reader}"
+            plan.recordings.append(_speech(file, talker, file.name, "librispeech", "CC-BY-4.0", split))
+    return plan
+
+
+def dns_talker(path: str) -> str:
+    """Talker of a file of the DNS Challenge from CORPUS/FOLDERS/FILE."""
+    for pattern, name in DNS_TALKERS:
+        if found := re.search(pattern, path):
+            return name.format(found[1])
+    return f"dns:{path.rpartition('/')[0]}"
+
+
+def _dns_noise(file: Path) -> Recording:
+    if found := re.fullmatch(r"(.+)_Freesound_validated_(\d+)(?:_\d+)?", file.stem):
+        kind, origin, recording = found[1], "freesound", found[2]
+    else:
+        # A file of AudioSet has the name of its video.
+        origin = "audioset" if re.fullmatch(r"[\w-]{11}", file.stem) else "other"
+        kind, recording = origin, file.stem
+    licence = DNS_LICENCES.get(origin, DNS_OTHER_LICENCE)
+    return _noise(file, "dns", kind, f"dns-{origin}", split_of(f"noise/dns/{recording}"), licence)
+
+
+def _dns(source: Path, args: argparse.Namespace) -> Plan:
+    plan = Plan()
+    for clean in _find(source, "clean_fullband"):
+        for file in _files(clean, "*/**/*.wav"):
+            path = file.relative_to(clean)
+            corpus = path.parts[0]
+            if file.stem.endswith("_mic2"):
+                plan.left_out["not of the first microphone"] += 1
+                continue
+            licence = DNS_LICENCES.get(corpus, DNS_OTHER_LICENCE)
+            talker, name = dns_talker(path.as_posix()), "_".join(path.parts)
+            plan.recordings.append(_speech(file, talker, name, f"dns-{corpus}", licence))
+    for noise in _find(source, "noise_fullband"):
+        plan.recordings += [_dns_noise(file) for file in _files(noise, "**/*.wav")]
+    return plan
+
+
+def _esc50(source: Path, args: argparse.Namespace) -> Plan:
+    plan = Plan()
+    for table in _find(source, "meta/esc50.csv")[:1]:
+        with table.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        missing = {"filename", "fold", "category", "esc10"} - set(rows[0] if rows else ())
+        if missing:
+            raise WrongSource(f"{table}: no rows, or none with {', '.join(sorted(missing))}")
+        for row in rows:
+            esc10 = row["esc10"] == "True"
+            file = table.parent.parent / "audio" / row["filename"]
+            if args.esc10 and not esc10:
+                plan.left_out["not in ESC-10"] += 1
+            elif not file.is_file():
+                plan.refused.append((str(file), "in meta/esc50.csv, but not there"))
+            else:
+                split = "dev" if row["fold"] == "5" else "train"
+                licence = "CC-BY-3.0" if esc10 else "CC-BY-NC-3.0"
+                plan.recordings.append(_noise(file, "esc50", row["category"], "esc50", split, licence))
+    return plan
+
+
+def _musan(source: Path, args: argparse.Namespace) -> Plan:
+    plan = Plan()
+    without_licence: set[Path] = set()
+    roots = [base for base in _bases(source) if any(base.glob("noise/*/noise-*.wav"))]
+    for root in roots[:1]:
+        for file in _files(root, "*/*/**/*.wav"):
+            part, *inside = file.relative_to(root).parts
+            if part not in ("noise", "music") or (part == "music" and not args.music):
+                plan.left_out[f"{part}/"] += 1
+                continue
+            kind, origin = ("music", "musan-music") if part == "music" else (inside[0], "musan")
+            if not (file.parent / "LICENSE").is_file():
+                without_licence.add(file.parent)
+            split = split_of(f"noise/musan/{file.stem}")
+            plan.recordings.append(_noise(file, "musan", kind, origin, split, "CC-BY-4.0"))
+    plan.notes += [
+        f"{folder}: no LICENSE with the credits of its files" for folder in sorted(without_licence)
+    ]
+    return plan
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """A public set: how to list it, what its folder must hold, its terms."""
+
+    title: str
+    plan: Callable[[Path, argparse.Namespace], Plan]
+    expected: str
+    licence: str
+    cite: str
+
+
+SETS = {
+    "vctk": PublicSet(
+        "VCTK 0.92",
+        _vctk,
+        "wav48_silence_trimmed/TALKER/*_mic1.flac",
+        "CC BY 4.0",
+        "Yamagishi, Veaux, MacDonald: CSTR VCTK Corpus (version 0.92), University of Edinburgh, 2019, "
+        "doi:10.7488/ds/2645",
+    ),
+    "librispeech": PublicSet(
+        "LibriSpeech",
+        _librispeech,
+        "LibriSpeech/SUBSET/READER/CHAPTER/*.flac (SUBSET: train-*, dev-* or test-*)",
+        "CC BY 4.0",
+        "Panayotov, Chen, Povey, Khudanpur: LibriSpeech: an ASR corpus based on public domain audio "
+        "books, ICASSP 2015",
+    ),
+    "dns": PublicSet(
+        "the full band data of DNS Challenge 4 or 5",
+        _dns,
+        "datasets_fullband/clean_fullband/CORPUS/**/*.wav or datasets_fullband/noise_fullband/**/*.wav",
+        "each part under its own: see 'Dataset licenses' in the README of "
+        "https://github.com/microsoft/DNS-Challenge",
+        "Dubey and others: ICASSP 2022 Deep Noise Suppression Challenge, 2022 (DNS 4); Dubey and others: "
+        "ICASSP 2023 Deep Noise Suppression Challenge, 2023 (DNS 5)",
+    ),
+    "esc50": PublicSet(
+        "ESC-50",
+        _esc50,
+        "meta/esc50.csv and audio/*.wav",
+        "CC BY-NC 3.0, not for commercial use; the clips of ESC-10 (--esc10 takes only these) CC BY 3.0. "
+        "Credits for each clip: LICENSE in the set",
+        "Piczak: ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015, "
+        "doi:10.1145/2733373.2806390",
+    ),
+    "musan": PublicSet(
+        "MUSAN",
+        _musan,
+        "musan/noise/*/noise-*.wav",
+        "CC BY 4.0 as a whole; each file's own licence and credits: LICENSE beside it",
+        "Snyder, Chen, Povey: MUSAN: A Music, Speech, and Noise Corpus, arXiv:1510.08484, 2015",
+    ),
+}
+
+
+def list_set(name: str, source: Path, args: argparse.Namespace) -> Plan:
+    """Everything of set `name` under `source`; `WrongSource` if there is nothing."""
+    chosen, source = SETS[name], source.resolve()
+    plan = chosen.plan(source, args)
+    if not plan.recordings and not plan.refused:
+        there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else []
+        raise WrongSource(
+            f"{source}: not {chosen.title}. Expected {chosen.expected}, there or up to {DEPTH} folders "
+            f"down; there is {', '.join(there) if there else 'no such folder, or nothing in it'}"
+        )
+    return plan
+
+
+def read_labels(table: Path) -> dict[str, dict[str, str]]:
+    """Rows of `table` by path; none if it is not there."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines, delimiter="\t")
+        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+            raise WrongSource(f"{table}: no column {', '.join(sorted(missing))}; not written by `public`")
+        return {row["path"]: row for row in reader}
+
+
+def write_labels(table: Path, rows: Iterable[dict[str, str]]) -> None:
+    part = table.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, COLUMNS, delimiter="\t", lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: row["path"]))
+    os.replace(part, table)
+
+
+def _place(file: Path, target: Path, copy: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not copy:
+        target.symlink_to(file)
+        return
+    part = target.with_name(target.name + ".part")
+    shutil.copy2(file, part)
+    os.replace(part, target)
+
+
+def _row(recording: Recording) -> dict[str, str] | str:
+    """The row of a file that is new, or the reason why it cannot be used."""
+    try:
+        seconds = soundfile.info(str(recording.file)).duration
+    except (soundfile.SoundFileError, OSError) as error:
+        return f"cannot be read: {error}"
+    if not seconds:
+        return "is empty"
+    # Without a rate: prepare takes half of it for the bandwidth, but many files were upsampled.
+    row = dict.fromkeys(COLUMNS, "") | {key: getattr(recording, key) for key in COLUMNS[:5]}
+    return row | {"seconds": f"{seconds:.2f}", "licence": recording.licence}
+
+
+def lay_in(plan: Plan, data: Path, copy: bool = False) -> Laid:
+    """Links (or copies) every recording of `plan` into `data`; rows that are there stay as they are."""
+    table = data / LABELS
+    labels = read_labels(table)
+    before = {path: row["split"] for path, row in labels.items()}
+    laid = Laid(refused=list(plan.refused))
+    twins: dict[tuple[str, str, int], Path] = {}
+    for recording in plan.recordings:
+        file, target = recording.file, data / recording.path
+        row = (labels.get(recording.path) or _row(recording)) if file.is_file() else "is no file"
+        if isinstance(row, str):
+            laid.refused.append((str(file), row))
+            continue
+        twin = twins.setdefault((recording.folder, file.name, file.stat().st_size), file)
+        if twin is not file and filecmp.cmp(twin, file, shallow=False):
+            laid.refused.append((str(file), f"the same as {twin}"))
+            continue
+        if target.is_symlink() and not target.exists():
+            target.unlink()  # the set was moved
+        if not target.exists():
+            _place(file, target, copy)
+            laid.new += 1
+        elif not (target.samefile(file) or filecmp.cmp(target, file)):
+            laid.refused.append((str(file), f"another recording has its place, {target}"))
+            continue
+        labels[recording.path] = row
+        laid.rows.append(row)
+
+    dev = {row["talker"] for row in labels.values() if (row["kind"], row["split"]) == ("speech", "dev")}
+    for row in labels.values():
+        if row["kind"] == "speech" and row["talker"] in dev:
+            row["split"] = "dev"
+    after = {path: row["split"] for path, row in labels.items()}
+    laid.moved = sum(after[path] != split for path, split in before.items())
+    if after != before:
+        write_labels(table, labels.values())
+    return laid
+
+
+def _counts(rows: list[dict[str, str]]) -> str:
+    speech = {row["talker"] for row in rows if row["kind"] == "speech"}
+    kinds = {row["talker"] for row in rows if row["kind"] == "noise"}
+    parts = [f"{len(speech)} talkers"] if speech else []
+    parts += [f"{len(kinds)} kinds of noise"] if kinds else []
+    hours = sum(float(row["seconds"] or 0) for row in rows) / 3600
+    return ", ".join([f"{len(rows)} files", *parts, f"{hours:.2f} h"])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the `public` command."""
+    parser.add_argument("set", choices=SETS, help="which set")
+    parser.add_argument("source", type=Path, help="folder into which it was unpacked")
+    parser.add_argument("data", type=Path, help="folder for `prepare`; may hold other sets already")
+    parser.add_argument("--copy", action="store_true", help="copy files, where links are impossible")
+    parser.add_argument("--esc10", action="store_true", help="of esc50 only the part under CC BY")
+    parser.add_argument("--music", action="store_true", help="of musan the music too, as noise")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lay the set in; returns the number of refused files (at most 125, an exit status)."""
+    chosen = SETS[args.set]
+    try:
+        if (args.data / "index.tsv").exists():
+            raise WrongSource(f"{args.data}: its index.tsv lists all that counts; choose another folder")
+        if args.data.resolve() == args.source.resolve():
+            raise WrongSource(f"{args.data}: is the set itself; choose another folder")
+        plan = list_set(args.set, args.source, args)
+        laid = lay_in(plan, args.data, args.copy)
+    except WrongSource as error:
+        print(f"error: {error}")
+        return 1
+    except OSError as error:
+        hint = "" if args.copy else "; where links are impossible, --copy"
+        print(f"error: laying {args.source} into {args.data}: {error}{hint}")
+        return 1
+    for path, reason in laid.refused:
+        print(f"refused {path}: {reason}")
+    dev = [row for row in laid.rows if row["split"] == "dev"]
+    news = f"{laid.new} files laid in" if laid.new else "nothing new"
+    print(f"{chosen.title}: {news}; in {args.data} now {_counts(laid.rows)}; of these dev {_counts(dev)}")
+    for reason, count in sorted(plan.left_out.items()):
+        print(f"left out: {count} files {reason}")
+    for note in plan.notes:
+        print(f"note: {note}")
+    if laid.moved:
+        print(f"dev now, as their talkers are: {laid.moved} files that were there before")
+    print(f"refused: {len(laid.refused)} files")
+    print(f"licence: {chosen.licence}")
+    print(f"cite: {chosen.cite}")
+    return min(len(laid.refused), 125)
