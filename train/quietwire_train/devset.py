@@ -50,7 +50,9 @@ WORD_SNRS_DB = (-5.0, 0.0, 5.0, 10.0)  # the recogniser hears all digits from 5 
 ROOM_SEED = 0x0DE7  # with the number of the room; training draws its rooms from one number alone
 VOICES = 4  # in babble
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-NO_PURE_NOISE = {"quiet_conversation", "baby_cry", "person_sneeze"}  # a denoiser may keep voices
+# Voices in noise recordings: a denoiser may keep them.
+NO_PURE_NOISE = {"quiet_conversation", "baby_cry", "person_sneeze"}
+NO_PURE_NOISE |= {"crying_baby", "sneezing", "laughing", "coughing", "breathing", "snoring"}
 # Pairs of each set for 12 talker slots; `snr` has one for each slot and SNR.
 SIZES = {
     "snr": 12 * len(SNRS_DB),
