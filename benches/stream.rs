@@ -4,8 +4,14 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use quietwire::{Denoiser, Model};
 
 fn per_hop(c: &mut Criterion) {
-    let model = Model::embedded("base").unwrap();
-    let mut group = c.benchmark_group("10 ms of one stream");
+    for id in Model::embedded_ids() {
+        per_hop_of(id, c);
+    }
+}
+
+fn per_hop_of(id: &str, c: &mut Criterion) {
+    let model = Model::embedded(id).unwrap();
+    let mut group = c.benchmark_group(format!("10 ms of one stream, {id}"));
     for (rate_hz, frames) in [(48_000, 480), (44_100, 441), (16_000, 160)] {
         for bypass in [false, true] {
             let builder = Denoiser::builder(model.clone())

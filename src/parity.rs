@@ -1,7 +1,8 @@
 //! The stages inside a hop, held to golden vectors of training's front end and onnxruntime, and
 //! their allocations counted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use realfft::num_complex::Complex32;
 
@@ -9,15 +10,17 @@ use crate::feature::FeatureMaker;
 use crate::stft::{Stft, Transform};
 use crate::{ChannelMode, Denoiser, Model};
 
-fn base() -> std::path::PathBuf {
-    std::env::var_os("QUIETWIRE_PARITY_MODEL").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base"),
-        Into::into,
-    )
+/// Our own models, or the one that `QUIETWIRE_PARITY_MODEL` names.
+fn folders() -> Vec<PathBuf> {
+    let ours = || {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        ["base", "tiny"].map(|id| models.join(id)).into()
+    };
+    std::env::var_os("QUIETWIRE_PARITY_MODEL").map_or_else(ours, |folder| vec![folder.into()])
 }
 
-fn vectors(name: &str) -> Vec<f32> {
-    let bytes = std::fs::read(base().join("golden").join(format!("{name}.f32"))).unwrap();
+fn vectors(folder: &Path, name: &str) -> Vec<f32> {
+    let bytes = std::fs::read(folder.join("golden").join(format!("{name}.f32"))).unwrap();
     bytes
         .chunks_exact(4)
         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
@@ -34,15 +37,21 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn features_and_mask_equal_the_golden_vectors() {
-    let model = Model::from_folder(&base()).unwrap();
+    for folder in folders() {
+        features_and_mask_equal_the_vectors_in(&folder);
+    }
+}
+
+fn features_and_mask_equal_the_vectors_in(folder: &Path) {
+    let model = Model::from_folder(folder).unwrap();
     let spec = model.spec();
     let transform = Transform::new(spec.window(), spec.hop());
     let mut stft = Stft::new(&transform);
     let mut maker = FeatureMaker::new(spec, transform.power_scale(), 1);
     let mut session = model.session().unwrap();
     let mut spectrum = vec![Complex32::default(); spec.bins()];
-    let golden = ["features", "gain", "taps", "vad"].map(vectors);
-    let input = vectors("input");
+    let golden = ["features", "gain", "taps", "vad"].map(|name| vectors(folder, name));
+    let input = vectors(folder, "input");
     let hops = input.len() / spec.hop();
     let of = |which: usize, hop: usize| {
         let size = golden[which].len() / hops;
@@ -59,7 +68,10 @@ fn features_and_mask_equal_the_golden_vectors() {
             worst[which] = worst[which].max(largest_difference(found[which], of(which, hop)));
         }
     }
-    println!("largest differences of features, gain, taps, vad: {worst:?}");
+    println!(
+        "{}: largest differences of features, gain, taps, vad: {worst:?}",
+        folder.display()
+    );
     // Features are logarithms of sums in another order; the rest are bounded by one.
     assert!(
         worst[0] < 2e-3 && worst[1..].iter().all(|d| *d < 2e-3),
@@ -78,8 +90,13 @@ fn engine_allocations(model: &Model) -> u64 {
 
 #[test]
 fn our_stages_do_not_allocate() {
-    let model = Model::from_folder(&base()).unwrap();
-    let engine = engine_allocations(&model);
+    for folder in folders() {
+        our_stages_do_not_allocate_with(&Model::from_folder(&folder).unwrap());
+    }
+}
+
+fn our_stages_do_not_allocate_with(model: &Arc<Model>) {
+    let engine = engine_allocations(model);
     println!("the engine allocates {engine} times a hop");
     for mode in [ChannelMode::Independent, ChannelMode::Linked] {
         for (rate_hz, channels) in [
@@ -136,7 +153,7 @@ fn our_stages_do_not_allocate() {
 
 #[test]
 fn a_stream_that_is_off_does_not_allocate_at_all() {
-    let model = Model::from_folder(&base()).unwrap();
+    let model = Model::from_folder(&folders()[0]).unwrap();
     let mut stream = Denoiser::builder(model).bypass(true).build().unwrap();
     let mut block = vec![0.1; 4800];
     let counted = allocation_counter::measure(|| stream.process_in_place(&mut block).unwrap());

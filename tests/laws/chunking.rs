@@ -43,6 +43,7 @@ fn one_sample_at_a_time_equals_one_block() {
     for (id, rate_hz, channels) in [
         ("base", 48_000, 1),
         ("base", 44_100, 2),
+        ("tiny", 48_000, 1),
         ("lookahead", 22_050, 1),
     ] {
         let input = voice(rate_hz, channels, 0.8, 1);

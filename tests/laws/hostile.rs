@@ -51,9 +51,9 @@ fn hostile_blocks() -> Vec<(&'static str, Vec<f32>)> {
 
 #[test]
 fn output_is_finite_and_bounded() {
-    for rate_hz in [16_000, 48_000] {
+    for (id, rate_hz) in [("base", 16_000), ("base", 48_000), ("tiny", 48_000)] {
         for (name, block) in hostile_blocks() {
-            let mut stream = stream("base", rate_hz, 1);
+            let mut stream = stream(id, rate_hz, 1);
             let mut output = block.clone();
             for _ in 0..3 {
                 output.copy_from_slice(&block);

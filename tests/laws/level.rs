@@ -4,9 +4,15 @@ use crate::signal::{db, error_db, rms, stream, voice};
 
 #[test]
 fn output_follows_the_level_of_the_input() {
+    for id in ["base", "tiny"] {
+        output_of_a_model_follows_the_level(id);
+    }
+}
+
+fn output_of_a_model_follows_the_level(id: &'static str) {
     let input = voice(48_000, 1, 3.0, 1);
     let mut reference = input.clone();
-    stream("base", 48_000, 1)
+    stream(id, 48_000, 1)
         .process_in_place(&mut reference)
         .unwrap();
     assert!(
@@ -16,12 +22,10 @@ fn output_follows_the_level_of_the_input() {
     for gain_db in [-45.0, -30.0, -20.0, -10.0, 10.0] {
         let gain = 10f32.powf(gain_db / 20.0);
         let mut scaled: Vec<f32> = input.iter().map(|x| x * gain).collect();
-        stream("base", 48_000, 1)
-            .process_in_place(&mut scaled)
-            .unwrap();
+        stream(id, 48_000, 1).process_in_place(&mut scaled).unwrap();
         let back: Vec<f32> = scaled.iter().map(|x| x / gain).collect();
         let error = error_db(&reference, &back);
         // Rounding is all that remains: the features know no level.
-        assert!(error < -60.0, "{gain_db} dB: {error:.1} dB");
+        assert!(error < -60.0, "{id}, {gain_db} dB: {error:.1} dB");
     }
 }

@@ -14,19 +14,25 @@ fn vectors(folder: &Path, name: &str) -> Vec<f32> {
         .collect()
 }
 
-/// `models/base`, or what `QUIETWIRE_PARITY_MODEL` names: so a fresh export can be held to its own
-/// vectors.
-fn folder() -> PathBuf {
-    std::env::var_os("QUIETWIRE_PARITY_MODEL").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base"),
-        PathBuf::from,
-    )
+/// Our own models, or what `QUIETWIRE_PARITY_MODEL` names: so a fresh export can be held to its
+/// own vectors.
+fn folders() -> Vec<PathBuf> {
+    let ours = || {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        ["base", "tiny"].map(|id| models.join(id)).into()
+    };
+    std::env::var_os("QUIETWIRE_PARITY_MODEL").map_or_else(ours, |folder| vec![folder.into()])
 }
 
 #[test]
 fn output_equals_the_golden_vectors() {
-    let folder = folder();
-    let model = Model::from_folder(&folder).unwrap();
+    for folder in folders() {
+        output_equals_the_vectors_in(&folder);
+    }
+}
+
+fn output_equals_the_vectors_in(folder: &Path) {
+    let model = Model::from_folder(folder).unwrap();
     let golden = folder.join("golden");
     let (input, expected) = (vectors(&golden, "input"), vectors(&golden, "output"));
     let mut stream = Denoiser::builder(model)

@@ -7,6 +7,7 @@ fn reset_equals_new() {
     for (id, rate_hz, channels) in [
         ("base", 48_000, 1),
         ("base", 44_100, 2),
+        ("tiny", 16_000, 1),
         ("lookahead", 11_025, 1),
     ] {
         for make in [stream, linked] {

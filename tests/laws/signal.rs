@@ -9,7 +9,7 @@ pub const RATES_HZ: [u32; 12] = [
     8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000,
 ];
 
-/// A model of `tests/models`, or the embedded one for `base`. Loaded once.
+/// One of our own models, or a model of `tests/models`. Loaded once.
 pub fn model(id: &'static str) -> Arc<Model> {
     type Loaded = Mutex<Vec<(&'static str, Arc<Model>)>>;
     static MODELS: OnceLock<Loaded> = OnceLock::new();
@@ -18,7 +18,9 @@ pub fn model(id: &'static str) -> Arc<Model> {
         return model.clone();
     }
     let folder = match id {
-        "base" => Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base"),
+        "base" | "tiny" => Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("models")
+            .join(id),
         _ => Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/models")
             .join(id),

@@ -43,20 +43,26 @@ impl Blocks {
 
 fn per_hop(c: &mut Criterion) {
     let audio = clip();
-    let model = Model::embedded("base").unwrap();
     let mut group = c.benchmark_group("10 ms of one stream");
     group.throughput(Throughput::Elements(1));
-    for (rate_hz, frames) in [(48_000, 480), (44_100, 441), (16_000, 160)] {
-        let mut stream = Denoiser::builder(model.clone())
+    for (id, rate_hz, frames) in [
+        ("base", 48_000, 480),
+        ("base", 44_100, 441),
+        ("base", 16_000, 160),
+        ("tiny", 48_000, 480),
+    ] {
+        let mut stream = Denoiser::builder(Model::embedded(id).unwrap())
             .rate_hz(rate_hz)
             .build()
             .unwrap();
         let (mut blocks, mut out) = (Blocks::new(&audio, frames), vec![0.0; frames]);
-        group.bench_function(BenchmarkId::new("quietwire base", rate_hz), |b| {
+        let name = format!("quietwire {id}");
+        group.bench_function(BenchmarkId::new(name, rate_hz), |b| {
             b.iter(|| stream.process(blocks.next(), &mut out).unwrap());
         });
     }
     {
+        let model = Model::embedded("base").unwrap();
         let mut stream = Denoiser::builder(model).bypass(true).build().unwrap();
         let (mut blocks, mut out) = (Blocks::new(&audio, 480), vec![0.0; 480]);
         group.bench_function("quietwire off/48000", |b| {

@@ -1,0 +1,85 @@
+"""Holds the embedded models to what is claimed of them, on pairs made of the shipped sample.
+
+    python scripts/check_quality.py PROGRAM
+
+A small version of the dev benchmark (train/README.md), for data that everybody has: the clean
+voice of samples/office-fan with its own fan noise at five levels, alone, 30 dB down, and the fan
+without the voice. One talker and one noise: this finds broken weights, not better ones.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent
+SNRS_DB = (-5, 0, 5, 10, 15)
+# Least gain of the mean over SNR pairs against the input, and limits of the other sets.
+LEAST = {
+    "base": {"pesq": 0.5, "stoi": -0.03, "si_sdr_db": 4.5, "ovrl": 0.25},
+    "tiny": {"pesq": 0.3, "stoi": -0.05, "si_sdr_db": 2.5, "ovrl": 0.1},
+}
+CLEAN_PESQ = {"base": 4.2, "tiny": 4.0}
+LOST_LEVEL_DB = {"base": 3.0, "tiny": 5.0}
+
+
+def make_pairs(folder: Path) -> None:
+    noisy, rate_hz = soundfile.read(ROOT / "samples/office-fan.wav")
+    clean, _ = soundfile.read(ROOT / "samples/office-fan.clean.flac")
+    noise = noisy - clean
+    gain = np.sqrt(np.mean(clean**2) / np.mean(noise**2))
+    pairs = []
+
+    def add(kind: str, name: str, speech: np.ndarray, mixed: np.ndarray, **known: object) -> None:
+        for side, signal in (("noisy", mixed), ("clean", speech)):
+            (folder / side).mkdir(exist_ok=True)
+            soundfile.write(folder / side / f"{name}.wav", signal, rate_hz, subtype="FLOAT")
+        pair = {"name": name, "set": kind, "talker": "voice", "talker_in_training": False, "text": None}
+        pair |= {"speech_source": "sample", "noise_class": "fan", "noise_source": "sample", "twin": None}
+        pairs.append(pair | {"snr_db": None, "level_db": -26.0, "bandwidth_hz": 24000.0} | known)
+
+    for snr_db in SNRS_DB:
+        mixed = 0.5 * (clean + noise * gain * 10 ** (-snr_db / 20))
+        add("snr", f"snr_{snr_db}", 0.5 * clean, mixed, snr_db=snr_db)
+        if snr_db == 5:
+            quiet = 10 ** (-30 / 20)
+            add("whisper", "whisper", 0.5 * clean * quiet, mixed * quiet, snr_db=snr_db, twin=f"snr_{snr_db}")
+    add("clean", "clean", clean, clean, noise_class=None)
+    add("noise", "noise", 0 * noise, noise, talker=None)
+    (folder / "pairs.json").write_text(json.dumps(pairs))
+
+
+def main() -> int:
+    program = sys.argv[1]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        make_pairs(folder)
+        systems = ["noisy", *(f"{name}=model:{name}" for name in LEAST)]
+        command = [sys.executable, "-m", "quietwire_train.cli", "score", scratch, *systems]
+        command += ["--quietwire", program, "--against", "noisy", "--jobs", "1", "--out", f"{scratch}/board"]
+        subprocess.run(command, check=True)
+        board = json.loads((folder / "board.json").read_text())
+    rows = {row["system"]: row for row in board["systems"]}
+    for name, least in LEAST.items():
+        row = rows[name]
+        for column, gain in least.items():
+            found = row[column] - rows["noisy"][column]
+            assert found >= gain, f"{name}: {column} {found:+.2f} against the input, expected {gain:+.2f}"
+        assert row["clean_pesq"] >= CLEAN_PESQ[name], f"{name}: clean speech {row['clean_pesq']:.2f}"
+        assert abs(row["highs_db"]) < 1.0, f"{name}: highs of clean speech {row['highs_db']:+.2f} dB"
+        assert row["twin_pesq_abs"] < 0.05, f"{name}: quiet speech {row['twin_pesq_abs']:.3f} PESQ off"
+        assert row["attenuation_db"] > 15.0, f"{name}: noise alone only {row['attenuation_db']:.1f} dB down"
+        assert abs(row["level_error_db"]) < LOST_LEVEL_DB[name], f"{name}: speech {row['level_error_db']:+.2f} dB"
+        auc = board["vad"][name]["speech_probability"]["auc"]
+        assert auc > 0.9, f"{name}: speech detection AUC {auc:.3f}"
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
