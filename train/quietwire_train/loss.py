@@ -18,8 +18,8 @@ class LossWeights:
     magnitude: float = 0.7
     complex: float = 0.3
     lost_speech: float = 1.0
-    sdr: float = 0.005
-    perceptual: float = 0.03
+    sdr: float = 0.015
+    perceptual: float = 0.02
     vad: float = 0.05
     high_bin: float = 0.35  # weight of a bin above 8 kHz, which counts less for the ear
 

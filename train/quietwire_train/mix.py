@@ -37,7 +37,7 @@ class Recipe:
     eq_db: float = 6.0
     room_p: float = 0.4
     noise_room_p: float = 0.2
-    synthetic_p: float = 0.12
+    synthetic_p: float = 0.2
     babble_p: float = 0.08
     modulation_p: float = 0.2
     snr_db: tuple[float, float] = (-6.0, 20.0)
@@ -412,10 +412,15 @@ class Mixer:
         return samples
 
     def _synthetic(self, rng: np.random.Generator) -> np.ndarray:
-        """White, pink or brown noise, mains hum, or noise that swells and fades slowly."""
-        kind = rng.integers(5)
+        """White, pink or brown noise, noise that swells and fades, hum, a machine, or tones."""
+        kind = rng.integers(8)
         if kind == 3:
-            return self._hum(rng)
+            base_hz = (50.0, 60.0)[rng.integers(2)] * rng.uniform(0.998, 1.002)
+            return self._harmonics(rng, base_hz, 0.0)
+        if kind == 5 or kind == 6:
+            return self._machine(rng)
+        if kind == 7:
+            return self._tones(rng)
         samples = rng.standard_normal(self.length, np.float32)
         exponent = (0.0, 0.5, 1.0, 0.0, float(rng.uniform(0.0, 1.0)))[kind]
         if exponent > 0.0:
@@ -429,20 +434,56 @@ class Mixer:
             samples = samples * (1.0 + depth * np.sin(phase)).astype(np.float32)
         return samples
 
-    def _hum(self, rng: np.random.Generator) -> np.ndarray:
-        """Mains hum: 50 or 60 Hz with up to 40 harmonics that fall off."""
-        base_hz = (50.0, 60.0)[rng.integers(2)] * rng.uniform(0.998, 1.002)
+    def _harmonics(self, rng: np.random.Generator, base_hz: float, drift: float) -> np.ndarray:
+        """Up to 40 harmonics that fall off, as of mains hum or an engine; `base_hz` wanders by the
+        share `drift`."""
         count = int(rng.integers(3, 41))
         order = np.arange(1, count + 1)
         gains = rng.uniform(0.1, 1.0, count) / order ** rng.uniform(0.3, 1.5)
-        # One period is a Fourier sum over 1024 points; reading it cyclically gives the hum.
+        # One period is a Fourier sum over 1024 points; reading it cyclically gives the sound.
         coefficients = np.zeros(513, np.complex64)
         coefficients[1 : count + 1] = gains * np.exp(2j * np.pi * rng.random(count))
+        coefficients[int(RATE_HZ / 2 / (base_hz * (1 + drift))) + 1 :] = 0.0
         period = irfft(coefficients, 1024)
-        phase = np.arange(self.length) * (base_hz / RATE_HZ)
+        hz = base_hz * (1 + drift * self._wander(rng)) if drift else np.full(self.length, base_hz)
         points = np.arange(1025) / 1024
-        samples = np.interp(phase % 1.0, points, np.append(period, period[0])).astype(np.float32)
-        return samples / np.float32(np.abs(period).max())
+        samples = np.interp(np.cumsum(hz) / RATE_HZ % 1.0, points, np.append(period, period[0]))
+        return (samples / max(float(np.abs(period).max()), 1e-9)).astype(np.float32)
+
+    def _wander(self, rng: np.random.Generator) -> np.ndarray:
+        """A smooth random curve [T] within -1..1 that turns a few times."""
+        count = int(rng.integers(3, 10))
+        places = np.linspace(0, self.length, count)
+        return np.interp(np.arange(self.length), places, rng.uniform(-1.0, 1.0, count))
+
+    def _machine(self, rng: np.random.Generator) -> np.ndarray:
+        """An engine, a rotor, a saw: wandering harmonics, and noise that pulses with them."""
+        base_hz = float(np.exp(rng.uniform(np.log(8.0), np.log(300.0))))
+        drift = float(rng.uniform(0.0, 0.15))
+        tone = self._harmonics(rng, base_hz, drift)
+        exponent = float(rng.uniform(0.0, 1.0))
+        spectrum = rfft(rng.standard_normal(self.length, np.float32))
+        hz = np.maximum(np.arange(len(spectrum)) * (RATE_HZ / self.length), 20.0)
+        noise = irfft(spectrum * (hz**-exponent).astype(np.float32), self.length)
+        depth = float(rng.uniform(0.0, 1.0))
+        noise *= (1.0 - depth) + depth * np.maximum(tone, 0.0) ** 2
+        share = rng.uniform(0.1, 1.0)
+        scale = np.sqrt(np.mean(tone**2) / max(float(np.mean(noise**2)), 1e-20))
+        return (tone * share + noise * scale * (1.1 - share)).astype(np.float32)
+
+    def _tones(self, rng: np.random.Generator) -> np.ndarray:
+        """Beeps, whistles, sirens, crickets: a few gliding tones that come and go."""
+        total = np.zeros(self.length, np.float32)
+        for _ in range(rng.integers(1, 4)):
+            low_hz = np.exp(rng.uniform(np.log(200.0), np.log(8000.0)))
+            glide = self._wander(rng) * rng.uniform(0.0, 0.5)
+            phase = 2 * np.pi * np.cumsum(low_hz * 2.0**glide) / RATE_HZ
+            tone = np.sin(phase).astype(np.float32)
+            if rng.random() < 0.5:  # chirps and trills
+                beat = np.sin(2 * np.pi * rng.uniform(1.0, 40.0) / RATE_HZ * np.arange(self.length))
+                tone *= np.clip(0.5 + rng.uniform(0.5, 4.0) * beat, 0.0, 1.0).astype(np.float32)
+            total += tone * self._draw_envelope(rng, self.length) * _gain(rng.uniform(-12.0, 0.0))
+        return total
 
     def _babble(self, rng: np.random.Generator, talker: str | None) -> np.ndarray:
         """Three to six other talkers, within 6 dB of each other."""

@@ -164,3 +164,13 @@ def test_room_responses_start_with_the_direct_path(rooms: Path) -> None:
     np.testing.assert_array_equal(rirs[:, 0], 1.0)
     late = rirs[:, -480:] ** 2
     assert np.all(np.isfinite(rirs)) and late.sum() < 1e-2
+
+
+def test_synthetic_noises_sound_and_repeat(store: Store) -> None:
+    mixer = Mixer(store, None, seconds=1.0)
+    for make in (mixer._machine, mixer._tones, mixer._synthetic):
+        for seed in range(12):
+            first, again = (make(np.random.default_rng(seed)) for _ in "ab")
+            assert first.shape == (48_000,) and first.dtype == np.float32
+            assert np.array_equal(first, again)
+            assert np.all(np.isfinite(first)) and 1e-3 < np.sqrt(np.mean(first**2)) < 10.0, make.__name__
