@@ -32,6 +32,8 @@ RATE_HZ = 48_000
 def session(path: Path):
     import onnxruntime
 
+    if not path.is_file():  # the runtime's own error is of no common kind
+        raise FileNotFoundError(f"no file {path}: --models names the folder that holds it")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options)

@@ -9,23 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from .devset import SIZES
 from .measures import SNR_RANGE_DB, roc
 
 # Their pairs make up the headline means; every other set speaks for itself.
 HEADLINE_SETS = ("snr", "room", "babble", "music", "keyboard", "telephone", "unpaired")
-SETS = (
-    "snr",
-    "room",
-    "level",
-    "whisper",
-    "clean",
-    "noise",
-    "babble",
-    "music",
-    "keyboard",
-    "telephone",
-    "words",
-)
+SETS = tuple(SIZES)
 # Column: title, digits after the point, factor.
 COLUMNS = {
     "pesq": ("PESQ", 2, 1),

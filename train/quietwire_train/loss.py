@@ -12,7 +12,7 @@ from .perceptual import PerceptualDistance
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Shares of the parts. `lost_speech` weighs a bin whose speech was taken away."""
+    """Shares of the parts. `lost_speech` weighs a bin whose speech was taken away; 1: like any other."""
 
     compression: float = 0.3
     magnitude: float = 0.7

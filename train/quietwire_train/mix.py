@@ -424,15 +424,19 @@ class Mixer:
         samples = rng.standard_normal(self.length, np.float32)
         exponent = (0.0, 0.5, 1.0, 0.0, float(rng.uniform(0.0, 1.0)))[kind]
         if exponent > 0.0:
-            spectrum = rfft(samples)
-            # Power falls with 1/f (pink) or 1/f^2 (brown); 20 Hz bounds the lowest bins.
-            hz = np.maximum(np.arange(len(spectrum)) * (RATE_HZ / self.length), 20.0)
-            samples = irfft(spectrum * (hz**-exponent).astype(np.float32), self.length)
+            samples = self._coloured(samples, exponent)
         if kind == 4:
             rate_hz, depth = rng.uniform(0.1, 4.0), rng.uniform(0.3, 0.95)
             phase = 2 * np.pi * (rate_hz / RATE_HZ * np.arange(self.length) + rng.random())
             samples = samples * (1.0 + depth * np.sin(phase)).astype(np.float32)
         return samples
+
+    def _coloured(self, white: np.ndarray, exponent: float) -> np.ndarray:
+        """`white` [T] with an amplitude of 1/f^exponent: 0.5 is pink noise, 1 is brown."""
+        spectrum = rfft(white)
+        # 20 Hz bounds the lowest bins.
+        hz = np.maximum(np.arange(len(spectrum)) * (RATE_HZ / self.length), 20.0)
+        return irfft(spectrum * (hz**-exponent).astype(np.float32), self.length)
 
     def _harmonics(self, rng: np.random.Generator, base_hz: float, drift: float) -> np.ndarray:
         """Up to 40 harmonics that fall off, as of mains hum or an engine; `base_hz` wanders by the
@@ -462,9 +466,7 @@ class Mixer:
         drift = float(rng.uniform(0.0, 0.15))
         tone = self._harmonics(rng, base_hz, drift)
         exponent = float(rng.uniform(0.0, 1.0))
-        spectrum = rfft(rng.standard_normal(self.length, np.float32))
-        hz = np.maximum(np.arange(len(spectrum)) * (RATE_HZ / self.length), 20.0)
-        noise = irfft(spectrum * (hz**-exponent).astype(np.float32), self.length)
+        noise = self._coloured(rng.standard_normal(self.length, np.float32), exponent)
         depth = float(rng.uniform(0.0, 1.0))
         noise *= (1.0 - depth) + depth * np.maximum(tone, 0.0) ** 2
         share = rng.uniform(0.1, 1.0)

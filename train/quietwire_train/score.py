@@ -111,11 +111,26 @@ def score_pair(
 ) -> list[tuple[dict, np.ndarray | None]]:
     """For each system, the record of this pair and its hops if it told of them.
 
-    A record holds what is known of the pair and the measures, or the field `failure`.
+    A record holds what is known of the pair and the measures, or the field `failure`. The files are
+    not opened where every system comes from an earlier board.
     """
     name = pair["name"]
     known = {"pair": name, **{key: value for key, value in pair.items() if key != "name"}}
-    paired = pair["set"] != "unpaired"
+    fresh = [system for system in systems if system.records is None]
+    measured = iter(_measure_all(pair, known, pairs_dir, fresh, vocabulary) if fresh else [])
+    return [
+        next(measured)
+        if system.records is None
+        else (_again(known | {"system": system.name}, system.records.get(name)), None)
+        for system in systems
+    ]
+
+
+def _measure_all(
+    pair: dict, known: dict, pairs_dir: Path, systems: list[System], vocabulary: list[str]
+) -> list[tuple[dict, np.ndarray | None]]:
+    """What `score_pair` gives, for systems that have to run."""
+    name, paired = pair["name"], pair["set"] != "unpaired"
     source = source_file(pairs_dir, "noisy" if paired else ".", name)
     # Files and systems are foreign: whatever goes wrong is reported with its name.
     try:
@@ -128,9 +143,6 @@ def score_pair(
     found = []
     for system in systems:
         record, hops = known | {"system": system.name}, None
-        if system.records is not None:
-            found.append((_again(record, system.records.get(name)), None))
-            continue
         try:
             signal, after = noisy, before
             if system.command or system.folder:
