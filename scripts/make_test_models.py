@@ -97,7 +97,7 @@ training_data = "none"
 input_rates_hz = [8000, 192000]
 speech = "none: a test model"
 
-[graph]
+[[graph]]
 file = "model.onnx"
 sha256 = "{hashlib.sha256(raw).hexdigest()}"
 inputs = [{", ".join(inputs)}]

@@ -6,17 +6,20 @@ use crate::feature::FeatureMaker;
 use crate::hop::Queue;
 use crate::mask::{History, Masker};
 use crate::model::Model;
+use crate::model::spec::{Role, TensorSpec};
 use crate::resample::RatePlan;
 use crate::stft::{Stft, Transform};
 
 /// One stage's work for one hop.
 pub type Stage = Box<dyn FnMut()>;
 
-/// Every stage by name, each fed with noise.
+/// Every stage by name, each fed with noise. For models that hear `[features]`.
 pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
     let spec = model.spec();
     let (hop, bins, rate_hz) = (spec.hop(), spec.bins(), spec.rate_hz());
-    let transform = Transform::new(spec.window(), hop);
+    let transform = Transform::new(spec);
+    let graph = &spec.graphs()[0];
+    let place = |list: &[TensorSpec], role| list.iter().position(|t| t.role == role);
     let noise: Vec<f32> = (0..hop)
         .map(|n| ((n * n) as f32 * 0.37).sin() * 0.1)
         .collect();
@@ -27,6 +30,7 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
         stft.analyse(&noise, &mut spectrum);
         spectrum
     };
+    let heard = place(&graph.inputs, Role::Features).expect("one of our own models");
     let mut stages: Vec<(&'static str, Stage)> = Vec::new();
 
     for (up_name, down_name, caller_hz) in [
@@ -79,7 +83,9 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
         ));
     }
     {
-        let mut maker = FeatureMaker::new(spec, transform.power_scale(), 1);
+        let tensor = &graph.inputs[heard];
+        let mut maker = FeatureMaker::new(spec, tensor, transform.power_scale(), 1)
+            .expect("features are made of the spectrum");
         let (input, mut features) = (spectrum.clone(), vec![0.0; spec.feature_count()]);
         stages.push((
             "feature",
@@ -87,25 +93,28 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
         ));
     }
     let mut session = model.session().expect("the model ran before");
-    session.features_mut().fill(0.5);
-    session.run().expect("the model ran before");
+    session.input_mut(0, heard).fill(0.5);
+    session.run(0).expect("the model ran before");
     {
         let mut masker = Masker::new(spec, 40.0);
         let mut history = History::new(spec);
         history.advance().copy_from_slice(&spectrum);
-        let (gain, taps) = (session.gain().to_vec(), session.taps().to_vec());
+        let output = |role| place(&graph.outputs, role).map_or(&[][..], |at| session.output(0, at));
+        let (gain, taps) = (output(Role::Gain).to_vec(), output(Role::Taps).to_vec());
         let mut out = spectrum.clone();
         stages.push((
             "mask",
             Box::new(move || {
                 history.advance().copy_from_slice(&spectrum);
                 masker.take_gains(&gain);
-                std::hint::black_box(masker.apply(&taps, &history, &mut out));
+                masker.apply_gains(&history, &mut out);
+                masker.apply_taps(&taps, &history, &mut out);
+                std::hint::black_box(masker.limit(&history, &mut out));
             }),
         ));
         stages.push((
             "model",
-            Box::new(move || session.run().expect("the model ran before")),
+            Box::new(move || session.run(0).expect("the model ran before")),
         ));
     }
     {

@@ -4,17 +4,14 @@ mod builder;
 
 use std::sync::Arc;
 
-use realfft::num_complex::Complex32;
-
 use crate::block::{Block, Interleaved, Planar, SilenceInto};
 use crate::bypass::Bypass;
-use crate::feature::FeatureMaker;
 use crate::hop::Queue;
-use crate::mask::{Energies, History, Masker};
+use crate::mask::Energies;
+use crate::mind::{Channel, Mind};
 use crate::model::Model;
-use crate::model::tract::Session;
 use crate::resample::{RatePlan, ToCaller, ToModel};
-use crate::stft::{Stft, Transform};
+use crate::stft::Transform;
 use crate::{Error, Telemetry};
 use builder::check_attenuation;
 pub use builder::{ChannelMode, DenoiserBuilder};
@@ -36,6 +33,7 @@ pub struct Denoiser {
     /// silence that the wet queues start with, so that they never run dry
     headroom: usize,
     lanes: Vec<Lane>,
+    channels: Vec<Channel>,
     minds: Vec<Mind>,
     bypass: Bypass,
     bypassed: bool,
@@ -53,29 +51,17 @@ pub struct Denoiser {
     repaired: u64,
 }
 
-/// What each channel has of its own.
+/// What each channel has of its own at the caller's rate.
 struct Lane {
     rates: Option<(ToModel, ToCaller)>,
     /// [largest need] input of the hop to come, caller's rate
     gathered: Vec<f32>,
     /// [hop] model's rate
     hop: Vec<f32>,
-    stft: Stft,
-    history: History,
-    /// [bins]
-    masked: Vec<Complex32>,
     /// [largest gift] output of the latest hop, caller's rate
     resampled: Vec<f32>,
     clean: Queue,
     delayed: Queue,
-}
-
-/// A model's view of the channels that share one mask.
-struct Mind {
-    lanes: std::ops::Range<usize>,
-    features: FeatureMaker,
-    session: Session,
-    masker: Masker,
 }
 
 impl Denoiser {
@@ -86,7 +72,7 @@ impl Denoiser {
 
     fn new(options: DenoiserBuilder) -> Result<Self, Error> {
         let spec = options.model.spec();
-        let transform = Transform::new(spec.window(), spec.hop());
+        let transform = Transform::new(spec);
         let between = spec.window() - spec.hop() + spec.lookahead() * spec.hop();
         let plan = (options.rate_hz != spec.rate_hz())
             .then(|| RatePlan::new(options.rate_hz, spec.rate_hz(), spec.hop(), between));
@@ -108,9 +94,6 @@ impl Denoiser {
                 rates,
                 gathered: vec![0.0; need_max],
                 hop: vec![0.0; spec.hop()],
-                stft: Stft::new(&transform),
-                history: History::new(spec),
-                masked: vec![Complex32::default(); spec.bins()],
                 resampled: vec![0.0; gives_max],
                 clean: Queue::new(headroom + 4 * gives_max),
                 delayed: Queue::new(latency + need_max),
@@ -121,15 +104,19 @@ impl Denoiser {
             ChannelMode::Independent => 1,
             ChannelMode::Linked => options.channels,
         };
+        let channels = (0..options.channels)
+            .map(|_| Channel::new(spec, &transform))
+            .collect();
         let minds = (0..options.channels)
             .step_by(shared)
             .map(|first| {
-                Ok(Mind {
-                    lanes: first..first + shared,
-                    features: FeatureMaker::new(spec, transform.power_scale(), shared),
-                    session: options.model.session()?,
-                    masker: Masker::new(spec, options.attenuation_db),
-                })
+                Mind::new(
+                    &options.model,
+                    first..first + shared,
+                    transform.power_scale(),
+                    options.attenuation_db,
+                    options.gate,
+                )
             })
             .collect::<Result<_, Error>>()?;
         let hop_frames = spec.hop() as u64 * u64::from(options.rate_hz) / u64::from(spec.rate_hz());
@@ -142,6 +129,7 @@ impl Denoiser {
             latency,
             headroom,
             lanes,
+            channels,
             minds,
             bypass: Bypass::new(options.rate_hz, latency, off),
             bypassed: options.bypass,
@@ -283,7 +271,7 @@ impl Denoiser {
         check_attenuation(attenuation_db)?;
         self.attenuation_db = attenuation_db;
         for mind in &mut self.minds {
-            mind.masker.set_attenuation_db(attenuation_db);
+            mind.set_attenuation_db(attenuation_db);
         }
         self.switch();
         Ok(())
@@ -323,14 +311,13 @@ impl Denoiser {
                 up.reset();
                 down.reset();
             }
-            lane.stft.reset();
-            lane.history.reset();
             lane.clean.prime(self.headroom);
         }
+        for channel in &mut self.channels {
+            channel.reset();
+        }
         for mind in &mut self.minds {
-            mind.features.reset();
-            mind.session.reset();
-            mind.masker.reset();
+            mind.reset();
         }
         self.fill = 0;
         self.need = self.lanes[0].need();
@@ -383,43 +370,29 @@ impl Denoiser {
 
     /// The flow: caller's samples, model's rate, spectrum, features, model, mask, and back.
     fn hop(&mut self) -> Result<(), Error> {
-        for lane in &mut self.lanes {
+        for (lane, channel) in self.lanes.iter_mut().zip(&mut self.channels) {
             let gathered = &lane.gathered[..self.need];
-            let hop = match &mut lane.rates {
+            channel.hear(match &mut lane.rates {
                 Some((up, _)) => {
                     up.run(gathered, &mut lane.hop);
                     &lane.hop
                 }
                 None => gathered,
-            };
-            lane.stft.analyse(hop, lane.history.advance());
+            });
         }
 
         let mut failed = false;
         let mut energies = Energies::default();
         let mut speech = 0.0f32;
         for mind in &mut self.minds {
-            let lanes = &mut self.lanes[mind.lanes.clone()];
-            let spectra = lanes.iter().map(|lane| lane.history.back(0));
-            mind.features.run(spectra, mind.session.features_mut());
-            let ran = mind.session.run().is_ok();
-            if ran {
-                mind.masker.take_gains(mind.session.gain());
-                speech = speech.max(mind.session.vad().first().copied().unwrap_or(0.0));
-            }
-            failed |= !ran;
-            for lane in lanes {
-                energies += if ran {
-                    mind.masker
-                        .apply(mind.session.taps(), &lane.history, &mut lane.masked)
-                } else {
-                    mind.masker.pass(&lane.history, &mut lane.masked)
-                };
-            }
+            let ran = mind.run(&mut self.channels);
+            failed |= ran.is_err();
+            energies += ran.unwrap_or_else(|_| mind.passed(&self.channels));
+            speech = speech.max(mind.speech());
         }
 
-        for lane in &mut self.lanes {
-            lane.stft.synthesise(&mut lane.masked, &mut lane.hop);
+        for (lane, channel) in self.lanes.iter_mut().zip(&mut self.channels) {
+            channel.say(&mut lane.hop);
             let output = match &mut lane.rates {
                 Some((_, down)) => {
                     let output = &mut lane.resampled[..down.gives()];

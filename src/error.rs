@@ -30,6 +30,18 @@ pub enum Error {
         /// What the caller asked for, dB.
         found_db: f32,
     },
+    /// The model makes whole spectra or samples, no mask that channels could share.
+    #[error("model `{model}` gives no mask that channels could share: clean them independently")]
+    Linked {
+        /// Its id.
+        model: String,
+    },
+    /// The model's manifest has no `[gate]`.
+    #[error("model `{model}` has no gate: its manifest would need a [gate] and an output `snr`")]
+    Gate {
+        /// Its id.
+        model: String,
+    },
     /// An input and an output block differ in length, or a block is not whole frames.
     #[error("block of {found} samples does not fit: expected {expected}")]
     BlockLength {

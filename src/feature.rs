@@ -1,206 +1,161 @@
-//! Spectrum to features that do not change with the level of the input.
+//! Spectrum to what a model hears.
+//!
+//! `train/quietwire_train/frontend.py` is the same for our own models in Python; golden vectors
+//! pin the two.
+
+mod bands;
+mod relative;
+mod running;
 
 use realfft::num_complex::Complex32;
 
-use crate::model::spec::Spec;
+pub(crate) use bands::BandGains;
 
-/// -200 dB: under every clamp, only keeps the logarithm finite.
-const POWER_FLOOR: f32 = 1e-20;
+use crate::model::spec::{Layout, Role, Spec, TensorSpec};
+use relative::Relative;
+use running::{Levels, Unit};
 
-/// Makes `[features]` of one stream, for one channel or for several that share one mask.
-///
-/// `train/quietwire_train/frontend.py` is the same code in Python; golden vectors pin the two.
+/// 10^-12, the least power that a logarithm sees (NSNet2's feature).
+const LOG_POWER_FLOOR: f32 = 1e-12;
+
+/// Makes one input tensor, for one channel or for several that share one mask.
 pub(crate) struct FeatureMaker {
-    bands: Vec<Band>,
-    power_scale: f32,
-    range_low_db: f32,
-    range_high_db: f32,
-    range_step_db: f32,
-    range_offset: f32,
-    phase_first: usize,
-    /// [phase bins] a hop's turn of the bin's centre, to be taken away
-    turn: Vec<Complex32>,
-    /// [channels][phase bins] spectrum of the hop before
-    before: Vec<Vec<Complex32>>,
-    level: LevelTracker,
-    /// [bins] summed over channels, |X|^2 times `power_scale`
+    kind: Kind,
+    spectrum_scale: f32,
+    channels: usize,
+    /// [bins] mean of |X|^2 over channels, `spectrum_scale` in it
     power: Vec<f32>,
 }
 
-/// One bin's share of the two bands around it.
-struct Band {
-    /// lower band's index
-    lower: usize,
-    /// share of the lower band, 0..=1; the rest is the upper band's
-    share: f32,
+enum Kind {
+    Relative(Relative),
+    Levels(Levels),
+    Unit(Unit, Layout),
+    Spectrum(Layout),
+    Magnitude,
+    LogPower,
 }
 
 impl FeatureMaker {
-    pub(crate) fn new(spec: &Spec, power_scale: f32, channels: usize) -> Self {
-        let features = spec.features();
-        let (phase_first, phase_bins) = features
-            .phase_advance
-            .as_ref()
-            .map_or((0, 0), |p| (p.first_bin, p.bins));
-        let turn = |k: usize| {
-            // Whole turns first: exact where the hop divides the window.
-            let part = (k * spec.hop()) % spec.window();
-            let angle = -2.0 * std::f64::consts::PI * part as f64 / spec.window() as f64;
-            Complex32::new(angle.cos() as f32, angle.sin() as f32)
+    /// None for a tensor that is not made of the spectrum: a state, a link, a frame.
+    pub(crate) fn new(
+        spec: &Spec,
+        tensor: &TensorSpec,
+        power_scale: f32,
+        channels: usize,
+    ) -> Option<Self> {
+        let checked = "a checked manifest has the tables of its roles";
+        let layout = || tensor.layout.expect(checked);
+        let kind = match tensor.role {
+            Role::Features => {
+                let features = spec.features().expect(checked);
+                Kind::Relative(Relative::new(spec, features, power_scale, channels))
+            }
+            Role::BandLevels => {
+                let widths = &spec.bands().expect(checked).widths;
+                Kind::Levels(Levels::new(widths, spec.band_levels().expect(checked)))
+            }
+            Role::UnitSpectrum => {
+                Kind::Unit(Unit::new(spec.unit_spectrum().expect(checked)), layout())
+            }
+            Role::Spectrum => Kind::Spectrum(layout()),
+            Role::Magnitude => Kind::Magnitude,
+            Role::LogPower => Kind::LogPower,
+            _ => return None,
         };
-        let bands = &features.bands;
-        Self {
-            bands: shares(&bands.centres),
-            power_scale: power_scale / channels as f32,
-            range_low_db: bands.range_low_db,
-            range_high_db: bands.range_high_db,
-            range_step_db: bands.range_step_db,
-            range_offset: bands.range_offset,
-            phase_first,
-            turn: (phase_first..phase_first + phase_bins).map(turn).collect(),
-            before: vec![vec![Complex32::default(); phase_bins]; channels],
-            level: LevelTracker::new(&features.level),
+        Some(Self {
+            kind,
+            spectrum_scale: spec.spectrum_scale(),
+            channels,
             power: vec![0.0; spec.bins()],
-        }
+        })
     }
 
-    /// Takes `[channels][bins]`, fills `[features]`: bands first, then cosines, then sines.
+    /// Takes `[channels][bins]`, fills the tensor. Whole spectra are of one channel.
     pub(crate) fn run<'a>(
         &mut self,
-        spectra: impl Iterator<Item = &'a [Complex32]> + Clone,
-        features: &mut [f32],
+        mut spectra: impl Iterator<Item = &'a [Complex32]> + Clone,
+        tensor: &mut [f32],
     ) {
-        self.power.fill(0.0);
-        for spectrum in spectra.clone() {
-            for (sum, x) in self.power.iter_mut().zip(spectrum) {
-                *sum += x.norm_sqr() * self.power_scale;
+        let scale = self.spectrum_scale;
+        let (kind, power) = (&mut self.kind, &mut self.power);
+        if matches!(kind, Kind::Levels(_) | Kind::Magnitude | Kind::LogPower) {
+            power.fill(0.0);
+            let scale = scale * scale / self.channels as f32;
+            for spectrum in spectra.clone() {
+                for (sum, x) in power.iter_mut().zip(spectrum) {
+                    *sum += x.norm_sqr() * scale;
+                }
             }
         }
-        let level = self.level.run(&self.power);
-
-        let phases = self.turn.len();
-        let (bands, phase) = features.split_at_mut(features.len() - 2 * phases);
-        bands.fill(0.0);
-        for (band, power) in self.bands.iter().zip(&self.power) {
-            bands[band.lower] += band.share * power;
-            if band.share < 1.0 {
-                bands[band.lower + 1] += (1.0 - band.share) * power;
+        match kind {
+            Kind::Relative(relative) => relative.run(spectra, tensor),
+            Kind::Levels(levels) => levels.run(power, tensor),
+            Kind::Unit(unit, layout) => {
+                let spectrum = spectra.next().expect("one channel at least");
+                layout.write(unit.run(spectrum, scale), 1.0, tensor);
             }
-        }
-        for value in &mut *bands {
-            let db = 10.0 * (*value + POWER_FLOOR).log10();
-            let relative = (db - level).clamp(self.range_low_db, self.range_high_db);
-            *value = relative / self.range_step_db + self.range_offset;
-        }
-
-        // The floor keeps bins that hold nothing from saying anything, at any input level.
-        let floor = 10f32.powf((level + self.range_low_db) / 10.0) / self.power_scale;
-        let (cosines, sines) = phase.split_at_mut(phases);
-        for bin in 0..phases {
-            let (mut cross, mut norm) = (Complex32::default(), floor);
-            for (spectrum, before) in spectra.clone().zip(&mut self.before) {
-                let (now, then) = (spectrum[self.phase_first + bin], before[bin]);
-                cross += now * then.conj();
-                norm += now.norm() * then.norm();
-                before[bin] = now;
+            Kind::Spectrum(layout) => {
+                let spectrum = spectra.next().expect("one channel at least");
+                layout.write(spectrum, scale, tensor);
             }
-            let advance = cross * self.turn[bin] / norm;
-            cosines[bin] = advance.re;
-            sines[bin] = advance.im;
+            Kind::Magnitude => {
+                for (to, power) in tensor.iter_mut().zip(&*power) {
+                    *to = power.sqrt();
+                }
+            }
+            Kind::LogPower => {
+                for (to, power) in tensor.iter_mut().zip(&*power) {
+                    *to = power.max(LOG_POWER_FLOOR).log10();
+                }
+            }
         }
     }
 
     pub(crate) fn reset(&mut self) {
-        for before in &mut self.before {
-            before.fill(Complex32::default());
+        match &mut self.kind {
+            Kind::Relative(relative) => relative.reset(),
+            Kind::Levels(levels) => levels.reset(),
+            Kind::Unit(unit, _) => unit.reset(),
+            Kind::Spectrum(_) | Kind::Magnitude | Kind::LogPower => {}
         }
-        self.level.reset();
     }
 }
 
-/// `[bands]` gains to `[bins]`, linearly between band centres.
-pub(crate) struct BandGains {
-    bands: Vec<Band>,
-}
-
-impl BandGains {
-    pub(crate) fn new(spec: &Spec) -> Self {
-        Self {
-            bands: shares(&spec.features().bands.centres),
-        }
-    }
-
-    pub(crate) fn spread(&self, gains: &[f32], curve: &mut [f32]) {
-        for (out, band) in curve.iter_mut().zip(&self.bands) {
-            *out = band.share * gains[band.lower];
-            if band.share < 1.0 {
-                *out += (1.0 - band.share) * gains[band.lower + 1];
+impl Layout {
+    /// Complex bins, each times `scale`, to a tensor.
+    fn write(self, bins: &[Complex32], scale: f32, tensor: &mut [f32]) {
+        match self {
+            Self::BinPart => {
+                for (to, x) in tensor.chunks_exact_mut(2).zip(bins) {
+                    to[0] = x.re * scale;
+                    to[1] = x.im * scale;
+                }
+            }
+            Self::PartBin => {
+                let (re, im) = tensor.split_at_mut(bins.len());
+                for ((re, im), x) in re.iter_mut().zip(im).zip(bins) {
+                    *re = x.re * scale;
+                    *im = x.im * scale;
+                }
             }
         }
     }
-}
 
-/// Hat functions between neighbouring centres: every bin's shares add up to one.
-fn shares(centres: &[usize]) -> Vec<Band> {
-    let mut bands = Vec::with_capacity(centres.last().map_or(0, |last| last + 1));
-    for (lower, pair) in centres.windows(2).enumerate() {
-        for bin in pair[0]..pair[1] {
-            bands.push(Band {
-                lower,
-                share: (pair[1] - bin) as f32 / (pair[1] - pair[0]) as f32,
-            });
+    /// A tensor to complex bins, each times `scale`.
+    pub(crate) fn read(self, tensor: &[f32], scale: f32, bins: &mut [Complex32]) {
+        match self {
+            Self::BinPart => {
+                for (x, from) in bins.iter_mut().zip(tensor.chunks_exact(2)) {
+                    *x = Complex32::new(from[0], from[1]) * scale;
+                }
+            }
+            Self::PartBin => {
+                let (re, im) = tensor.split_at(bins.len());
+                for ((x, re), im) in bins.iter_mut().zip(re).zip(im) {
+                    *x = Complex32::new(*re, *im) * scale;
+                }
+            }
         }
-    }
-    bands.push(Band {
-        lower: centres.len() - 1,
-        share: 1.0,
-    });
-    bands
-}
-
-/// Follows the peaks of a stream's level: quick up, slow down.
-struct LevelTracker {
-    first_bin: usize,
-    attack: f32,
-    release_db: f32,
-    floor_db: f32,
-    level_db: f32,
-    /// whether anything but digital silence has come yet
-    heard: bool,
-}
-
-impl LevelTracker {
-    fn new(spec: &crate::model::spec::Level) -> Self {
-        Self {
-            first_bin: spec.first_bin,
-            attack: spec.attack,
-            release_db: spec.release_db,
-            floor_db: spec.floor_db,
-            level_db: spec.floor_db,
-            heard: false,
-        }
-    }
-
-    /// Takes `[bins]` power, gives the running level in dBFS.
-    fn run(&mut self, power: &[f32]) -> f32 {
-        let sum: f32 = power[self.first_bin..].iter().sum();
-        let now_db = 10.0 * (sum + POWER_FLOOR).log10();
-        if self.heard {
-            self.level_db = if now_db > self.level_db {
-                self.level_db + self.attack * (now_db - self.level_db)
-            } else {
-                (self.level_db - self.release_db).max(now_db)
-            };
-        } else if now_db > self.floor_db {
-            self.heard = true;
-            self.level_db = now_db;
-        }
-        self.level_db = self.level_db.max(self.floor_db);
-        self.level_db
-    }
-
-    fn reset(&mut self) {
-        self.level_db = self.floor_db;
-        self.heard = false;
     }
 }

@@ -7,6 +7,7 @@ mod denoiser;
 mod feature;
 mod hop;
 mod mask;
+mod mind;
 mod model;
 mod resample;
 mod stft;

@@ -1,9 +1,9 @@
-//! Mask to spectrum: band gains, low-band filter, and the limit on what may be removed.
+//! Mask to spectrum: gains, low-band filter, and the limit on what may be removed.
 
 use realfft::num_complex::Complex32;
 
 use crate::feature::BandGains;
-use crate::model::spec::Spec;
+use crate::model::spec::{Layout, Spec, TapLayout, TapsSpec};
 
 /// Hops over which a new attenuation limit takes hold.
 const LIMIT_HOPS: f32 = 5.0;
@@ -17,7 +17,8 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn new(spec: &Spec) -> Self {
-        let depth = spec.lookahead() + spec.taps().0.max(1);
+        let reach = spec.taps().map_or(1, |taps| taps.order - taps.ahead);
+        let depth = spec.lookahead() + reach;
         Self {
             spectra: vec![vec![Complex32::default(); spec.bins()]; depth],
             newest: 0,
@@ -54,6 +55,17 @@ pub(crate) struct Energies {
     pub(crate) noise: f32,
 }
 
+impl Energies {
+    fn scaled(self, scale: f32) -> Self {
+        Self {
+            input: self.input * scale,
+            output: self.output * scale,
+            speech: self.speech * scale,
+            noise: self.noise * scale,
+        }
+    }
+}
+
 impl std::ops::AddAssign for Energies {
     fn add_assign(&mut self, other: Self) {
         self.input += other.input;
@@ -63,11 +75,12 @@ impl std::ops::AddAssign for Energies {
     }
 }
 
-/// Applies a model's gains and taps to the spectra of one stream.
+/// Applies what a model says to the spectra of one stream.
 pub(crate) struct Masker {
     band_gains: BandGains,
-    tap_bins: usize,
+    taps: Option<TapsSpec>,
     lookahead: usize,
+    spectrum_scale: f32,
     /// [bins]
     curve: Vec<f32>,
     limit: Limit,
@@ -75,11 +88,11 @@ pub(crate) struct Masker {
 
 impl Masker {
     pub(crate) fn new(spec: &Spec, attenuation_db: f32) -> Self {
-        let (_, tap_bins) = spec.taps();
         Self {
             band_gains: BandGains::new(spec),
-            tap_bins,
+            taps: spec.taps(),
             lookahead: spec.lookahead(),
+            spectrum_scale: spec.spectrum_scale(),
             curve: vec![0.0; spec.bins()],
             limit: Limit::new(attenuation_db),
         }
@@ -93,30 +106,64 @@ impl Masker {
     /// Takes this hop's `[bands]` gains, once for all channels.
     pub(crate) fn take_gains(&mut self, gains: &[f32]) {
         self.band_gains.spread(gains, &mut self.curve);
-        self.limit.advance();
     }
 
-    /// Writes the masked `[bins]` of one channel. `taps` is [order, 2, tap_bins].
-    pub(crate) fn apply(&self, taps: &[f32], history: &History, out: &mut [Complex32]) -> Energies {
+    /// Writes `[bins]` of one channel as they came, delayed like the masked ones.
+    pub(crate) fn pass(&self, history: &History, out: &mut [Complex32]) {
+        out.copy_from_slice(history.back(self.lookahead));
+    }
+
+    /// Writes `[bins]` of one channel under the gains taken last.
+    pub(crate) fn apply_gains(&self, history: &History, out: &mut [Complex32]) {
         let input = history.back(self.lookahead);
-        let (low, high) = out.split_at_mut(self.tap_bins);
-        let gained = input.iter().zip(&self.curve).skip(self.tap_bins);
-        for (out, (x, gain)) in high.iter_mut().zip(gained) {
+        for (out, (x, gain)) in out.iter_mut().zip(input.iter().zip(&self.curve)) {
             *out = x * gain;
         }
-        if !low.is_empty() {
-            low.fill(Complex32::default());
-            for (hop, tap) in taps.chunks_exact(2 * self.tap_bins).enumerate() {
-                let (re, im) = tap.split_at(self.tap_bins);
-                let past = history.back(self.lookahead + hop);
-                for (((out, x), re), im) in low.iter_mut().zip(past).zip(re).zip(im) {
-                    *out += x * Complex32::new(*re, *im);
+    }
+
+    /// Writes the lowest bins of one channel, filtered over hops.
+    pub(crate) fn apply_taps(&self, taps: &[f32], history: &History, out: &mut [Complex32]) {
+        let Some(spec) = self.taps else { return };
+        let newest = self.lookahead - spec.ahead;
+        let low = &mut out[..spec.bins];
+        low.fill(Complex32::default());
+        match spec.layout {
+            TapLayout::NewestPartBin => {
+                for (hop, tap) in taps.chunks_exact(2 * spec.bins).enumerate() {
+                    let (re, im) = tap.split_at(spec.bins);
+                    let past = history.back(newest + hop);
+                    for (((out, x), re), im) in low.iter_mut().zip(past).zip(re).zip(im) {
+                        *out += x * Complex32::new(*re, *im);
+                    }
+                }
+            }
+            TapLayout::BinOldestPart => {
+                for hop in 0..spec.order {
+                    let past = history.back(newest + spec.order - 1 - hop);
+                    let of_bins = taps.chunks_exact(2 * spec.order);
+                    for ((out, x), of_bin) in low.iter_mut().zip(past).zip(of_bins) {
+                        *out += x * Complex32::new(of_bin[2 * hop], of_bin[2 * hop + 1]);
+                    }
                 }
             }
         }
+    }
+
+    /// Writes `[bins]` of one channel that the model made itself.
+    pub(crate) fn take_spectrum(&self, layout: Layout, tensor: &[f32], out: &mut [Complex32]) {
+        layout.read(tensor, 1.0 / self.spectrum_scale, out);
+    }
+
+    /// Goes on to the next hop's limit.
+    pub(crate) fn advance(&mut self) {
+        self.limit.advance();
+    }
+
+    /// Mixes the input of one channel into its `[bins]`, as much as the limit leaves.
+    pub(crate) fn limit(&self, history: &History, out: &mut [Complex32]) -> Energies {
         let floor = self.limit.now;
         let mut energies = Energies::default();
-        for (out, x) in out.iter_mut().zip(input) {
+        for (out, x) in out.iter_mut().zip(history.back(self.lookahead)) {
             energies.input += x.norm_sqr();
             energies.speech += out.norm_sqr();
             energies.noise += (x - *out).norm_sqr();
@@ -126,10 +173,31 @@ impl Masker {
         energies
     }
 
-    /// Writes `[bins]` of one channel as they came, delayed like the masked ones.
-    pub(crate) fn pass(&self, history: &History, out: &mut [Complex32]) -> Energies {
-        out.copy_from_slice(history.back(self.lookahead));
-        let input = out.iter().map(|x| x.norm_sqr()).sum();
+    /// The same of a `[window]` that will be overlap-added as it is; `dry` is the input likewise.
+    pub(crate) fn limit_frame(
+        &self,
+        history: &History,
+        dry: impl Iterator<Item = f32>,
+        out: &mut [f32],
+    ) -> Energies {
+        let floor = self.limit.now;
+        let mut energies = Energies::default();
+        for (out, x) in out.iter_mut().zip(dry) {
+            energies.input += x * x;
+            energies.speech += *out * *out;
+            energies.noise += (x - *out) * (x - *out);
+            *out = *out * (1.0 - floor) + x * floor;
+            energies.output += *out * *out;
+        }
+        // In the spectrum's units, for the telemetry of all models is one.
+        let input: f32 = history.back(0).iter().map(|x| x.norm_sqr()).sum();
+        energies.scaled(input / energies.input.max(f32::MIN_POSITIVE))
+    }
+
+    /// What a hop that was passed on has in it.
+    pub(crate) fn passed(&self, history: &History) -> Energies {
+        let input = history.back(self.lookahead).iter();
+        let input = input.map(|x| x.norm_sqr()).sum();
         Energies {
             input,
             output: input,

@@ -10,14 +10,13 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
-use spec::GraphSpec;
 pub use spec::Spec;
 use tract::{Graph, Session};
 
 /// An immutable model. Share one `Arc` among all streams.
 pub struct Model {
     spec: Spec,
-    graph: Graph,
+    graphs: Vec<Graph>,
 }
 
 impl Model {
@@ -27,7 +26,7 @@ impl Model {
     /// [`Error::UnknownModel`] for another id.
     pub fn embedded(id: &str) -> Result<Arc<Self>, Error> {
         match embedded::MODELS.iter().find(|model| model.id == id) {
-            Some(model) => Self::from_memory(model.manifest, model.onnx),
+            Some(model) => Self::from_memory(model.manifest, &[model.onnx]),
             None => {
                 let known = if embedded::MODELS.is_empty() {
                     "none (feature `embedded-model` is off)".into()
@@ -55,7 +54,7 @@ impl Model {
             .map(|model| model.card)
     }
 
-    /// A model from a folder with `model.toml` and the ONNX file that it names.
+    /// A model from a folder with `model.toml` and the ONNX files that it names.
     ///
     /// # Errors
     /// [`Error::Read`] for a file that cannot be read, else as [`Model::from_memory`].
@@ -70,33 +69,36 @@ impl Model {
             found: "other bytes".into(),
         })?;
         let spec = Spec::parse(&manifest)?;
-        let onnx = read(&spec.graph().file)?;
-        Self::new(spec, &onnx)
+        let graphs = spec.graphs().iter().map(|graph| read(&graph.file));
+        let graphs = graphs.collect::<Result<Vec<_>, _>>()?;
+        let graphs: Vec<&[u8]> = graphs.iter().map(Vec::as_slice).collect();
+        Self::new(spec, &graphs)
     }
 
-    /// A model from the text of its manifest and the bytes of its graph.
+    /// A model from the text of its manifest and the bytes of its graphs, in the manifest's order.
     ///
     /// # Errors
     /// [`Error::ManifestSyntax`] or [`Error::Manifest`] for the manifest, [`Error::Hash`] for
     /// bytes that are not those it names, [`Error::Tensor`] or [`Error::Engine`] for a graph that
     /// is not what it says.
-    pub fn from_memory(manifest: &str, onnx: &[u8]) -> Result<Arc<Self>, Error> {
+    pub fn from_memory(manifest: &str, onnx: &[&[u8]]) -> Result<Arc<Self>, Error> {
         Self::new(Spec::parse(manifest)?, onnx)
     }
 
-    fn new(spec: Spec, onnx: &[u8]) -> Result<Arc<Self>, Error> {
-        let digest = Sha256::digest(onnx);
-        let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let GraphSpec { file, sha256, .. } = spec.graph();
-        if !found.eq_ignore_ascii_case(sha256) {
-            return Err(Error::Hash {
-                file: file.clone(),
-                expected: sha256.clone(),
-                found,
+    fn new(spec: Spec, onnx: &[&[u8]]) -> Result<Arc<Self>, Error> {
+        if onnx.len() != spec.graphs().len() {
+            return Err(Error::Manifest {
+                field: "graph".into(),
+                expected: format!("{} tables, as many as there are graphs", onnx.len()),
+                found: spec.graphs().len().to_string(),
             });
         }
-        let graph = Graph::load(onnx, spec.graph(), 1)?;
-        Ok(Arc::new(Self { spec, graph }))
+        let mut graphs = Vec::with_capacity(onnx.len());
+        for (graph, bytes) in spec.graphs().iter().zip(onnx) {
+            check_hash(&graph.file, &graph.sha256, bytes)?;
+            graphs.push(Graph::load(bytes, graph, spec.graphs(), 1)?);
+        }
+        Ok(Arc::new(Self { spec, graphs }))
     }
 
     /// What the manifest says.
@@ -105,8 +107,22 @@ impl Model {
     }
 
     pub(crate) fn session(&self) -> Result<Session, Error> {
-        self.graph.session()
+        Session::new(&self.graphs)
     }
+}
+
+/// That `bytes` are those that the manifest names.
+pub(crate) fn check_hash(file: &str, sha256: &str, bytes: &[u8]) -> Result<(), Error> {
+    let digest = Sha256::digest(bytes);
+    let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    if found.eq_ignore_ascii_case(sha256) {
+        return Ok(());
+    }
+    Err(Error::Hash {
+        file: file.into(),
+        expected: sha256.into(),
+        found,
+    })
 }
 
 impl std::fmt::Debug for Model {

