@@ -118,6 +118,61 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+    /// Neither an embedded, an installed nor a known model, and no folder.
+    #[cfg(feature = "store")]
+    #[error(
+        "no model `{found}`: embedded are {embedded}; `quietwire models add` knows {known}; a folder with a model.toml works too"
+    )]
+    NoModel {
+        /// What was asked for.
+        found: String,
+        /// Ids inside the library.
+        embedded: String,
+        /// Ids that can be installed.
+        known: String,
+    },
+    /// A model that can be installed and is not.
+    #[cfg(feature = "store")]
+    #[error("model `{id}` is not installed: run `quietwire models add {id}`")]
+    NotInstalled {
+        /// Its id.
+        id: String,
+    },
+    /// What a model is to be installed from does not hold its files.
+    #[cfg(feature = "store")]
+    #[error("{from} holds no file {file} of model `{id}`: expected {hint}")]
+    NotInPackage {
+        /// The model's id.
+        id: String,
+        /// The first file that is missing.
+        file: String,
+        /// Where it was looked for.
+        from: std::path::PathBuf,
+        /// What would hold it.
+        hint: String,
+    },
+    /// An archive that cannot be read to its end.
+    #[cfg(feature = "store")]
+    #[error("archive {path} is damaged or no archive: {reason}")]
+    Archive {
+        /// The archive.
+        path: std::path::PathBuf,
+        /// What its reader says.
+        reason: String,
+    },
+    /// A file or folder of the model store cannot be written.
+    #[cfg(feature = "store")]
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// Why, from the operating system.
+        source: std::io::Error,
+    },
+    /// The operating system names no folder for the user's data.
+    #[cfg(feature = "store")]
+    #[error("no folder for this user's data: HOME is not set")]
+    NoDataFolder,
     /// An error of the file shell.
     #[cfg(feature = "file")]
     #[error(transparent)]

@@ -21,8 +21,12 @@ mod error;
 pub mod file;
 #[cfg(test)]
 mod parity;
+#[cfg(feature = "store")]
+mod store;
 
 pub use denoiser::{ChannelMode, Denoiser, DenoiserBuilder};
 pub use error::Error;
-pub use model::{Model, Spec};
+pub use model::{Model, Spec, spec::Origin};
+#[cfg(feature = "store")]
+pub use store::ModelStore;
 pub use telemetry::Telemetry;

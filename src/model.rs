@@ -59,20 +59,25 @@ impl Model {
     /// # Errors
     /// [`Error::Read`] for a file that cannot be read, else as [`Model::from_memory`].
     pub fn from_folder(folder: &Path) -> Result<Arc<Self>, Error> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path).map_err(|source| Error::Read { path, source })
-        };
-        let manifest = String::from_utf8(read("model.toml")?).map_err(|_| Error::Manifest {
-            field: "model.toml".into(),
-            expected: "UTF-8 text".into(),
-            found: "other bytes".into(),
-        })?;
-        let spec = Spec::parse(&manifest)?;
-        let graphs = spec.graphs().iter().map(|graph| read(&graph.file));
-        let graphs = graphs.collect::<Result<Vec<_>, _>>()?;
+        let (spec, graphs) = read_folder(folder)?;
         let graphs: Vec<&[u8]> = graphs.iter().map(Vec::as_slice).collect();
         Self::new(spec, &graphs)
+    }
+
+    /// For a folder's graphs that were exported for whole signals: the largest difference that
+    /// running them hop by hop makes, against their largest output. None when no graph is such.
+    ///
+    /// # Errors
+    /// As [`Model::from_folder`].
+    pub fn whole_signal_difference(folder: &Path) -> Result<Option<f32>, Error> {
+        let (spec, graphs) = read_folder(folder)?;
+        let mut worst = None;
+        for (graph, onnx) in spec.graphs().iter().zip(&graphs) {
+            check_hash(&graph.file, &graph.sha256, onnx)?;
+            let difference = tract::whole_signal_difference(onnx, graph, spec.graphs())?;
+            worst = difference.into_iter().chain(worst).reduce(f32::max);
+        }
+        Ok(worst)
     }
 
     /// A model from the text of its manifest and the bytes of its graphs, in the manifest's order.
@@ -109,6 +114,23 @@ impl Model {
     pub(crate) fn session(&self) -> Result<Session, Error> {
         Session::new(&self.graphs)
     }
+}
+
+/// A folder's manifest and the bytes of its graphs.
+fn read_folder(folder: &Path) -> Result<(Spec, Vec<Vec<u8>>), Error> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|source| Error::Read { path, source })
+    };
+    let manifest = String::from_utf8(read("model.toml")?).map_err(|_| Error::Manifest {
+        field: "model.toml".into(),
+        expected: "UTF-8 text".into(),
+        found: "other bytes".into(),
+    })?;
+    let spec = Spec::parse(&manifest)?;
+    let graphs = spec.graphs().iter().map(|graph| read(&graph.file));
+    let graphs = graphs.collect::<Result<_, _>>()?;
+    Ok((spec, graphs))
 }
 
 /// That `bytes` are those that the manifest names.

@@ -133,7 +133,8 @@ fn denoiser(info: &AudioInfo, options: &CleanOptions) -> Result<Denoiser, Error>
     let mut builder = Denoiser::builder(Arc::clone(&options.model))
         .rate_hz(info.rate_hz)
         .channels(info.channels.into())
-        .channel_mode(options.channel_mode);
+        .channel_mode(options.channel_mode)
+        .gate(options.gate);
     if let Some(limit) = options.attenuation_db {
         builder = builder.attenuation_db(limit);
     }

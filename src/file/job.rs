@@ -21,6 +21,8 @@ pub struct CleanOptions {
     pub attenuation_db: Option<f32>,
     /// How channels share the model.
     pub channel_mode: ChannelMode,
+    /// See [`DenoiserBuilder::gate`](crate::DenoiserBuilder::gate).
+    pub gate: bool,
     /// The container to write.
     pub format: OutputFormat,
     /// Whether outputs that exist are replaced.
@@ -34,6 +36,7 @@ impl CleanOptions {
             model,
             attenuation_db: None,
             channel_mode: ChannelMode::default(),
+            gate: false,
             format: OutputFormat::Auto,
             overwrite: false,
         }

@@ -58,9 +58,6 @@ pub struct Origin {
 #[serde(deny_unknown_fields)]
 pub(crate) struct GraphSpec {
     pub(crate) file: String,
-    /// where the file lies in the package of `[origin]`, archives in it included
-    #[serde(default)]
-    pub(crate) path: Option<String>,
     pub(crate) sha256: String,
     /// states that the export hides: those of recurrences and convolutions along the hops, each
     /// made an input and an output of the graph while it loads

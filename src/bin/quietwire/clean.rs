@@ -14,6 +14,7 @@ pub fn run(args: &CleanArgs) -> Result<ExitCode> {
     let mut options = CleanOptions::new(models::load(&args.model)?);
     options.attenuation_db = args.attenuation;
     options.channel_mode = args.channels.into();
+    options.gate = args.gate;
     options.format = args.format.into();
     options.overwrite = args.force;
 

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 fn run(args: args::Args) -> anyhow::Result<ExitCode> {
     match args.command {
         args::Command::Clean(args) => return clean::run(&args),
-        args::Command::Models(args) => models::run(&args)?,
+        args::Command::Models(args) => return models::run(&args),
         args::Command::Bench(args) => bench::run(&args)?,
         args::Command::Info(args) => return info::run(&args),
         args::Command::Completions(args) => completions::run(&args)?,

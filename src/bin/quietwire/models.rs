@@ -1,46 +1,69 @@
 //! `quietwire models`.
 
+mod add;
+mod check;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use quietwire::Model;
+use quietwire::{Model, ModelStore, Spec};
 
 use crate::args::{ModelsArgs, ModelsCommand};
 use crate::bench;
 
-/// An embedded model by its id, or one from a folder.
+/// A model by the name that a user gives.
 pub fn load(name: &str) -> Result<Arc<Model>> {
-    if Model::embedded_ids().any(|id| id == name) || !Path::new(name).is_dir() {
-        return Model::embedded(name)
-            .with_context(|| format!("--model {name}: neither an embedded model nor a folder"));
-    }
-    Model::from_folder(Path::new(name)).with_context(|| format!("--model {name}"))
+    let model = ModelStore::user()?.load(name);
+    model.with_context(|| format!("--model {name}"))
 }
 
-pub fn run(args: &ModelsArgs) -> Result<()> {
+pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
     let text = match &args.command {
         ModelsCommand::List => list()?,
         ModelsCommand::Show { model } => show(model)?,
+        ModelsCommand::Add { id, from } => add::run(id, from.as_deref())?,
+        ModelsCommand::Remove { id } => {
+            ModelStore::user()?.remove(id)?;
+            format!("removed {id}\n")
+        }
+        ModelsCommand::Check { model } => return check::run(model),
     };
     std::io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list() -> Result<String> {
+    let store = ModelStore::user()?;
     let mut text = String::new();
-    for (at, id) in Model::embedded_ids().enumerate() {
-        let model = Model::embedded(id)?;
-        let (spec, note) = (model.spec(), if at == 0 { "  (default)" } else { "" });
+    let mut line = |spec: &Spec, note: &str| {
+        let rate_khz = f64::from(spec.rate_hz()) / 1000.0;
+        let (id, version) = (spec.id(), spec.version());
+        let licence = spec.licence();
         writeln!(
             text,
-            "{id}  {}  {} kHz  {}{note}",
-            spec.version(),
-            f64::from(spec.rate_hz()) / 1000.0,
-            spec.licence()
-        )?;
+            "{id:<11} {version:<7} {rate_khz:>3} kHz  {licence:<18} {note}"
+        )
+    };
+    for (at, id) in Model::embedded_ids().enumerate() {
+        let default = if at == 0 { ", default" } else { "" };
+        let note = format!("part of the program{default}");
+        line(Model::embedded(id)?.spec(), &note)?;
+    }
+    let installed = store.list()?;
+    for id in &installed {
+        match store.load(id) {
+            Ok(model) => line(model.spec(), "installed")?,
+            Err(error) => eprintln!("warning: {id}, installed: {error}"),
+        }
+    }
+    for spec in ModelStore::all_known() {
+        if !installed.iter().any(|id| id == spec.id()) {
+            line(&spec, &format!("known: quietwire models add {}", spec.id()))?;
+        }
     }
     Ok(text)
 }
@@ -81,9 +104,11 @@ fn show(name: &str) -> Result<String> {
         cost.hop_us / 1000.0,
         cost.speed
     )?;
+    let folder = ModelStore::user()?.installed(name);
+    let folder = folder.unwrap_or_else(|| Path::new(name).into());
     if let Some(card) = Model::embedded_card(name) {
         write!(text, "\n{}\n", card.trim_end())?;
-    } else if let Ok(card) = std::fs::read_to_string(Path::new(name).join("CARD.md")) {
+    } else if let Ok(card) = std::fs::read_to_string(folder.join("CARD.md")) {
         write!(text, "\n{}\n", card.trim_end())?;
     }
     Ok(text)
