@@ -13,6 +13,18 @@ use crate::stft::{Stft, Transform};
 /// One stage's work for one hop.
 pub type Stage = Box<dyn FnMut()>;
 
+/// Microseconds of each operation of each graph, mean over `runs` hops: [graph][operation, node].
+pub fn profile(model: &Model, runs: u32) -> Vec<Vec<(f64, String, String)>> {
+    let mut session = model.session().expect("the model ran before");
+    let graphs = 0..model.spec().graphs().len();
+    graphs
+        .map(|graph| {
+            session.run(graph).expect("the model ran before");
+            session.profile(graph, runs)
+        })
+        .collect()
+}
+
 /// Every stage by name, each fed with noise. For models that hear `[features]`.
 pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
     let spec = model.spec();

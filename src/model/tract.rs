@@ -1,5 +1,6 @@
 //! The engine: with the files below it the only one that names tract.
 
+mod direct;
 mod unroll;
 
 use std::collections::HashMap;
@@ -73,7 +74,9 @@ impl Graph {
             inputs.push(Input::State { initial, next });
         }
         let plan = model
-            .into_optimized()
+            .into_decluttered()
+            .and_then(direct::replace)
+            .and_then(|m| m.into_optimized())
             .and_then(|m| m.into_runnable())
             .map_err(engine)?;
         Ok(Self {
@@ -339,6 +342,43 @@ fn parse(onnx: &[u8], spec: &GraphSpec, batch: usize) -> Result<(TypedModel, Sym
             .map_err(engine)?;
     }
     Ok((model.into_typed().map_err(engine)?, hops))
+}
+
+#[cfg(feature = "bench")]
+impl Session {
+    /// Microseconds of each operation of a graph, mean over `runs` steps: [operation, node].
+    pub(crate) fn profile(&mut self, graph: usize, runs: u32) -> Vec<(f64, String, String)> {
+        let (before, rest) = self.runs.split_at_mut(graph);
+        let run = &mut rest[0];
+        let mut inputs: TVec<TValue> = tvec![];
+        for (input, fed) in run.inputs.iter().zip(&run.fed) {
+            inputs.push(match input {
+                Input::State { initial, .. } => initial.clone(),
+                Input::Link { graph, output } => before[*graph].outputs[*output].clone(),
+                Input::Fed { .. } => fed.clone().expect("made in `new`").into_tvalue(),
+            });
+        }
+        let mut seconds = vec![0.0; run.state.model().nodes.len()];
+        for _ in 0..runs {
+            let timed = run
+                .state
+                .run_plan_with_eval(inputs.clone(), |ctx, state, node, input| {
+                    let start = std::time::Instant::now();
+                    let result = tract_onnx::tract_core::plan::eval(ctx, state, node, input);
+                    seconds[node.id] += start.elapsed().as_secs_f64();
+                    result
+                });
+            timed.expect("the model ran before");
+        }
+        let nodes = run.state.model().nodes.iter().zip(seconds);
+        nodes
+            .filter(|(_, seconds)| *seconds > 0.0)
+            .map(|(node, seconds)| {
+                let us = seconds * 1e6 / f64::from(runs);
+                (us, node.op.name().into_owned(), node.name.clone())
+            })
+            .collect()
+    }
 }
 
 fn symbolic(tensor: &TensorSpec, batch: usize, hops: &Symbol) -> Vec<TDim> {

@@ -1,0 +1,523 @@
+//! Operations that the engine's matrix products fit badly, computed directly.
+//!
+//! With one hop a step, convolutions with few channels a group and linear layers in groups are
+//! many tiny products; packing and dispatching each costs more than the arithmetic.
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, PoolSpec};
+use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::nn::DataFormat;
+
+/// Output channels of a group up to which a convolution is computed directly; more of them fill
+/// the engine's tiles well enough.
+const MOST_CHANNELS: usize = 8;
+/// Rows, kernels and strides of what is computed directly fit these, for buffers on the stack.
+const WIDEST_ROW: usize = 272;
+const WIDEST_KERNEL: usize = 16;
+const MOST_STRIDE: usize = 2;
+/// Numbers that one register block holds in the loops below.
+const LANES: usize = 32;
+
+/// Replaces what is faster computed directly. Shapes must be known.
+pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
+    for id in model.eval_order()? {
+        let node = model.node(id);
+        let direct: Option<Box<dyn TypedOp>> = if let Some(op) = node.op_as::<Conv>() {
+            convolution(&model, node, op)?.map(|op| Box::new(op) as _)
+        } else if let Some(op) = node.op_as::<Deconv>() {
+            deconvolution(&model, node, op)?.map(|op| Box::new(op) as _)
+        } else if let Some(op) = node.op_as::<EinSum>() {
+            grouped_linear(&model, node, op)?.map(|op| Box::new(op) as _)
+        } else {
+            None
+        };
+        if let Some(op) = direct {
+            // The weights are in the operation now.
+            let input = node.inputs[0];
+            TypedModelPatch::replace_single_op(&model, node, &[input], op)?.apply(&mut model)?;
+        }
+    }
+    Ok(model)
+}
+
+/// A convolution over the last two axes of [1, channels, height, width], or its transpose.
+#[derive(Debug, Clone, Hash, PartialEq, Eq)]
+struct DirectConv {
+    transposed: bool,
+    group: usize,
+    /// channels, height, width
+    input: [usize; 3],
+    /// channels, height, width
+    output: [usize; 3],
+    output_shape: TVec<usize>,
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    dilations: [usize; 2],
+    /// zeros before the first row and column
+    before: [usize; 2],
+    /// [channels out, channels in of a group, kernel]
+    weights: Arc<Tensor>,
+    /// [channels out] or one number
+    bias: Arc<Tensor>,
+}
+
+/// Height and width of spatial axes; one of them may be missing.
+fn two(axes: &[usize], missing: usize) -> Option<[usize; 2]> {
+    match *axes {
+        [w] => Some([missing, w]),
+        [h, w] => Some([h, w]),
+        _ => None,
+    }
+}
+
+/// Weights and bias, if they are constant f32.
+fn constants(model: &TypedModel, node: &TypedNode) -> TractResult<Option<[Arc<Tensor>; 2]>> {
+    let constant = |at: usize| -> TractResult<Option<Arc<Tensor>>> {
+        let fact = model.outlet_fact(node.inputs[at])?;
+        let konst = fact.konst.clone();
+        Ok(konst.filter(|t| t.datum_type() == f32::datum_type()))
+    };
+    Ok(match (constant(1)?, constant(2)?) {
+        (Some(weights), Some(bias)) => Some([weights, bias]),
+        _ => None,
+    })
+}
+
+/// [channels, height, width] of a shape with one batch at most, channels first.
+fn sizes(spec: &PoolSpec, shape: &[usize]) -> Option<[usize; 3]> {
+    let spatial = match spec.data_format {
+        DataFormat::NCHW if shape[0] == 1 => &shape[1..],
+        DataFormat::CHW => shape,
+        _ => return None,
+    };
+    let [h, w] = two(&spatial[1..], 1)?;
+    Some([spatial[0], h, w])
+}
+
+fn shape_of(model: &TypedModel, outlet: OutletId) -> TractResult<Option<TVec<usize>>> {
+    let fact = model.outlet_fact(outlet)?;
+    let known = fact.shape.as_concrete().map(TVec::from_slice);
+    Ok(known.filter(|_| fact.datum_type == f32::datum_type()))
+}
+
+fn convolution(model: &TypedModel, node: &TypedNode, op: &Conv) -> TractResult<Option<DirectConv>> {
+    let spec = &op.pool_spec;
+    let few = spec.output_channels / op.group <= MOST_CHANNELS;
+    if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW || !few {
+        return Ok(None);
+    }
+    let before = match &spec.padding {
+        PaddingSpec::Valid => two(&tvec![0; spec.kernel_shape.len()], 0),
+        PaddingSpec::Explicit(before, _) => two(before, 0),
+        _ => None,
+    };
+    direct(model, node, spec, op.group, before, false)
+}
+
+fn deconvolution(
+    model: &TypedModel,
+    node: &TypedNode,
+    op: &Deconv,
+) -> TractResult<Option<DirectConv>> {
+    let spec = &op.pool_spec;
+    // Channel by channel alone: there the orders of weights that are in use agree.
+    let one = spec.output_channels == op.group && spec.input_channels == op.group;
+    if op.kernel_format != KernelFormat::OIHW || !one {
+        return Ok(None);
+    }
+    let before = match &spec.padding {
+        PaddingSpec::Valid => two(&tvec![0; spec.kernel_shape.len()], 0),
+        PaddingSpec::Explicit(before, _) => two(before, 0),
+        _ => None,
+    };
+    direct(model, node, spec, op.group, before, true)
+}
+
+fn direct(
+    model: &TypedModel,
+    node: &TypedNode,
+    spec: &PoolSpec,
+    group: usize,
+    before: Option<[usize; 2]>,
+    transposed: bool,
+) -> TractResult<Option<DirectConv>> {
+    let (Some([weights, bias]), Some(input), Some(output_shape)) = (
+        constants(model, node)?,
+        shape_of(model, node.inputs[0])?,
+        shape_of(model, node.id.into())?,
+    ) else {
+        return Ok(None);
+    };
+    let (Some(input), Some(output), Some(before), Some(kernel), Some(strides), Some(dilations)) = (
+        sizes(spec, &input),
+        sizes(spec, &output_shape),
+        before,
+        two(&spec.kernel_shape, 1),
+        two(&spec.strides(), 1),
+        two(&spec.dilations(), 1),
+    ) else {
+        return Ok(None);
+    };
+    let right = weights.len() == output[0] * input[0] / group * kernel[0] * kernel[1]
+        && (bias.len() == output[0] || bias.len() == 1)
+        && input[2].max(output[2]) <= WIDEST_ROW
+        && kernel[1] <= WIDEST_KERNEL
+        && (1..=MOST_STRIDE).contains(&strides[1]);
+    Ok(right.then_some(DirectConv {
+        transposed,
+        group,
+        input,
+        output,
+        output_shape,
+        kernel,
+        strides,
+        dilations,
+        before,
+        weights,
+        bias,
+    }))
+}
+
+/// Where a column of the kernel meets a row: outputs (inputs of a transpose) `first..end` meet what
+/// lies at `phase`, `phase + stride`, ... of the other side, from the `from`th of those on.
+#[derive(Clone, Copy, Default)]
+struct Meeting {
+    first: usize,
+    end: usize,
+    phase: usize,
+    from: usize,
+}
+
+impl DirectConv {
+    #[inline(always)]
+    fn run(&self, input: &[f32], weights: &[f32], bias: &[f32], output: &mut [f32]) {
+        let [channels_in, height_in, width_in] = self.input;
+        let [channels_out, height, width] = self.output;
+        let (of_group, into) = (channels_in / self.group, channels_out / self.group);
+        let taps = self.kernel[0] * self.kernel[1];
+        let (few, many) = if self.transposed {
+            (width_in, width)
+        } else {
+            (width, width_in)
+        };
+        let mut meetings = [Meeting::default(); WIDEST_KERNEL];
+        for (tap, meeting) in meetings[..self.kernel[1]].iter_mut().enumerate() {
+            *meeting = self.meeting(tap, few, many);
+        }
+        let meetings = &meetings[..self.kernel[1]];
+        let planes = output.chunks_exact_mut(height * width);
+        let kernels = weights.chunks_exact(of_group * taps);
+        for (at, (plane, kernel)) in planes.zip(kernels).enumerate() {
+            plane.fill(if bias.len() == 1 { bias[0] } else { bias[at] });
+            let first = at / into * of_group * height_in * width_in;
+            let heard = &input[first..][..of_group * height_in * width_in];
+            if self.transposed {
+                self.spread(heard, kernel, meetings, plane);
+            } else {
+                self.gather(heard, kernel, meetings, plane);
+            }
+        }
+    }
+
+    /// Row of the input for a row of the output and of the kernel, or the other way round.
+    #[inline(always)]
+    fn row(&self, row: usize, tap: usize, rows: usize) -> Option<usize> {
+        let at = row * self.strides[0] + tap * self.dilations[0];
+        at.checked_sub(self.before[0]).filter(|at| *at < rows)
+    }
+
+    /// `few` positions, each `stride` of the `many` apart.
+    fn meeting(&self, tap: usize, few: usize, many: usize) -> Meeting {
+        let (stride, ahead) = (self.strides[1], tap * self.dilations[1]);
+        let first = self.before[1].saturating_sub(ahead).div_ceil(stride);
+        let start = first * stride + ahead - self.before[1];
+        let end = if start < many {
+            few.min(first + (many - 1 - start) / stride + 1)
+        } else {
+            first
+        };
+        Meeting {
+            first: first.min(end),
+            end,
+            phase: start % stride,
+            from: start / stride,
+        }
+    }
+
+    /// One output plane: sums over shifted rows of the input.
+    #[inline(always)]
+    fn gather(&self, input: &[f32], kernel: &[f32], meetings: &[Meeting], plane: &mut [f32]) {
+        let [_, height_in, width_in] = self.input;
+        let (width, stride) = (self.output[2], self.strides[1]);
+        let mut phases = [[0.0f32; WIDEST_ROW]; MOST_STRIDE];
+        let planes = input.chunks_exact(height_in * width_in);
+        for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0] * self.kernel[1])) {
+            for (tap, kernel) in kernel.chunks_exact(self.kernel[1]).enumerate() {
+                for (row, out) in plane.chunks_exact_mut(width).enumerate() {
+                    let Some(from) = self.row(row, tap, height_in) else {
+                        continue;
+                    };
+                    let from = &heard[from * width_in..][..width_in];
+                    if stride == 1 {
+                        for (meeting, weight) in meetings.iter().zip(kernel) {
+                            add_scaled(
+                                *weight,
+                                &from[meeting.from..],
+                                &mut out[meeting.first..meeting.end],
+                            );
+                        }
+                        continue;
+                    }
+                    for (phase, to) in phases[..stride].iter_mut().enumerate() {
+                        for (to, x) in to.iter_mut().zip(from[phase..].iter().step_by(stride)) {
+                            *to = *x;
+                        }
+                    }
+                    for (meeting, weight) in meetings.iter().zip(kernel) {
+                        let from = &phases[meeting.phase][meeting.from..];
+                        add_scaled(*weight, from, &mut out[meeting.first..meeting.end]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One output plane of the transpose: each input number spreads over the kernel.
+    #[inline(always)]
+    fn spread(&self, input: &[f32], kernel: &[f32], meetings: &[Meeting], plane: &mut [f32]) {
+        let (width_in, stride) = (self.input[2], self.strides[1]);
+        let [_, height, width] = self.output;
+        let mut phases = [[0.0f32; WIDEST_ROW]; MOST_STRIDE];
+        for (row, from) in input.chunks_exact(width_in).enumerate() {
+            for (tap, kernel) in kernel.chunks_exact(self.kernel[1]).enumerate() {
+                let Some(to) = self.row(row, tap, height) else {
+                    continue;
+                };
+                for phase in &mut phases[..stride] {
+                    phase[..width.div_ceil(stride)].fill(0.0);
+                }
+                for (meeting, weight) in meetings.iter().zip(kernel) {
+                    let out = &mut phases[meeting.phase][meeting.from..];
+                    add_scaled(*weight, &from[meeting.first..meeting.end], out);
+                }
+                let out = &mut plane[to * width..][..width];
+                for (phase, from) in phases[..stride].iter().enumerate() {
+                    for (out, x) in out[phase..].iter_mut().step_by(stride).zip(from) {
+                        *out += x;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Something to run in code for the widest registers of the computer: `pulp` compiles what is
+/// inlined here for each kind.
+struct Wide<'a, T> {
+    op: &'a T,
+    input: &'a [f32],
+    weights: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl pulp::WithSimd for Wide<'_, DirectConv> {
+    type Output = TractResult<()>;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> TractResult<()> {
+        let bias = self.op.bias.try_as_plain_ram()?;
+        self.op
+            .run(self.input, self.weights, bias.as_slice()?, self.output);
+        Ok(())
+    }
+}
+
+impl pulp::WithSimd for Wide<'_, GroupedLinear> {
+    type Output = TractResult<()>;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> TractResult<()> {
+        self.op.run(self.input, self.weights, self.output);
+        Ok(())
+    }
+}
+
+/// Makes an output of `shape` by `op`.
+fn run_wide<T>(
+    op: &T,
+    shape: &[usize],
+    input: &TValue,
+    weights: &Tensor,
+) -> TractResult<TVec<TValue>>
+where
+    for<'a> Wide<'a, T>: pulp::WithSimd<Output = TractResult<()>>,
+{
+    let mut output = Tensor::zero::<f32>(shape)?;
+    let (input, weights) = (input.try_as_plain_ram()?, weights.try_as_plain_ram()?);
+    pulp::Arch::new().dispatch(Wide {
+        op,
+        input: input.as_slice()?,
+        weights: weights.as_slice()?,
+        output: output.try_as_plain_ram_mut()?.as_slice_mut()?,
+    })?;
+    Ok(tvec![output.into_tvalue()])
+}
+
+/// Adds `scale` times `from` to `to`, as far as both go.
+#[inline(always)]
+fn add_scaled(scale: f32, from: &[f32], to: &mut [f32]) {
+    let len = from.len().min(to.len());
+    let (from, to) = (&from[..len], &mut to[..len]);
+    for at in 0..len {
+        to[at] += scale * from[at];
+    }
+}
+
+impl Op for DirectConv {
+    fn name(&self) -> StaticName {
+        if self.transposed {
+            "DirectDeconv".into()
+        } else {
+            "DirectConv".into()
+        }
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for DirectConv {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        run_wide(self, &self.output_shape, &inputs[0], &self.weights)
+    }
+}
+
+impl TypedOp for DirectConv {
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec![f32::fact(&self.output_shape)])
+    }
+
+    as_op!();
+}
+
+/// A linear layer whose inputs and outputs come in groups: [group, in] to [group, out].
+#[derive(Debug, Clone, Hash, PartialEq, Eq)]
+struct GroupedLinear {
+    group: usize,
+    inputs: usize,
+    outputs: usize,
+    output_shape: TVec<usize>,
+    /// [group, in, out]
+    weights: Arc<Tensor>,
+}
+
+fn grouped_linear(
+    model: &TypedModel,
+    node: &TypedNode,
+    op: &EinSum,
+) -> TractResult<Option<GroupedLinear>> {
+    if node.inputs.len() != 2 || op.q_params.is_some() {
+        return Ok(None);
+    }
+    let weights = model.outlet_fact(node.inputs[1])?.konst.clone();
+    let weights = weights.filter(|t| t.datum_type() == f32::datum_type());
+    let (Some(weights), Some(input), Some(output_shape)) = (
+        weights,
+        shape_of(model, node.inputs[0])?,
+        shape_of(model, node.id.into())?,
+    ) else {
+        return Ok(None);
+    };
+    // Axes by where they are; those of size one are in nobody's way.
+    let place = |at: &TVec<usize>| at.first().copied();
+    let (mut group, mut heard, mut said) = (None, None, None);
+    for axis in op.axes.iter_all_axes() {
+        let all = axis.inputs.iter().chain(&axis.outputs);
+        if all.clone().any(|at| at.len() > 1) {
+            return Ok(None);
+        }
+        let (a, b, c) = (
+            place(&axis.inputs[0]),
+            place(&axis.inputs[1]),
+            place(&axis.outputs[0]),
+        );
+        let size = a.map(|at| input[at]).max(b.map(|at| weights.shape()[at]));
+        if size == Some(1) {
+            continue;
+        }
+        let slot = match (a, b, c) {
+            (Some(a), Some(b), Some(c)) => (&mut group, (a, b, c)),
+            (Some(a), Some(b), None) => (&mut heard, (a, b, 0)),
+            (None, Some(b), Some(c)) => (&mut said, (0, b, c)),
+            _ => return Ok(None),
+        };
+        if slot.0.replace(slot.1).is_some() {
+            return Ok(None);
+        }
+    }
+    let (Some(group), Some(heard), Some(said)) = (group, heard, said) else {
+        return Ok(None);
+    };
+    // Groups outside, numbers inside, on both sides; then memory is [group, number].
+    if group.0 > heard.0 || group.2 > said.2 {
+        return Ok(None);
+    }
+    let mut order = vec![group.1, heard.1, said.1];
+    let rest = (0..weights.rank()).filter(|at| !order.contains(at));
+    order.splice(0..0, rest.collect::<Vec<_>>());
+    let shape = weights.shape();
+    Ok(Some(GroupedLinear {
+        group: shape[group.1],
+        inputs: shape[heard.1],
+        outputs: shape[said.1],
+        output_shape,
+        weights: (*weights).clone().permute_axes(&order)?.into_arc_tensor(),
+    }))
+}
+
+impl GroupedLinear {
+    #[inline(always)]
+    fn run(&self, input: &[f32], weights: &[f32], output: &mut [f32]) {
+        let groups = input.chunks_exact(self.inputs);
+        let groups = groups.zip(weights.chunks_exact(self.inputs * self.outputs));
+        for ((input, weights), output) in groups.zip(output.chunks_exact_mut(self.outputs)) {
+            for (block, output) in output.chunks_mut(LANES).enumerate() {
+                let mut sums = [0.0f32; LANES];
+                let sums = &mut sums[..output.len()];
+                for (x, weights) in input.iter().zip(weights.chunks_exact(self.outputs)) {
+                    let weights = &weights[block * LANES..][..sums.len()];
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum += x * weight;
+                    }
+                }
+                output.copy_from_slice(sums);
+            }
+        }
+    }
+}
+
+impl Op for GroupedLinear {
+    fn name(&self) -> StaticName {
+        "GroupedLinear".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for GroupedLinear {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        run_wide(self, &self.output_shape, &inputs[0], &self.weights)
+    }
+}
+
+impl TypedOp for GroupedLinear {
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec![f32::fact(&self.output_shape)])
+    }
+
+    as_op!();
+}
