@@ -3,10 +3,13 @@
 //! With one hop a step, convolutions with few channels a group and linear layers in groups are
 //! many tiny products; packing and dispatching each costs more than the arithmetic.
 
+mod gru;
+
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
 /// Output channels of a group up to which a convolution is computed directly; more of them fill
@@ -32,6 +35,13 @@ pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
         } else {
             None
         };
+        if let Some(op) = node.op_as::<GruSeq>()
+            && let Some(op) = gru::small(&model, node, op)?
+        {
+            let kept = [node.inputs[0], *node.inputs.last().context("h0")?];
+            TypedModelPatch::replace_single_op(&model, node, &kept, op)?.apply(&mut model)?;
+            continue;
+        }
         if let Some(op) = direct {
             // The weights are in the operation now.
             let input = node.inputs[0];
@@ -179,6 +189,9 @@ fn direct(
     }))
 }
 
+/// A row's numbers, those of each phase of the stride together.
+type Phases = [[f32; WIDEST_ROW]; MOST_STRIDE];
+
 /// Where a column of the kernel meets a row: outputs (inputs of a transpose) `first..end` meet what
 /// lies at `phase`, `phase + stride`, ... of the other side, from the `from`th of those on.
 #[derive(Clone, Copy, Default)]
@@ -206,6 +219,7 @@ impl DirectConv {
             *meeting = self.meeting(tap, few, many);
         }
         let meetings = &meetings[..self.kernel[1]];
+        let mut phases = [[0.0f32; WIDEST_ROW]; MOST_STRIDE];
         let planes = output.chunks_exact_mut(height * width);
         let kernels = weights.chunks_exact(of_group * taps);
         for (at, (plane, kernel)) in planes.zip(kernels).enumerate() {
@@ -213,9 +227,9 @@ impl DirectConv {
             let first = at / into * of_group * height_in * width_in;
             let heard = &input[first..][..of_group * height_in * width_in];
             if self.transposed {
-                self.spread(heard, kernel, meetings, plane);
+                self.spread(heard, kernel, meetings, &mut phases, plane);
             } else {
-                self.gather(heard, kernel, meetings, plane);
+                self.gather(heard, kernel, meetings, &mut phases, plane);
             }
         }
     }
@@ -247,10 +261,16 @@ impl DirectConv {
 
     /// One output plane: sums over shifted rows of the input.
     #[inline(always)]
-    fn gather(&self, input: &[f32], kernel: &[f32], meetings: &[Meeting], plane: &mut [f32]) {
+    fn gather(
+        &self,
+        input: &[f32],
+        kernel: &[f32],
+        meetings: &[Meeting],
+        phases: &mut Phases,
+        plane: &mut [f32],
+    ) {
         let [_, height_in, width_in] = self.input;
         let (width, stride) = (self.output[2], self.strides[1]);
-        let mut phases = [[0.0f32; WIDEST_ROW]; MOST_STRIDE];
         let planes = input.chunks_exact(height_in * width_in);
         for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0] * self.kernel[1])) {
             for (tap, kernel) in kernel.chunks_exact(self.kernel[1]).enumerate() {
@@ -285,10 +305,16 @@ impl DirectConv {
 
     /// One output plane of the transpose: each input number spreads over the kernel.
     #[inline(always)]
-    fn spread(&self, input: &[f32], kernel: &[f32], meetings: &[Meeting], plane: &mut [f32]) {
+    fn spread(
+        &self,
+        input: &[f32],
+        kernel: &[f32],
+        meetings: &[Meeting],
+        phases: &mut Phases,
+        plane: &mut [f32],
+    ) {
         let (width_in, stride) = (self.input[2], self.strides[1]);
         let [_, height, width] = self.output;
-        let mut phases = [[0.0f32; WIDEST_ROW]; MOST_STRIDE];
         for (row, from) in input.chunks_exact(width_in).enumerate() {
             for (tap, kernel) in kernel.chunks_exact(self.kernel[1]).enumerate() {
                 let Some(to) = self.row(row, tap, height) else {
@@ -408,6 +434,8 @@ struct GroupedLinear {
     group: usize,
     inputs: usize,
     outputs: usize,
+    /// whether the input is [in, group]
+    across: bool,
     output_shape: TVec<usize>,
     /// [group, in, out]
     weights: Arc<Tensor>,
@@ -460,8 +488,8 @@ fn grouped_linear(
     let (Some(group), Some(heard), Some(said)) = (group, heard, said) else {
         return Ok(None);
     };
-    // Groups outside, numbers inside, on both sides; then memory is [group, number].
-    if group.0 > heard.0 || group.2 > said.2 {
+    // What is said is [group, number] in memory; what is heard may lie either way.
+    if group.2 > said.2 {
         return Ok(None);
     }
     let mut order = vec![group.1, heard.1, said.1];
@@ -472,6 +500,7 @@ fn grouped_linear(
         group: shape[group.1],
         inputs: shape[heard.1],
         outputs: shape[said.1],
+        across: group.0 > heard.0,
         output_shape,
         weights: (*weights).clone().permute_axes(&order)?.into_arc_tensor(),
     }))
@@ -480,17 +509,22 @@ fn grouped_linear(
 impl GroupedLinear {
     #[inline(always)]
     fn run(&self, input: &[f32], weights: &[f32], output: &mut [f32]) {
-        let groups = input.chunks_exact(self.inputs);
-        let groups = groups.zip(weights.chunks_exact(self.inputs * self.outputs));
-        for ((input, weights), output) in groups.zip(output.chunks_exact_mut(self.outputs)) {
+        // Where a group's numbers begin, and how far apart they are.
+        let (begin, apart) = if self.across {
+            (1, self.group)
+        } else {
+            (self.inputs, 1)
+        };
+        let groups = weights.chunks_exact(self.inputs * self.outputs);
+        let groups = groups.zip(output.chunks_exact_mut(self.outputs));
+        for (group, (weights, output)) in groups.enumerate() {
+            let input = &input[group * begin..];
             for (block, output) in output.chunks_mut(LANES).enumerate() {
                 let mut sums = [0.0f32; LANES];
                 let sums = &mut sums[..output.len()];
-                for (x, weights) in input.iter().zip(weights.chunks_exact(self.outputs)) {
-                    let weights = &weights[block * LANES..][..sums.len()];
-                    for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum += x * weight;
-                    }
+                let rows = weights.chunks_exact(self.outputs);
+                for (x, weights) in input.iter().step_by(apart).zip(rows) {
+                    add_scaled(*x, &weights[block * LANES..], sums);
                 }
                 output.copy_from_slice(sums);
             }
