@@ -5,6 +5,8 @@
 unity      48 kHz, 960/480: every gain is one.
 half       the same, every gain is one half: -6 dB.
 lookahead  16 kHz, 512/128, one hop of lookahead, a state and an identity filter of order 2.
+
+And those of test_model_roles.py.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import test_model_roles
 from onnx import TensorProto, checker, helper, numpy_helper
 
 
@@ -131,3 +134,4 @@ if __name__ == "__main__":
     write(root, "unity", 48_000, 960, 480, 0, 1.0)
     write(root, "half", 48_000, 960, 480, 0, 0.5)
     write(root, "lookahead", 16_000, 512, 128, 1, 1.0, taps=(2, 16))
+    test_model_roles.write_all(root)

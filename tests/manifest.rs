@@ -12,11 +12,14 @@ fn folder(id: &str) -> PathBuf {
 }
 
 fn parts(id: &str) -> (String, Vec<u8>) {
-    let manifest = std::fs::read_to_string(folder(id).join("model.toml")).unwrap();
     (
-        manifest,
+        manifest(id),
         std::fs::read(folder(id).join("model.onnx")).unwrap(),
     )
+}
+
+fn manifest(id: &str) -> String {
+    std::fs::read_to_string(folder(id).join("model.toml")).unwrap()
 }
 
 /// Loads model `id` with `from` replaced by `to` in its manifest.
@@ -29,9 +32,19 @@ fn changed(id: &str, from: &str, to: &str) -> Error {
 
 #[test]
 fn honest_manifests_load() {
-    for id in ["unity", "half", "lookahead"] {
+    for id in [
+        "unity",
+        "half",
+        "lookahead",
+        "spectrum",
+        "frame",
+        "linked",
+        "whole",
+    ] {
         let model = Model::from_folder(&folder(id)).unwrap();
         assert_eq!(model.spec().id(), id);
+    }
+    for id in ["unity", "half", "lookahead"] {
         let (manifest, onnx) = parts(id);
         Model::from_memory(&manifest, &[&onnx]).unwrap();
     }
@@ -280,4 +293,96 @@ fn a_spec_says_what_the_manifest_says() {
     );
     assert_eq!(spec.input_rates_hz(), (8_000, 192_000));
     assert_eq!(spec.licence(), "MIT OR Apache-2.0");
+}
+
+#[test]
+fn hidden_states_make_hop_by_hop_equal_the_whole_signal() {
+    for (id, expected) in [("whole", true), ("linked", true), ("lookahead", false)] {
+        let difference = Model::whole_signal_difference(&folder(id)).unwrap();
+        assert_eq!(difference.is_some(), expected, "{id}");
+        assert!(difference.unwrap_or(0.0) < 1e-5, "{id}: {difference:?}");
+    }
+}
+
+#[test]
+fn hidden_states_are_counted() {
+    let error = changed("whole", "hidden_states = 2", "hidden_states = 1");
+    let Error::Manifest {
+        field, expected, ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert!(
+        field.contains("hidden_states") && expected.starts_with('2'),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_graph_that_needs_hops_to_come_is_refused() {
+    let error = Model::from_folder(&folder("backward")).unwrap_err();
+    assert!(
+        matches!(&error, Error::Engine(text) if text.contains("1 hops to come")),
+        "{error}"
+    );
+}
+
+#[test]
+fn roles_and_tables_that_do_not_fit_are_named() {
+    for (id, from, to, field) in [
+        ("spectrum", ", layout = \"bin-part\"", "", "layout"),
+        (
+            "spectrum",
+            "spectrum_scale = 0.5",
+            "spectrum_scale = 0.0",
+            "spectrum_scale",
+        ),
+        ("spectrum", "1, 257, 1, 2", "1, 256, 1, 2", "`mix`"),
+        ("frame", "1, 1, 512", "1, 1, 511", "`in`"),
+        ("frame", "role = \"magnitude\"", "role = \"frame\"", "`mag`"),
+        ("frame", "lookahead = 0", "lookahead = 1", "role Frame"),
+        ("linked", "widths = [2, ", "widths = [3, ", "bands.widths"),
+        ("linked", "ahead = 2", "ahead = 3", "`taps`"),
+        ("linked", "role = \"link\"", "role = \"unused\"", "`code`"),
+        ("linked", "keep = 0.99", "keep = 1.0", "band_levels"),
+        (
+            "linked",
+            "clean_above_db = 30.0",
+            "clean_above_db = 10.0",
+            "gate",
+        ),
+        (
+            "linked",
+            "[1, 1, \"S\", 32]",
+            "[1, 1, \"T\", 32]",
+            "`levels`",
+        ),
+    ] {
+        let manifest = manifest(id);
+        assert!(manifest.contains(from), "`{from}` must be in the manifest");
+        let error = Spec::parse(&manifest.replacen(from, to, 1)).unwrap_err();
+        let Error::Manifest { field: found, .. } = &error else {
+            panic!("{id}: {from} -> {to}: {error}")
+        };
+        assert!(found.contains(field), "{id}: {from} -> {to}: {error}");
+    }
+}
+
+#[test]
+fn channels_link_and_gates_open_only_where_the_model_can() {
+    let builder = |id: &str| quietwire::Denoiser::builder(Model::from_folder(&folder(id)).unwrap());
+    let linked = quietwire::ChannelMode::Linked;
+    let error = builder("spectrum").channels(2).channel_mode(linked).build();
+    assert!(matches!(error, Err(Error::Linked { .. })));
+    assert!(matches!(
+        builder("whole").gate(true).build(),
+        Err(Error::Gate { .. })
+    ));
+    builder("whole")
+        .channels(2)
+        .channel_mode(linked)
+        .build()
+        .unwrap();
+    builder("linked").gate(true).build().unwrap();
 }

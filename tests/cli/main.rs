@@ -3,6 +3,7 @@
 
 mod batch;
 mod commands;
+mod models;
 mod pipes;
 #[path = "../shell/mod.rs"]
 mod shell;

@@ -45,6 +45,9 @@ fn one_sample_at_a_time_equals_one_block() {
         ("base", 44_100, 2),
         ("tiny", 48_000, 1),
         ("lookahead", 22_050, 1),
+        ("frame", 16_000, 1),
+        ("linked", 48_000, 2),
+        ("whole", 16_000, 1),
     ] {
         let input = voice(rate_hz, channels, 0.8, 1);
         let whole = run_with_changes(&mut stream(id, rate_hz, channels), &input, &[usize::MAX]);

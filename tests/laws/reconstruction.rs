@@ -1,13 +1,13 @@
 //! A unity mask gives the input delayed by exactly `latency()`, error below -90 dB.
 
-use crate::signal::{RATES_HZ, chord, error_db, run, stream};
+use crate::signal::{RATES_HZ, chord, error_db, model, run, stream};
 
 #[test]
 fn unity_mask_gives_the_delayed_input_at_every_rate() {
-    for id in ["unity", "lookahead"] {
+    for id in ["unity", "lookahead", "spectrum", "frame", "linked"] {
+        let model_hz = model(id).spec().rate_hz();
         for rate_hz in RATES_HZ {
             // Each side of the model carries no more than half its rate.
-            let model_hz = if id == "lookahead" { 16_000 } else { 48_000 };
             let input = chord(rate_hz, rate_hz as usize, rate_hz.min(model_hz) / 2);
             let mut stream = stream(id, rate_hz, 1);
             let delay = stream.latency();

@@ -4,6 +4,7 @@
 //! many tiny products; packing and dispatching each costs more than the arithmetic.
 
 mod gru;
+mod linear;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -11,6 +12,8 @@ use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, 
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 use tract_onnx::tract_core::ops::nn::DataFormat;
+
+use linear::Linear16;
 
 /// Output channels of a group up to which a convolution is computed directly; more of them fill
 /// the engine's tiles well enough.
@@ -31,7 +34,7 @@ pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
         } else if let Some(op) = node.op_as::<Deconv>() {
             deconvolution(&model, node, op)?.map(|op| Box::new(op) as _)
         } else if let Some(op) = node.op_as::<EinSum>() {
-            grouped_linear(&model, node, op)?.map(|op| Box::new(op) as _)
+            linear(&model, node, op)?
         } else {
             None
         };
@@ -390,6 +393,18 @@ where
     Ok(tvec![output.into_tvalue()])
 }
 
+/// `sum + a * b`, in one instruction where the registers of `S` have it.
+#[inline(always)]
+fn add_product<S: pulp::Simd>(sum: f32, a: f32, b: f32) -> f32 {
+    // Elsewhere a fused product is a call into the C library.
+    let fused = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !S::IS_SCALAR;
+    if fused {
+        a.mul_add(b, sum)
+    } else {
+        sum + a * b
+    }
+}
+
 /// Adds `scale` times `from` to `to`, as far as both go.
 #[inline(always)]
 fn add_scaled(scale: f32, from: &[f32], to: &mut [f32]) {
@@ -441,11 +456,12 @@ struct GroupedLinear {
     weights: Arc<Tensor>,
 }
 
-fn grouped_linear(
+/// A product of one row with constant weights, in groups or in one.
+fn linear(
     model: &TypedModel,
     node: &TypedNode,
     op: &EinSum,
-) -> TractResult<Option<GroupedLinear>> {
+) -> TractResult<Option<Box<dyn TypedOp>>> {
     if node.inputs.len() != 2 || op.q_params.is_some() {
         return Ok(None);
     }
@@ -485,25 +501,32 @@ fn grouped_linear(
             return Ok(None);
         }
     }
-    let (Some(group), Some(heard), Some(said)) = (group, heard, said) else {
+    let (Some(heard), Some(said)) = (heard, said) else {
         return Ok(None);
+    };
+    let permuted = |axes: &[usize]| -> TractResult<Tensor> {
+        let rest = (0..weights.rank()).filter(|at| !axes.contains(at));
+        let order: Vec<usize> = rest.chain(axes.iter().copied()).collect();
+        (*weights).clone().permute_axes(&order)
+    };
+    let Some(group) = group else {
+        let sizes = [weights.shape()[heard.1], weights.shape()[said.1]];
+        let linear = Linear16::new(&permuted(&[heard.1, said.1])?, sizes, output_shape)?;
+        return Ok(linear.map(|op| Box::new(op) as _));
     };
     // What is said is [group, number] in memory; what is heard may lie either way.
     if group.2 > said.2 {
         return Ok(None);
     }
-    let mut order = vec![group.1, heard.1, said.1];
-    let rest = (0..weights.rank()).filter(|at| !order.contains(at));
-    order.splice(0..0, rest.collect::<Vec<_>>());
     let shape = weights.shape();
-    Ok(Some(GroupedLinear {
+    Ok(Some(Box::new(GroupedLinear {
         group: shape[group.1],
         inputs: shape[heard.1],
         outputs: shape[said.1],
         across: group.0 > heard.0,
         output_shape,
-        weights: (*weights).clone().permute_axes(&order)?.into_arc_tensor(),
-    }))
+        weights: permuted(&[group.1, heard.1, said.1])?.into_arc_tensor(),
+    })))
 }
 
 impl GroupedLinear {
