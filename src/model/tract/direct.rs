@@ -22,8 +22,8 @@ const MOST_CHANNELS: usize = 8;
 const WIDEST_ROW: usize = 272;
 const WIDEST_KERNEL: usize = 16;
 const MOST_STRIDE: usize = 2;
-/// Numbers that one register block holds in the loops below.
-const LANES: usize = 32;
+/// Outputs of a group whose sums stay in registers.
+const LANES: usize = 16;
 
 /// Replaces what is faster computed directly. Shapes must be known.
 pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
@@ -207,7 +207,7 @@ struct Meeting {
 
 impl DirectConv {
     #[inline(always)]
-    fn run(&self, input: &[f32], weights: &[f32], bias: &[f32], output: &mut [f32]) {
+    fn run<S: pulp::Simd>(&self, input: &[f32], weights: &[f32], bias: &[f32], output: &mut [f32]) {
         let [channels_in, height_in, width_in] = self.input;
         let [channels_out, height, width] = self.output;
         let (of_group, into) = (channels_in / self.group, channels_out / self.group);
@@ -230,9 +230,9 @@ impl DirectConv {
             let first = at / into * of_group * height_in * width_in;
             let heard = &input[first..][..of_group * height_in * width_in];
             if self.transposed {
-                self.spread(heard, kernel, meetings, &mut phases, plane);
+                self.spread::<S>(heard, kernel, meetings, &mut phases, plane);
             } else {
-                self.gather(heard, kernel, meetings, &mut phases, plane);
+                self.gather::<S>(heard, kernel, meetings, &mut phases, plane);
             }
         }
     }
@@ -264,7 +264,7 @@ impl DirectConv {
 
     /// One output plane: sums over shifted rows of the input.
     #[inline(always)]
-    fn gather(
+    fn gather<S: pulp::Simd>(
         &self,
         input: &[f32],
         kernel: &[f32],
@@ -284,7 +284,7 @@ impl DirectConv {
                     let from = &heard[from * width_in..][..width_in];
                     if stride == 1 {
                         for (meeting, weight) in meetings.iter().zip(kernel) {
-                            add_scaled(
+                            add_scaled::<S>(
                                 *weight,
                                 &from[meeting.from..],
                                 &mut out[meeting.first..meeting.end],
@@ -299,7 +299,7 @@ impl DirectConv {
                     }
                     for (meeting, weight) in meetings.iter().zip(kernel) {
                         let from = &phases[meeting.phase][meeting.from..];
-                        add_scaled(*weight, from, &mut out[meeting.first..meeting.end]);
+                        add_scaled::<S>(*weight, from, &mut out[meeting.first..meeting.end]);
                     }
                 }
             }
@@ -308,7 +308,7 @@ impl DirectConv {
 
     /// One output plane of the transpose: each input number spreads over the kernel.
     #[inline(always)]
-    fn spread(
+    fn spread<S: pulp::Simd>(
         &self,
         input: &[f32],
         kernel: &[f32],
@@ -328,7 +328,7 @@ impl DirectConv {
                 }
                 for (meeting, weight) in meetings.iter().zip(kernel) {
                     let out = &mut phases[meeting.phase][meeting.from..];
-                    add_scaled(*weight, &from[meeting.first..meeting.end], out);
+                    add_scaled::<S>(*weight, &from[meeting.first..meeting.end], out);
                 }
                 let out = &mut plane[to * width..][..width];
                 for (phase, from) in phases[..stride].iter().enumerate() {
@@ -357,7 +357,7 @@ impl pulp::WithSimd for Wide<'_, DirectConv> {
     fn with_simd<S: pulp::Simd>(self, _: S) -> TractResult<()> {
         let bias = self.op.bias.try_as_plain_ram()?;
         self.op
-            .run(self.input, self.weights, bias.as_slice()?, self.output);
+            .run::<S>(self.input, self.weights, bias.as_slice()?, self.output);
         Ok(())
     }
 }
@@ -367,7 +367,7 @@ impl pulp::WithSimd for Wide<'_, GroupedLinear> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) -> TractResult<()> {
-        self.op.run(self.input, self.weights, self.output);
+        self.op.run::<S>(self.input, self.weights, self.output);
         Ok(())
     }
 }
@@ -407,11 +407,11 @@ fn add_product<S: pulp::Simd>(sum: f32, a: f32, b: f32) -> f32 {
 
 /// Adds `scale` times `from` to `to`, as far as both go.
 #[inline(always)]
-fn add_scaled(scale: f32, from: &[f32], to: &mut [f32]) {
+fn add_scaled<S: pulp::Simd>(scale: f32, from: &[f32], to: &mut [f32]) {
     let len = from.len().min(to.len());
     let (from, to) = (&from[..len], &mut to[..len]);
     for at in 0..len {
-        to[at] += scale * from[at];
+        to[at] = add_product::<S>(to[at], scale, from[at]);
     }
 }
 
@@ -487,8 +487,12 @@ fn linear(
             place(&axis.inputs[1]),
             place(&axis.outputs[0]),
         );
-        let size = a.map(|at| input[at]).max(b.map(|at| weights.shape()[at]));
-        if size == Some(1) {
+        let sizes = [
+            a.map(|at| input[at]),
+            b.map(|at| weights.shape()[at]),
+            c.map(|at| output_shape[at]),
+        ];
+        if sizes.into_iter().flatten().all(|size| size == 1) {
             continue;
         }
         let slot = match (a, b, c) {
@@ -531,7 +535,7 @@ fn linear(
 
 impl GroupedLinear {
     #[inline(always)]
-    fn run(&self, input: &[f32], weights: &[f32], output: &mut [f32]) {
+    fn run<S: pulp::Simd>(&self, input: &[f32], weights: &[f32], output: &mut [f32]) {
         // Where a group's numbers begin, and how far apart they are.
         let (begin, apart) = if self.across {
             (1, self.group)
@@ -541,15 +545,23 @@ impl GroupedLinear {
         let groups = weights.chunks_exact(self.inputs * self.outputs);
         let groups = groups.zip(output.chunks_exact_mut(self.outputs));
         for (group, (weights, output)) in groups.enumerate() {
-            let input = &input[group * begin..];
-            for (block, output) in output.chunks_mut(LANES).enumerate() {
+            let input = input[group * begin..].iter().step_by(apart);
+            let (blocks, rest) = output.as_chunks_mut::<LANES>();
+            let known = blocks.len() * LANES;
+            for (block, output) in blocks.iter_mut().enumerate() {
                 let mut sums = [0.0f32; LANES];
-                let sums = &mut sums[..output.len()];
                 let rows = weights.chunks_exact(self.outputs);
-                for (x, weights) in input.iter().step_by(apart).zip(rows) {
-                    add_scaled(*x, &weights[block * LANES..], sums);
+                for (x, row) in input.clone().zip(rows) {
+                    let row = row[block * LANES..].first_chunk::<LANES>();
+                    let row = row.expect("whole blocks come first");
+                    for at in 0..LANES {
+                        sums[at] = add_product::<S>(sums[at], *x, row[at]);
+                    }
                 }
-                output.copy_from_slice(sums);
+                *output = sums;
+            }
+            for (x, row) in input.zip(weights.chunks_exact(self.outputs)) {
+                add_scaled::<S>(*x, &row[known..], rest);
             }
         }
     }
