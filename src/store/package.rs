@@ -44,7 +44,7 @@ struct Search<'a> {
     spec: &'a Spec,
     from: &'a Path,
     found: HashMap<String, Vec<u8>>,
-    /// a file of a right name with a wrong hash, told when no right one turns up
+    /// the first file of a right name with a wrong hash, told when no right one turns up
     wrong: Option<Error>,
 }
 
@@ -144,7 +144,9 @@ impl Search<'_> {
             Ok(()) => {
                 self.found.insert(name, bytes);
             }
-            Err(error) => self.wrong = Some(error),
+            Err(error) => {
+                self.wrong.get_or_insert(error);
+            }
         }
         Ok(())
     }

@@ -75,7 +75,7 @@ fn models_and_bench_tell_what_they_cost() {
     let folder = Folder::new("models");
     let text = stdout(&succeeded(quietwire(&folder, &["models", "list"])));
     assert!(
-        text.starts_with("base ") && text.contains("(default)") && text.contains("\ntiny "),
+        text.starts_with("base ") && text.contains("default") && text.contains("\ntiny "),
         "{text}"
     );
     let text = stdout(&succeeded(quietwire(&folder, &["models", "show", "base"])));

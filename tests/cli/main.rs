@@ -17,6 +17,8 @@ fn quietwire(folder: &Folder, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_quietwire"))
         .args(args)
         .current_dir(folder.join(""))
+        // No models of the person who runs the tests.
+        .env("XDG_DATA_HOME", folder.join("data"))
         .stdin(Stdio::null())
         .output()
         .unwrap()

@@ -18,6 +18,8 @@ use linear::Linear16;
 /// Output channels of a group up to which a convolution is computed directly; more of them fill
 /// the engine's tiles well enough.
 const MOST_CHANNELS: usize = 8;
+/// Columns of a convolution whose sums stay in registers.
+const COLUMNS: usize = 32;
 /// Rows, kernels and strides of what is computed directly fit these, for buffers on the stack.
 const WIDEST_ROW: usize = 272;
 const WIDEST_KERNEL: usize = 16;
@@ -231,6 +233,8 @@ impl DirectConv {
             let heard = &input[first..][..of_group * height_in * width_in];
             if self.transposed {
                 self.spread::<S>(heard, kernel, meetings, &mut phases, plane);
+            } else if self.kernel[1] == 1 && self.strides[1] == 1 && width == width_in {
+                self.gather_columns::<S>(heard, kernel, plane);
             } else {
                 self.gather::<S>(heard, kernel, meetings, &mut phases, plane);
             }
@@ -300,6 +304,45 @@ impl DirectConv {
                     for (meeting, weight) in meetings.iter().zip(kernel) {
                         let from = &phases[meeting.phase][meeting.from..];
                         add_scaled::<S>(*weight, from, &mut out[meeting.first..meeting.end]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for kernels of one column over rows of one width: sums stay in registers.
+    #[inline(always)]
+    fn gather_columns<S: pulp::Simd>(&self, input: &[f32], kernel: &[f32], plane: &mut [f32]) {
+        // No closures: what they do is compiled for the narrowest registers.
+        let [_, height_in, width] = self.input;
+        for (row, out) in plane.chunks_exact_mut(width).enumerate() {
+            let (blocks, rest) = out.as_chunks_mut::<COLUMNS>();
+            let known = blocks.len() * COLUMNS;
+            for (block, out) in blocks.iter_mut().enumerate() {
+                let mut sums = *out;
+                let planes = input.chunks_exact(height_in * width);
+                for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0])) {
+                    for (tap, weight) in kernel.iter().enumerate() {
+                        let Some(from) = self.row(row, tap, height_in) else {
+                            continue;
+                        };
+                        let from = heard[from * width + block * COLUMNS..].first_chunk();
+                        let from: &[f32; COLUMNS] = from.expect("a block inside the row");
+                        for at in 0..COLUMNS {
+                            sums[at] = add_product::<S>(sums[at], *weight, from[at]);
+                        }
+                    }
+                }
+                *out = sums;
+            }
+            if rest.is_empty() {
+                continue;
+            }
+            let planes = input.chunks_exact(height_in * width);
+            for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0])) {
+                for (tap, weight) in kernel.iter().enumerate() {
+                    if let Some(from) = self.row(row, tap, height_in) {
+                        add_scaled::<S>(*weight, &heard[from * width + known..], rest);
                     }
                 }
             }
@@ -545,23 +588,36 @@ impl GroupedLinear {
         let groups = weights.chunks_exact(self.inputs * self.outputs);
         let groups = groups.zip(output.chunks_exact_mut(self.outputs));
         for (group, (weights, output)) in groups.enumerate() {
-            let input = input[group * begin..].iter().step_by(apart);
+            let input = &input[group * begin..];
             let (blocks, rest) = output.as_chunks_mut::<LANES>();
             let known = blocks.len() * LANES;
             for (block, output) in blocks.iter_mut().enumerate() {
-                let mut sums = [0.0f32; LANES];
-                let rows = weights.chunks_exact(self.outputs);
-                for (x, row) in input.clone().zip(rows) {
-                    let row = row[block * LANES..].first_chunk::<LANES>();
-                    let row = row.expect("whole blocks come first");
-                    for at in 0..LANES {
-                        sums[at] = add_product::<S>(sums[at], *x, row[at]);
+                // Two sums, for each product waits for the sum before it.
+                let (mut even, mut odd) = ([0.0f32; LANES], [0.0f32; LANES]);
+                for at in 0..self.inputs / 2 {
+                    let first = &weights[2 * at * self.outputs + block * LANES..];
+                    let second = first[self.outputs..].first_chunk::<LANES>();
+                    let first = first.first_chunk::<LANES>();
+                    let (Some(first), Some(second)) = (first, second) else {
+                        break; // never: whole blocks come first
+                    };
+                    let (x, y) = (input[2 * at * apart], input[(2 * at + 1) * apart]);
+                    for lane in 0..LANES {
+                        even[lane] = add_product::<S>(even[lane], x, first[lane]);
+                        odd[lane] = add_product::<S>(odd[lane], y, second[lane]);
                     }
                 }
-                *output = sums;
+                for lane in 0..LANES {
+                    output[lane] = even[lane] + odd[lane];
+                }
+                if self.inputs % 2 == 1 {
+                    let last = self.inputs - 1;
+                    let row = &weights[last * self.outputs + block * LANES..];
+                    add_scaled::<S>(input[last * apart], row, output);
+                }
             }
-            for (x, row) in input.zip(weights.chunks_exact(self.outputs)) {
-                add_scaled::<S>(*x, &row[known..], rest);
+            for (at, row) in weights.chunks_exact(self.outputs).enumerate() {
+                add_scaled::<S>(input[at * apart], &row[known..], rest);
             }
         }
     }
