@@ -646,3 +646,164 @@ impl TypedOp for GroupedLinear {
 
     as_op!();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(seed: &mut u32, shape: &[usize]) -> Tensor {
+        let len = shape.iter().product();
+        let numbers: Vec<f32> = (0..len)
+            .map(|_| {
+                *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (*seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        Tensor::from_shape(shape, &numbers).unwrap()
+    }
+
+    /// Largest difference that the replacement makes, and the operations it left.
+    fn difference(model: TypedModel, input: Tensor) -> (f32, Vec<String>) {
+        let engine = model.clone().into_optimized().unwrap();
+        let direct = replace(model).unwrap();
+        let order = direct.eval_order().unwrap();
+        let names = order
+            .iter()
+            .map(|id| direct.node(*id).op.name().to_string());
+        let names = names.filter(|name| name != "Const" && name != "Source");
+        let names = names.collect();
+        let run = |model: TypedModel| {
+            let inputs = tvec![input.clone().into_tvalue()];
+            let output = model.into_runnable().unwrap().run(inputs).unwrap();
+            output[0].clone().into_tensor()
+        };
+        let (expected, found) = (run(engine), run(direct));
+        assert_eq!(expected.shape(), found.shape());
+        let expected = expected.to_plain_array_view::<f32>().unwrap().to_owned();
+        let found = found.to_plain_array_view::<f32>().unwrap().to_owned();
+        let pairs = expected.iter().zip(&found);
+        (pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max), names)
+    }
+
+    /// What a case of a convolution says: channels in and out, groups, input, kernel, strides,
+    /// dilations, padding before and after.
+    type Case = (
+        [usize; 3],
+        [usize; 2],
+        [usize; 2],
+        [usize; 2],
+        [usize; 2],
+        [usize; 2],
+    );
+
+    fn convolved(case: Case, transposed: bool) -> (f32, Vec<String>) {
+        let ([channels, outputs, group], size, kernel, strides, dilations, pads) = case;
+        let mut seed = 7;
+        let mut model = TypedModel::default();
+        let shape = [1, channels, size[0], size[1]];
+        let x = model.add_source("x", f32::fact(shape)).unwrap();
+        let weights = [outputs, channels / group, kernel[0], kernel[1]];
+        let weights = model.add_const("k", noise(&mut seed, &weights)).unwrap();
+        let bias = model.add_const("b", noise(&mut seed, &[outputs])).unwrap();
+        let pads = TVec::from_slice(&pads);
+        let pool_spec = PoolSpec {
+            data_format: DataFormat::NCHW,
+            kernel_shape: TVec::from_slice(&kernel),
+            padding: PaddingSpec::Explicit(pads.clone(), pads),
+            dilations: Some(TVec::from_slice(&dilations)),
+            strides: Some(TVec::from_slice(&strides)),
+            input_channels: channels,
+            output_channels: outputs,
+        };
+        let op: Box<dyn TypedOp> = if transposed {
+            Box::new(Deconv::new(
+                pool_spec,
+                KernelFormat::OIHW,
+                tvec![0, 0],
+                group,
+            ))
+        } else {
+            Box::new(Conv {
+                pool_spec,
+                kernel_fmt: KernelFormat::OIHW,
+                group,
+                q_params: None,
+            })
+        };
+        let out = model.wire_node("conv", op, &[x, weights, bias]).unwrap();
+        model.select_output_outlets(&out).unwrap();
+        difference(model, noise(&mut seed, &shape))
+    }
+
+    #[test]
+    fn convolutions_equal_the_engines() {
+        let one = [1, 1];
+        for case in [
+            ([6, 6, 6], [1, 32], [1, 3], [1, 2], one, [0, 1]),
+            ([6, 6, 6], [1, 9], [1, 3], one, one, [0, 1]),
+            ([6, 6, 6], [1, 9], [1, 1], one, one, [0, 0]),
+            ([6, 6, 6], [5, 33], [3, 3], one, [2, 1], [0, 1]),
+            ([6, 6, 6], [7, 33], [3, 5], [2, 2], [1, 2], [2, 3]),
+            ([64, 10, 2], [5, 96], [5, 1], one, one, [0, 0]),
+            ([8, 2, 1], [6, 45], [3, 1], one, one, [2, 0]),
+            ([8, 1, 1], [1, 32], [1, 3], one, one, [0, 1]),
+        ] {
+            let (difference, names) = convolved(case, false);
+            assert!(difference < 2e-5, "{case:?}: {difference}");
+            assert_eq!(names, ["DirectConv"], "{case:?}");
+        }
+        for case in [
+            ([6, 6, 6], [1, 16], [1, 3], [1, 2], one, [0, 1]),
+            ([6, 6, 6], [1, 16], [1, 5], one, one, [0, 2]),
+            ([6, 6, 6], [3, 17], [3, 5], [1, 2], one, [1, 2]),
+        ] {
+            let (difference, names) = convolved(case, true);
+            assert!(difference < 2e-5, "transposed {case:?}: {difference}");
+            assert_eq!(names, ["DirectDeconv"], "{case:?}");
+        }
+    }
+
+    fn product(axes: &str, input: &[usize], weights: &[usize]) -> (f32, Vec<String>) {
+        let mut seed = 3;
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", f32::fact(input)).unwrap();
+        let weights = model.add_const("w", noise(&mut seed, weights)).unwrap();
+        let op = EinSum::new(axes.parse().unwrap(), f32::datum_type());
+        let out = model.wire_node("product", op, &[x, weights]).unwrap();
+        model.select_output_outlets(&out).unwrap();
+        difference(model, noise(&mut seed, input))
+    }
+
+    #[test]
+    fn layers_in_groups_equal_the_engines() {
+        for (input, outputs) in [(16, 32), (7, 16), (33, 60), (5, 3)] {
+            for (axes, shape) in [
+                ("btgi,gih->btgh", [1, 1, 4, input]),
+                ("btig,gih->btgh", [1, 1, input, 4]),
+            ] {
+                let (difference, names) = product(axes, &shape, &[4, input, outputs]);
+                assert!(difference < 1e-5, "{axes} {input} {outputs}: {difference}");
+                assert_eq!(names, ["GroupedLinear"], "{axes} {input} {outputs}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_layers_are_right_to_fourteen_bits() {
+        for (axes, weights) in [
+            ("mk,kn->mn", [300, 130]),
+            ("mk,nk->mn", [130, 300]),
+            ("mk,kn->n", [128, 192]),
+        ] {
+            let inputs = weights[usize::from(axes.contains("nk"))];
+            let (difference, names) = product(axes, &[1, inputs], &weights);
+            // Sums of hundreds of products of numbers up to one.
+            assert!(difference < 1.5e-3, "{axes}: {difference}");
+            assert_eq!(names, ["Linear16"], "{axes}");
+        }
+        let (difference, names) = product("mk,kn->mn", &[1, 32], &[32, 32]);
+        assert!(difference == 0.0 && names == ["EinSum"], "{names:?}");
+        let (_, names) = product("mk,kn->mn", &[2, 300], &[300, 130]);
+        assert_eq!(names, ["EinSum"], "a batch is left to the engine");
+    }
+}
