@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "train"))
 
-from peers import libdf, package_folder, session  # noqa: E402
+from peers import libdf, package_folder, session
 
 Hop = Callable[[], None]
 

@@ -21,9 +21,8 @@ import soundfile
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "train"))
 
-from peers import PEERS  # noqa: E402
-
-from quietwire_train.data import read_mono, resample  # noqa: E402
+from peers import PEERS
+from quietwire_train.data import read_mono, resample
 
 LEAST_DB = 45.0
 LONGEST_DELAY = 4_800
@@ -56,7 +55,9 @@ def main() -> int:
     parser.add_argument("ids", nargs="*", default=IDS, metavar="ID", help=f"of {', '.join(IDS)}")
     parser.add_argument("--program", default="quietwire")
     parser.add_argument("--models", type=Path, default=Path("."), help="ONNX files for train/peers.py")
-    parser.add_argument("--folder", type=Path, help="model folders FOLDER/ID in the place of installed models")
+    parser.add_argument(
+        "--folder", type=Path, help="model folders FOLDER/ID in the place of installed models"
+    )
     args = parser.parse_args()
     failed = 0
     for model in args.ids:

@@ -83,7 +83,10 @@ spectrum_scale = 0.5
 def frame(root: Path) -> None:
     ones = {"zero": np.zeros(1, np.float32), "one": np.ones(1, np.float32)}
     gain = onnx_bytes(
-        [helper.make_node("Mul", ["mag", "zero"], ["none"]), helper.make_node("Add", ["none", "one"], ["mask"])],
+        [
+            helper.make_node("Mul", ["mag", "zero"], ["none"]),
+            helper.make_node("Add", ["none", "one"], ["mask"]),
+        ],
         [("mag", [1, 1, 257])],
         [("mask", [1, 1, 257])],
         ones,
