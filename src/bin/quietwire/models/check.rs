@@ -102,7 +102,8 @@ fn latency(model: &Arc<Model>) -> Result<Finding> {
     let peak = (0..output.len()).max_by(|a, b| output[*a].abs().total_cmp(&output[*b].abs()));
     let found = peak.map(|at| at as isize - (rate / 2) as isize);
     let ms = 1000.0 * latency as f64 / rate as f64;
-    let text = format!("{latency} samples, {ms:.1} ms; an impulse came after {found:?}");
+    let came = found.map_or("never".into(), |after| format!("after {after}"));
+    let text = format!("{latency} samples, {ms:.1} ms; an impulse came {came}");
     Ok((found == Some(latency as isize), text))
 }
 
@@ -124,7 +125,6 @@ fn delay(model: &Arc<Model>) -> Result<Finding> {
     let best = best.unwrap_or(0);
     let off_ms = 1000.0 * best.abs_diff(latency) as f64 / f64::from(model.spec().rate_hz());
     let text = format!("a voice-like sound came {best} samples later, kept {kept_db:.1} dB");
-    // A period of the voice apart looks almost the same; a hop off does not.
     Ok((off_ms < 1.0, text))
 }
 
