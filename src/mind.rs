@@ -244,10 +244,16 @@ impl Mind {
                     frame,
                     ..
                 } = channel;
+                if need == Need::Silence {
+                    made.fill(Complex32::default());
+                }
+                if matches!(need, Need::Silence | Need::Nothing) {
+                    continue;
+                }
                 if step.gain.is_some() {
                     self.masker.apply_gains(history, made);
                 }
-                if let Some(at) = step.taps {
+                if let Some(at) = step.taps.filter(|_| need == Need::All) {
                     let taps = self.session.output(graph, at);
                     self.masker.apply_taps(taps, history, made);
                 }
@@ -257,9 +263,6 @@ impl Mind {
                 }
                 if let Some(at) = step.frame {
                     frame.copy_from_slice(self.session.output(graph, at));
-                }
-                if need == Need::Silence {
-                    made.fill(Complex32::default());
                 }
             }
         }

@@ -116,19 +116,28 @@ impl Model {
     }
 }
 
+impl Spec {
+    /// The manifest in a model's folder, without its graphs.
+    pub(crate) fn from_folder(folder: &Path) -> Result<Self, Error> {
+        let manifest = String::from_utf8(read(folder, "model.toml")?);
+        let manifest = manifest.map_err(|_| Error::Manifest {
+            field: "model.toml".into(),
+            expected: "UTF-8 text".into(),
+            found: "other bytes".into(),
+        })?;
+        Self::parse(&manifest)
+    }
+}
+
+fn read(folder: &Path, name: &str) -> Result<Vec<u8>, Error> {
+    let path = folder.join(name);
+    std::fs::read(&path).map_err(|source| Error::Read { path, source })
+}
+
 /// A folder's manifest and the bytes of its graphs.
 fn read_folder(folder: &Path) -> Result<(Spec, Vec<Vec<u8>>), Error> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read(&path).map_err(|source| Error::Read { path, source })
-    };
-    let manifest = String::from_utf8(read("model.toml")?).map_err(|_| Error::Manifest {
-        field: "model.toml".into(),
-        expected: "UTF-8 text".into(),
-        found: "other bytes".into(),
-    })?;
-    let spec = Spec::parse(&manifest)?;
-    let graphs = spec.graphs().iter().map(|graph| read(&graph.file));
+    let spec = Spec::from_folder(folder)?;
+    let graphs = spec.graphs().iter().map(|graph| read(folder, &graph.file));
     let graphs = graphs.collect::<Result<_, _>>()?;
     Ok((spec, graphs))
 }

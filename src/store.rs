@@ -81,6 +81,16 @@ impl ModelStore {
         (one && folder.join("model.toml").is_file()).then_some(folder)
     }
 
+    /// The manifest of an installed model, without its graphs.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] when it is not there, else as [`Spec::parse`].
+    pub fn manifest(&self, id: &str) -> Result<Spec, Error> {
+        let folder = self.installed(id);
+        let folder = folder.ok_or_else(|| Error::NotInstalled { id: id.into() })?;
+        Spec::from_folder(&folder)
+    }
+
     /// Ids of all installed models, sorted. A store that is not there yet has none.
     ///
     /// # Errors
@@ -106,9 +116,7 @@ impl ModelStore {
 
     /// Manifests of the public models that [`install`](Self::install) knows, by id.
     pub fn all_known() -> impl Iterator<Item = Spec> {
-        KNOWN
-            .iter()
-            .map(|text| Spec::parse(text).expect("manifests of this library are right"))
+        known().map(|(_, spec)| spec)
     }
 
     /// The manifest of one public model.
@@ -132,11 +140,9 @@ impl ModelStore {
     /// for files that are not there or are others, [`Error::Archive`] for a damaged archive,
     /// [`Error::Write`] for a full disk and the like; else as [`Model::from_folder`].
     pub fn install(&self, id: &str, from: &Path) -> Result<PathBuf, Error> {
-        let text = KNOWN
-            .iter()
-            .find(|text| Spec::parse(text).is_ok_and(|spec| spec.id() == id));
-        let text = text.ok_or_else(|| unknown(id))?;
-        let spec = Spec::parse(text)?;
+        let mut known = known();
+        let found = known.find(|(_, spec)| spec.id() == id);
+        let (text, spec) = found.ok_or_else(|| unknown(id))?;
         let part = self.scratch(&format!("{id}.part"))?;
         for (name, bytes) in package::find(&spec, from)? {
             part.write(&name, &bytes)?;
@@ -174,6 +180,14 @@ impl ModelStore {
         fs::create_dir_all(&path).map_err(failed)?;
         Ok(Scratch { path })
     }
+}
+
+/// Every known manifest as text, and what it says.
+fn known() -> impl Iterator<Item = (&'static str, Spec)> {
+    KNOWN.iter().map(|text| {
+        let spec = Spec::parse(text).expect("manifests of this library are right");
+        (*text, spec)
+    })
 }
 
 fn unknown(name: &str) -> Error {

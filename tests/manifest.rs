@@ -386,3 +386,22 @@ fn channels_link_and_gates_open_only_where_the_model_can() {
         .unwrap();
     builder("linked").gate(true).build().unwrap();
 }
+
+#[test]
+fn a_gate_acts_on_streams_that_ask_for_it_alone() {
+    // The model's SNR lies between -1 and 1 dB, and its gains are ones.
+    let manifest = manifest("linked").replace("noise_below_db = -10.0", "noise_below_db = 5.0");
+    let graphs = ["enc.onnx", "dec.onnx"].map(|f| std::fs::read(folder("linked").join(f)).unwrap());
+    let model = Model::from_memory(&manifest, &[&graphs[0], &graphs[1]]).unwrap();
+    let peak = |gate: bool| {
+        let builder = quietwire::Denoiser::builder(model.clone()).attenuation_db(f32::INFINITY);
+        let mut stream = builder.gate(gate).build().unwrap();
+        let mut block: Vec<f32> = (0..48_000).map(|n| (n as f32 * 0.05).sin()).collect();
+        stream.process_in_place(&mut block).unwrap();
+        block[24_000..]
+            .iter()
+            .fold(0.0f32, |peak, x| peak.max(x.abs()))
+    };
+    assert_eq!(peak(true), 0.0);
+    assert!((peak(false) - 1.0).abs() < 1e-3);
+}

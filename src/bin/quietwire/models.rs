@@ -55,8 +55,8 @@ fn list() -> Result<String> {
     }
     let installed = store.list()?;
     for id in &installed {
-        match store.load(id) {
-            Ok(model) => line(model.spec(), "installed")?,
+        match store.manifest(id) {
+            Ok(spec) => line(&spec, "installed")?,
             Err(error) => eprintln!("warning: {id}, installed: {error}"),
         }
     }

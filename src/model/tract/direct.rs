@@ -9,7 +9,6 @@ mod gru;
 mod linear;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::gru_seq::GruSeq;
@@ -18,26 +17,23 @@ use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
     for id in model.eval_order()? {
         let node = model.node(id);
+        // The weights are in the operation then: it keeps what it hears, and a state.
+        let heard = node.inputs.first().copied();
+        let mut kept: TVec<OutletId> = heard.into_iter().collect();
         let direct: Option<Box<dyn TypedOp>> = if let Some(op) = node.op_as::<Conv>() {
             conv::convolution(&model, node, op)?.map(|op| Box::new(op) as _)
         } else if let Some(op) = node.op_as::<Deconv>() {
             conv::deconvolution(&model, node, op)?.map(|op| Box::new(op) as _)
         } else if let Some(op) = node.op_as::<EinSum>() {
             grouped::linear(&model, node, op)?
+        } else if let Some(op) = node.op_as::<GruSeq>() {
+            kept.extend(node.inputs.last().copied());
+            gru::small(&model, node, op)?.map(|op| Box::new(op) as _)
         } else {
             None
         };
-        if let Some(op) = node.op_as::<GruSeq>()
-            && let Some(op) = gru::small(&model, node, op)?
-        {
-            let kept = [node.inputs[0], *node.inputs.last().context("h0")?];
-            TypedModelPatch::replace_single_op(&model, node, &kept, op)?.apply(&mut model)?;
-            continue;
-        }
         if let Some(op) = direct {
-            // The weights are in the operation now.
-            let input = node.inputs[0];
-            TypedModelPatch::replace_single_op(&model, node, &[input], op)?.apply(&mut model)?;
+            TypedModelPatch::replace_single_op(&model, node, &kept, op)?.apply(&mut model)?;
         }
     }
     Ok(model)

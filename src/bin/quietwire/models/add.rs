@@ -30,8 +30,7 @@ pub fn run(id: &str, from: Option<&Path>) -> Result<String> {
             store.install(id, scratch.path())?
         }
     };
-    let model = store.load(id)?;
-    let spec = model.spec();
+    let spec = store.manifest(id)?;
     Ok(format!(
         "installed {id} {} in {}\nlicence   {}\nsource    {}\nuse it    quietwire clean --model {id} talk.wav\n",
         spec.version(),

@@ -81,12 +81,7 @@ pub(super) fn convolution(
     if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW || !few {
         return Ok(None);
     }
-    let before = match &spec.padding {
-        PaddingSpec::Valid => two(&tvec![0; spec.kernel_shape.len()], 0),
-        PaddingSpec::Explicit(before, _) => two(before, 0),
-        _ => None,
-    };
-    direct(model, node, spec, op.group, before, false)
+    direct(model, node, spec, op.group, false)
 }
 
 pub(super) fn deconvolution(
@@ -100,12 +95,7 @@ pub(super) fn deconvolution(
     if op.kernel_format != KernelFormat::OIHW || !one {
         return Ok(None);
     }
-    let before = match &spec.padding {
-        PaddingSpec::Valid => two(&tvec![0; spec.kernel_shape.len()], 0),
-        PaddingSpec::Explicit(before, _) => two(before, 0),
-        _ => None,
-    };
-    direct(model, node, spec, op.group, before, true)
+    direct(model, node, spec, op.group, true)
 }
 
 fn direct(
@@ -113,9 +103,13 @@ fn direct(
     node: &TypedNode,
     spec: &PoolSpec,
     group: usize,
-    before: Option<[usize; 2]>,
     transposed: bool,
 ) -> TractResult<Option<DirectConv>> {
+    let before = match &spec.padding {
+        PaddingSpec::Valid => two(&tvec![0; spec.kernel_shape.len()], 0),
+        PaddingSpec::Explicit(before, _) => two(before, 0),
+        _ => None,
+    };
     let (Some([weights, bias]), Some(input), Some(output_shape)) = (
         constants(model, node)?,
         shape_of(model, node.inputs[0])?,
