@@ -100,9 +100,17 @@ fn engine_allocations(model: &Model) -> u64 {
     allocation_counter::measure(hop).count_total
 }
 
+/// Models of other roles, whose graphs use what they hear: an input that a graph ignores or hands
+/// through stays with the engine, and is copied when the next hop fills it.
+fn role_models() -> impl Iterator<Item = PathBuf> {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models");
+    let ids = ["linked", "lookahead", "whole"];
+    ids.into_iter().map(move |id| models.join(id))
+}
+
 #[test]
 fn our_stages_do_not_allocate() {
-    for folder in folders() {
+    for folder in folders().into_iter().chain(role_models()) {
         our_stages_do_not_allocate_with(&Model::from_folder(&folder).unwrap());
     }
 }
