@@ -1,5 +1,5 @@
 //! Where a model's time goes, operation by operation: `cargo bench --features bench --bench profile
-//! -- FOLDER [--nodes]`. No folder: the default model.
+//! -- FOLDER [--rows=N] [--nodes]`. No folder: the default model. N: streams that share a step.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,12 @@ fn main() {
     } else {
         2000
     };
-    for (graph, nodes) in quietwire::bench::profile(&model, runs).iter().enumerate() {
+    let rows = words.iter().find_map(|word| word.strip_prefix("--rows="));
+    let rows: usize = rows.map_or(1, |rows| rows.parse().expect("a number of rows"));
+    for (graph, nodes) in quietwire::bench::profile(&model, rows, runs)
+        .iter()
+        .enumerate()
+    {
         let total: f64 = nodes.iter().map(|(us, _, _)| us).sum();
         println!("graph {graph}: {} operations, {total:.1} us", nodes.len());
         let mut kinds: BTreeMap<&str, (usize, f64)> = BTreeMap::new();

@@ -14,8 +14,13 @@ use crate::stft::{Stft, Transform};
 pub type Stage = Box<dyn FnMut()>;
 
 /// Microseconds of each operation of each graph, mean over `runs` hops: [graph][operation, node].
-pub fn profile(model: &Model, runs: u32) -> Vec<Vec<(f64, String, String)>> {
-    let mut session = model.session().expect("the model ran before");
+/// `rows`: streams that share a step.
+pub fn profile(model: &Model, rows: usize, runs: u32) -> Vec<Vec<(f64, String, String)>> {
+    let session = match rows {
+        1 => model.session(),
+        rows => model.batch_session(rows),
+    };
+    let mut session = session.expect("the model ran before");
     let graphs = 0..model.spec().graphs().len();
     graphs
         .map(|graph| {
@@ -105,13 +110,14 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
         ));
     }
     let mut session = model.session().expect("the model ran before");
-    session.input_mut(0, heard).fill(0.5);
+    session.input_mut(0, heard, 0).fill(0.5);
     session.run(0).expect("the model ran before");
     {
         let mut masker = Masker::new(spec, 40.0);
         let mut history = History::new(spec);
         history.advance().copy_from_slice(&spectrum);
-        let output = |role| place(&graph.outputs, role).map_or(&[][..], |at| session.output(0, at));
+        let output =
+            |role| place(&graph.outputs, role).map_or(&[][..], |at| session.output(0, at, 0));
         let (gain, taps) = (output(Role::Gain).to_vec(), output(Role::Taps).to_vec());
         let mut out = spectrum.clone();
         stages.push((

@@ -1,25 +1,21 @@
-//! One stream: samples in, samples out. The whole flow is in [`Denoiser::hop`].
+//! One stream: samples in, samples out. [`Denoiser::advance`] and [`Denoiser::hop`] are the whole
+//! of it; a [`Batch`](crate::Batch) does what `hop` does for many streams at once.
 
 mod builder;
 
 use std::sync::Arc;
 
 use crate::block::{Block, Interleaved, Planar, SilenceInto};
-use crate::bypass::Bypass;
+use crate::flow::{Flow, Heard, Plan};
 use crate::hop::Queue;
-use crate::mask::Energies;
-use crate::mind::{Channel, Mind};
 use crate::model::Model;
-use crate::resample::{RatePlan, ToCaller, ToModel};
-use crate::stft::Transform;
+use crate::switch::{Source, Switch};
 use crate::{Error, Telemetry};
 use builder::check_attenuation;
 pub use builder::{ChannelMode, DenoiserBuilder};
 
 /// Input beyond this (+36 dBFS) is taken for damage and limited to it.
 const MOST_AMPLITUDE: f32 = 64.0;
-/// -300 dBFS: smaller samples enter the stages as silence, so that no denormal numbers arise.
-const LEAST_AMPLITUDE: f32 = 1e-15;
 
 /// One live stream: any block in, the same number of samples out, [`latency`](Self::latency)
 /// samples later.
@@ -30,38 +26,29 @@ pub struct Denoiser {
     rate_hz: u32,
     hop_frames: usize,
     latency: usize,
-    /// silence that the wet queues start with, so that they never run dry
-    headroom: usize,
-    lanes: Vec<Lane>,
-    channels: Vec<Channel>,
-    minds: Vec<Mind>,
-    bypass: Bypass,
+    /// blocks must be whole hops
+    whole_hops: bool,
+    /// one for each model, the best first
+    flows: Vec<Flow>,
+    switch: Switch,
+    /// the model that was chosen, and how many after it an overload has stepped down
+    model: usize,
+    steps_down: usize,
     bypassed: bool,
     attenuation_db: f32,
-    /// caller samples gathered for the next hop, and how many it needs
-    fill: usize,
-    need: usize,
-    /// [largest chunk] one channel's delayed input, then its output
-    dry: Vec<f32>,
-    /// [largest chunk] one channel's clean signal
-    wet: Vec<f32>,
-    power_scale: f32,
+    /// [channels] the input on its way to the output
+    delayed: Vec<Queue>,
+    /// frames of the block that are done, and of the part that is being done
+    at: usize,
+    chunk: Option<usize>,
+    /// [largest chunk] one channel's input, then its output
+    heard: Vec<f32>,
+    /// [largest chunk] one channel's signal that is faded to, or that nobody hears yet
+    other: Vec<f32>,
     telemetry: Telemetry,
     hops: u64,
+    missed_hops: u64,
     repaired: u64,
-}
-
-/// What each channel has of its own at the caller's rate.
-struct Lane {
-    rates: Option<(ToModel, ToCaller)>,
-    /// [largest need] input of the hop to come, caller's rate
-    gathered: Vec<f32>,
-    /// [hop] model's rate
-    hop: Vec<f32>,
-    /// [largest gift] output of the latest hop, caller's rate
-    resampled: Vec<f32>,
-    clean: Queue,
-    delayed: Queue,
 }
 
 impl Denoiser {
@@ -71,76 +58,45 @@ impl Denoiser {
     }
 
     fn new(options: DenoiserBuilder) -> Result<Self, Error> {
+        let models = std::iter::once(&options.model).chain(&options.alternatives);
+        let plans: Vec<Plan> = models.map(|model| Plan::new(model, &options)).collect();
         let spec = options.model.spec();
-        let transform = Transform::new(spec);
-        let between = spec.window() - spec.hop() + spec.lookahead() * spec.hop();
-        let plan = (options.rate_hz != spec.rate_hz())
-            .then(|| RatePlan::new(options.rate_hz, spec.rate_hz(), spec.hop(), between));
-        let (headroom, delay) = match &plan {
-            Some(plan) => (plan.headroom(), plan.delay()),
-            None => (spec.hop(), between),
-        };
-        let latency = headroom + delay;
-        let lane = || {
-            let rates = plan
-                .as_ref()
-                .map(|plan| (plan.to_model(), plan.to_caller()));
-            let (need_max, gives_max) = rates
-                .as_ref()
-                .map_or((spec.hop(), spec.hop()), |(up, down)| {
-                    (up.need_max(), down.gives_max())
+        if options.whole_hops {
+            let hop = |plan: &Plan| plan.is_at_models_rate().then(|| plan.hop());
+            if plans.iter().any(|plan| hop(plan) != Some(spec.hop())) {
+                return Err(Error::WholeHops {
+                    rate_hz: options.rate_hz,
                 });
-            Lane {
-                rates,
-                gathered: vec![0.0; need_max],
-                hop: vec![0.0; spec.hop()],
-                resampled: vec![0.0; gives_max],
-                clean: Queue::new(headroom + 4 * gives_max),
-                delayed: Queue::new(latency + need_max),
             }
-        };
-        let lanes: Vec<Lane> = (0..options.channels).map(|_| lane()).collect();
-        let shared = match options.channel_mode {
-            ChannelMode::Independent => 1,
-            ChannelMode::Linked => options.channels,
-        };
-        let channels = (0..options.channels)
-            .map(|_| Channel::new(spec, &transform))
-            .collect();
-        let minds = (0..options.channels)
-            .step_by(shared)
-            .map(|first| {
-                Mind::new(
-                    &options.model,
-                    first..first + shared,
-                    transform.power_scale(),
-                    options.attenuation_db,
-                    options.gate,
-                )
-            })
-            .collect::<Result<_, Error>>()?;
+        }
+        let latency = plans.iter().map(Plan::latency).max().unwrap_or(0);
+        let flows = plans.iter().map(|plan| Flow::new(plan, &options, latency));
+        let flows: Vec<Flow> = flows.collect::<Result<_, Error>>()?;
         let hop_frames = spec.hop() as u64 * u64::from(options.rate_hz) / u64::from(spec.rate_hz());
         let hop_frames = (hop_frames as usize).max(1);
-        let chunk = lanes[0].gathered.len();
+        let chunk = flows.iter().map(Flow::need_max).max().unwrap_or(1);
+        let step = if options.whole_hops { hop_frames } else { 1 };
         let off = options.bypass || options.attenuation_db == 0.0;
+        let source = if off { Source::Dry } else { Source::Flow(0) };
         let mut denoiser = Self {
             rate_hz: options.rate_hz,
             hop_frames,
             latency,
-            headroom,
-            lanes,
-            channels,
-            minds,
-            bypass: Bypass::new(options.rate_hz, latency, off),
+            whole_hops: options.whole_hops,
+            flows,
+            switch: Switch::new(options.rate_hz, latency, step, source),
+            model: 0,
+            steps_down: 0,
             bypassed: options.bypass,
             attenuation_db: options.attenuation_db,
-            fill: 0,
-            need: 0,
-            dry: vec![0.0; chunk],
-            wet: vec![0.0; chunk],
-            power_scale: transform.power_scale() / options.channels as f32,
+            delayed: vec![Queue::new(latency + chunk); options.channels],
+            at: 0,
+            chunk: None,
+            heard: vec![0.0; chunk],
+            other: vec![0.0; chunk],
             telemetry: Telemetry::SILENCE,
             hops: 0,
+            missed_hops: 0,
             repaired: 0,
         };
         denoiser.reset();
@@ -165,7 +121,12 @@ impl Denoiser {
 
     /// Channels of the caller's blocks.
     pub fn channels(&self) -> usize {
-        self.lanes.len()
+        self.delayed.len()
+    }
+
+    /// The model in use, unless the stream is off or stepped down.
+    pub fn model(&self) -> &Arc<Model> {
+        self.flows[self.model].model()
     }
 
     /// Caller samples per channel of one hop, rounded down: blocks of this length make at most one
@@ -177,8 +138,8 @@ impl Denoiser {
     /// Cleans one interleaved block, `[frames][channels]`, into another of the same length.
     ///
     /// # Errors
-    /// [`Error::BlockLength`] when the lengths differ or are not whole frames: nothing was
-    /// processed. [`Error::Inference`] when the model failed: the block is complete, with the
+    /// [`Error::BlockLength`] when the lengths differ or are not whole frames, or not whole hops
+    /// where the stream takes only these: nothing was processed. [`Error::Inference`] when the model failed: the block is complete, with the
     /// delayed input in the place of the hops that failed.
     ///
     /// # Real-time
@@ -248,14 +209,17 @@ impl Denoiser {
     /// # Real-time
     /// No allocation, lock or syscall.
     pub fn reset(&mut self) {
-        for lane in &mut self.lanes {
-            lane.delayed.prime(self.latency);
+        for delayed in &mut self.delayed {
+            delayed.prime(self.latency);
         }
-        self.bypass.reset();
+        self.switch.reset();
+        for flow in &mut self.flows {
+            flow.reset();
+        }
         self.telemetry = Telemetry::SILENCE;
         self.hops = 0;
+        self.missed_hops = 0;
         self.repaired = 0;
-        self.restart();
     }
 
     /// The most that may be removed, in dB from 0 (change nothing) to infinity (no limit): this
@@ -270,10 +234,31 @@ impl Denoiser {
     pub fn set_attenuation_db(&mut self, attenuation_db: f32) -> Result<(), Error> {
         check_attenuation(attenuation_db)?;
         self.attenuation_db = attenuation_db;
-        for mind in &mut self.minds {
-            mind.set_attenuation_db(attenuation_db);
+        for flow in &mut self.flows {
+            flow.set_attenuation_db(attenuation_db);
         }
-        self.switch();
+        self.update_source();
+        Ok(())
+    }
+
+    /// Goes on with another of the stream's models: 0 is the builder's own, then its
+    /// [alternatives](DenoiserBuilder::alternative) in their order. The new one hears the stream
+    /// for `latency()` samples and 100 ms, then they cross-fade over 20 ms.
+    ///
+    /// # Errors
+    /// [`Error::ModelIndex`] for a number that the stream has no model for; nothing changes.
+    ///
+    /// # Real-time
+    /// No allocation, lock or syscall.
+    pub fn set_model(&mut self, index: usize) -> Result<(), Error> {
+        if index >= self.flows.len() {
+            return Err(Error::ModelIndex {
+                found: index,
+                models: self.flows.len(),
+            });
+        }
+        self.model = index;
+        self.update_source();
         Ok(())
     }
 
@@ -285,7 +270,17 @@ impl Denoiser {
     /// No allocation, lock or syscall.
     pub fn set_bypass(&mut self, bypass: bool) {
         self.bypassed = bypass;
-        self.switch();
+        self.update_source();
+    }
+
+    /// Whether the stream was switched off; see [`set_bypass`](Self::set_bypass).
+    pub fn bypass(&self) -> bool {
+        self.bypassed
+    }
+
+    /// Whether what comes out is the delayed input, and nothing runs.
+    pub fn is_dry(&self) -> bool {
+        self.switch.heard() == Source::Dry && self.switch.fading_to().is_none()
     }
 
     /// The latest hop. While the stream is off it is the last one before.
@@ -298,128 +293,193 @@ impl Denoiser {
         self.hops
     }
 
-    fn switch(&mut self) {
-        if self.bypass.set(self.bypassed || self.attenuation_db == 0.0) {
-            self.restart();
-        }
+    /// Hops that were the delayed input because there was no time for the model; see
+    /// [`Batch`](crate::Batch).
+    pub fn missed_hops(&self) -> u64 {
+        self.missed_hops
     }
 
-    /// Empties every stage; the delayed input stays.
-    fn restart(&mut self) {
-        for lane in &mut self.lanes {
-            if let Some((up, down)) = &mut lane.rates {
-                up.reset();
-                down.reset();
-            }
-            lane.clean.prime(self.headroom);
+    /// How far an overload has stepped the stream down from its model: by one for each
+    /// alternative, and by one more for the delayed input.
+    pub fn steps_down(&self) -> usize {
+        self.steps_down
+    }
+
+    /// The most steps down that there are, from the model that was chosen.
+    pub(crate) fn most_steps_down(&self) -> usize {
+        self.flows.len() - self.model
+    }
+
+    pub(crate) fn set_steps_down(&mut self, steps: usize) {
+        self.steps_down = steps;
+        self.update_source();
+    }
+
+    fn update_source(&mut self) {
+        let flow = self.model + self.steps_down;
+        let off = self.bypassed || self.attenuation_db == 0.0 || flow >= self.flows.len();
+        let source = if off { Source::Dry } else { Source::Flow(flow) };
+        if let Some(flow) = self.switch.set(source) {
+            self.flows[flow].reset();
         }
-        for channel in &mut self.channels {
-            channel.reset();
-        }
-        for mind in &mut self.minds {
-            mind.reset();
-        }
-        self.fill = 0;
-        self.need = self.lanes[0].need();
     }
 
     fn drive(&mut self, mut block: impl Block) -> Result<(), Error> {
-        let frames = block.frames();
-        let mut at = 0;
+        self.check_block(&block)?;
         let mut result = Ok(());
-        while at < frames {
-            let awake = self.bypass.is_awake();
-            let mut chunk = (frames - at)
-                .min(self.dry.len())
-                .min(self.bypass.until_change());
-            if awake {
-                chunk = chunk.min(self.need - self.fill);
-            }
-            let (dry, wet) = (&mut self.dry[..chunk], &mut self.wet[..chunk]);
-            for (channel, lane) in self.lanes.iter_mut().enumerate() {
-                block.read(channel, at, dry);
-                self.repaired += repair(dry);
-                lane.delayed.push(dry);
-                if awake {
-                    for (to, sample) in lane.gathered[self.fill..].iter_mut().zip(&*dry) {
-                        *to = if sample.abs() < LEAST_AMPLITUDE {
-                            0.0
-                        } else {
-                            *sample
-                        };
-                    }
-                    lane.clean.pop(wet);
-                }
-                lane.delayed.pop(dry);
-                if awake {
-                    self.bypass.mix(dry, wet);
-                }
-                block.write(channel, at, dry);
-            }
-            self.bypass.advance(chunk);
-            at += chunk;
-            if awake {
-                self.fill += chunk;
-                while self.fill == self.need {
-                    result = result.and(self.hop());
+        while !self.advance(&mut block) {
+            for flow in 0..self.flows.len() {
+                if self.is_due(flow) {
+                    result = result.and(self.hop(flow));
                 }
             }
         }
         result
     }
 
-    /// The flow: caller's samples, model's rate, spectrum, features, model, mask, and back.
-    fn hop(&mut self) -> Result<(), Error> {
-        for (lane, channel) in self.lanes.iter_mut().zip(&mut self.channels) {
-            let gathered = &lane.gathered[..self.need];
-            channel.hear(match &mut lane.rates {
-                Some((up, _)) => {
-                    up.run(gathered, &mut lane.hop);
-                    &lane.hop
-                }
-                None => gathered,
+    pub(crate) fn check_block(&self, block: &impl Block) -> Result<(), Error> {
+        let (frames, channels) = (block.frames(), self.channels());
+        if self.whole_hops && !frames.is_multiple_of(self.hop_frames) {
+            return Err(Error::BlockLength {
+                expected: frames.next_multiple_of(self.hop_frames) * channels,
+                found: frames * channels,
             });
         }
+        Ok(())
+    }
 
-        let mut failed = false;
-        let mut energies = Energies::default();
-        let mut speech = 0.0f32;
-        for mind in &mut self.minds {
-            let ran = mind.run(&mut self.channels);
-            failed |= ran.is_err();
-            energies += ran.unwrap_or_else(|_| mind.passed(&self.channels));
-            speech = speech.max(mind.speech());
-        }
-
-        for (lane, channel) in self.lanes.iter_mut().zip(&mut self.channels) {
-            channel.say(&mut lane.hop);
-            let output = match &mut lane.rates {
-                Some((_, down)) => {
-                    let output = &mut lane.resampled[..down.gives()];
-                    down.run(&lane.hop, output);
-                    &*output
+    /// Takes a block on until a hop is due (false) or the block is done (true). After each stop
+    /// the hops that are due must run before it is called again, with the same block.
+    pub(crate) fn advance(&mut self, block: &mut impl Block) -> bool {
+        let frames = block.frames();
+        loop {
+            let chunk = match self.chunk {
+                Some(chunk) => chunk,
+                None if self.at == frames => {
+                    self.at = 0;
+                    return true;
                 }
-                None => &lane.hop,
+                None => self.take(block),
             };
-            lane.clean.push(output);
+            if (0..self.flows.len()).any(|flow| self.is_due(flow)) {
+                return false;
+            }
+            self.give(block, chunk);
         }
-        self.fill = 0;
-        self.need = self.lanes[0].need();
+    }
+
+    /// Takes in as much of the block as can be before something changes.
+    fn take(&mut self, block: &impl Block) -> usize {
+        let mut chunk = (block.frames() - self.at)
+            .min(self.heard.len())
+            .min(self.switch.until_change());
+        let flows = self.flows.iter_mut().enumerate();
+        let switch = &self.switch;
+        let mut awake = flows.filter(|(at, _)| switch.is_awake(*at));
+        let [one, two] = [awake.next(), awake.next()].map(|flow| flow.map(|(_, flow)| flow));
+        let mut awake = [one, two];
+        for flow in awake.iter().flatten() {
+            chunk = chunk.min(flow.room());
+        }
+        let samples = &mut self.heard[..chunk];
+        for (channel, delayed) in self.delayed.iter_mut().enumerate() {
+            block.read(channel, self.at, samples);
+            self.repaired += repair(samples);
+            delayed.push(samples);
+            for flow in awake.iter_mut().flatten() {
+                flow.hear(channel, samples);
+            }
+        }
+        for flow in awake.iter_mut().flatten() {
+            flow.advance(chunk);
+        }
+        self.chunk = Some(chunk);
+        chunk
+    }
+
+    /// Gives out what [`Self::take`] took in, `latency` samples before.
+    fn give(&mut self, block: &mut impl Block, chunk: usize) {
+        let (heard, other) = (&mut self.heard[..chunk], &mut self.other[..chunk]);
+        let source = self.switch.heard();
+        let next = self.switch.fading_to();
+        for (channel, delayed) in self.delayed.iter_mut().enumerate() {
+            delayed.pop(heard);
+            if next == Some(Source::Dry) {
+                other.copy_from_slice(heard);
+            }
+            if let Source::Flow(flow) = source {
+                self.flows[flow].say(channel, heard);
+            }
+            for (at, flow) in self.flows.iter_mut().enumerate() {
+                if self.switch.is_awake(at) && source != Source::Flow(at) {
+                    flow.say(channel, other);
+                }
+            }
+            self.switch.blend(heard, other);
+            block.write(channel, self.at, heard);
+        }
+        if let Some(flow) = self.switch.advance(chunk) {
+            self.flows[flow].reset();
+        }
+        self.at += chunk;
+        self.chunk = None;
+    }
+
+    /// Whether a flow has gathered a hop.
+    pub(crate) fn is_due(&self, flow: usize) -> bool {
+        self.switch.is_awake(flow) && self.flows[flow].is_due()
+    }
+
+    pub(crate) fn flows(&self) -> &[Flow] {
+        &self.flows
+    }
+
+    pub(crate) fn flow_mut(&mut self, flow: usize) -> &mut Flow {
+        &mut self.flows[flow]
+    }
+
+    /// One hop: caller's samples, model's rate, spectrum, features, model, mask, and back.
+    pub(crate) fn hop(&mut self, at: usize) -> Result<(), Error> {
+        let flow = &mut self.flows[at];
+        flow.begin();
+        for mind in 0..flow.minds() {
+            let (mind, channels) = flow.mind(mind);
+            mind.run(channels);
+        }
+        self.end_hop(at)
+    }
+
+    /// A hop that is the delayed input, for there is no time for the model.
+    pub(crate) fn miss_hop(&mut self, at: usize) {
+        let flow = &mut self.flows[at];
+        flow.begin();
+        for mind in 0..flow.minds() {
+            let (mind, channels) = flow.mind(mind);
+            mind.skip(channels, false);
+        }
+        self.missed_hops += 1;
+        self.end_hop(at).expect("no engine took part");
+    }
+
+    /// What every hop ends with.
+    pub(crate) fn end_hop(&mut self, at: usize) -> Result<(), Error> {
+        let heard = self.flows[at].end();
         self.hops += 1;
-        self.telemetry = Telemetry::new(energies, self.power_scale, speech, self.repaired);
-        if failed {
+        let other = |source| !matches!(source, Source::Dry) && source != Source::Flow(at);
+        if !other(self.switch.heard()) {
+            let Heard {
+                energies,
+                scale,
+                speech,
+                ..
+            } = heard;
+            self.telemetry = Telemetry::new(energies, scale, speech, self.repaired);
+        }
+        if heard.failed {
             Err(Error::Inference { hop: self.hops - 1 })
         } else {
             Ok(())
         }
-    }
-}
-
-impl Lane {
-    fn need(&self) -> usize {
-        self.rates
-            .as_ref()
-            .map_or(self.hop.len(), |(up, _)| up.need())
     }
 }
 

@@ -42,6 +42,22 @@ pub enum Error {
         /// Its id.
         model: String,
     },
+    /// Blocks of whole hops were promised to a stream whose hops are none of the caller's.
+    #[error(
+        "whole hops are a promise about the models' own rate, and about one hop for all of them: not at {rate_hz} Hz with these"
+    )]
+    WholeHops {
+        /// The caller's rate, Hz.
+        rate_hz: u32,
+    },
+    /// The stream was not built with so many models.
+    #[error("the stream has no model {found}: it was built with {models}, counted from 0")]
+    ModelIndex {
+        /// What the caller asked for.
+        found: usize,
+        /// Models of the stream.
+        models: usize,
+    },
     /// An input and an output block differ in length, or a block is not whole frames.
     #[error("block of {found} samples does not fit: expected {expected}")]
     BlockLength {

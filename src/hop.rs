@@ -1,6 +1,7 @@
 //! Any block to hops and back: a queue of fixed size, filled with silence to set the latency.
 
 /// Samples of one channel, first in first out. Memory is taken in `new` only.
+#[derive(Clone)]
 pub(crate) struct Queue {
     samples: Vec<f32>,
     /// Where the oldest sample is.

@@ -2,15 +2,16 @@
 
 // In the order in which samples pass.
 mod block;
-mod bypass;
 mod denoiser;
 mod feature;
+mod flow;
 mod hop;
 mod mask;
 mod mind;
 mod model;
 mod resample;
 mod stft;
+mod switch;
 mod telemetry;
 
 #[cfg(feature = "bench")]

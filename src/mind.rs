@@ -58,12 +58,21 @@ impl Channel {
 /// See the module.
 pub(crate) struct Mind {
     channels: Range<usize>,
+    roles: Roles,
+    /// the stream's own, also where its states lie while it shares steps
+    session: Session,
+    failed: bool,
+}
+
+/// What a model's tensors mean, whichever session holds them.
+struct Roles {
     /// with graph and input of each
     features: Vec<(usize, usize, FeatureMaker)>,
-    session: Session,
     steps: Vec<Step>,
     masker: Masker,
     gate: Option<Gate>,
+    need: Need,
+    energies: Energies,
     speech: f32,
 }
 
@@ -141,140 +150,218 @@ impl Mind {
         }
         Ok(Self {
             channels,
-            features,
+            roles: Roles {
+                features,
+                steps: spec.graphs().iter().map(Step::new).collect(),
+                masker: Masker::new(spec, attenuation_db),
+                gate: spec.gate().filter(|_| gate),
+                need: Need::All,
+                energies: Energies::default(),
+                speech: 0.0,
+            },
             session: model.session()?,
-            steps: spec.graphs().iter().map(Step::new).collect(),
-            masker: Masker::new(spec, attenuation_db),
-            gate: spec.gate().filter(|_| gate),
-            speech: 0.0,
+            failed: false,
         })
     }
 
     /// Probability of speech in the latest hop; 0 when the model does not tell.
     pub(crate) fn speech(&self) -> f32 {
-        self.speech
+        self.roles.speech
+    }
+
+    /// What the latest hop had in it.
+    pub(crate) fn energies(&self) -> Energies {
+        self.roles.energies
+    }
+
+    /// Whether the engine failed on the latest hop.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether its steps can be shared with other minds of its model.
+    pub(crate) fn can_share(&self) -> bool {
+        // A gate leaves graphs out for one stream that another needs.
+        self.roles.gate.is_none()
     }
 
     pub(crate) fn set_attenuation_db(&mut self, attenuation_db: f32) {
-        self.masker.set_attenuation_db(attenuation_db);
+        self.roles.masker.set_attenuation_db(attenuation_db);
     }
 
-    /// One hop of its channels among all `channels`, which have heard it.
-    ///
-    /// # Errors
-    /// [`Error::Engine`]: the hop is the delayed input.
-    pub(crate) fn run(&mut self, channels: &mut [Channel]) -> Result<Energies, Error> {
+    /// One hop of its channels among all `channels`, which have heard it. A hop that fails is the
+    /// delayed input.
+    pub(crate) fn run(&mut self, channels: &mut [Channel]) {
         let channels = &mut channels[self.channels.clone()];
-        self.masker.advance();
-        let mut energies = Energies::default();
-        match self.run_graphs(channels) {
-            Ok(()) => {
-                for channel in channels {
-                    energies += if channel.frame.is_empty() {
-                        self.masker.limit(&channel.history, &mut channel.made)
-                    } else {
-                        let dry = channel.stft.dry_frame();
-                        self.masker
-                            .limit_frame(&channel.history, dry, &mut channel.frame)
-                    };
-                }
-                Ok(energies)
-            }
-            Err(error) => {
-                self.speech = 0.0;
-                for channel in channels {
-                    self.masker.pass(&channel.history, &mut channel.made);
-                    let dry = channel.stft.dry_frame();
-                    for (to, x) in channel.frame.iter_mut().zip(dry) {
-                        *to = x;
-                    }
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// What channels that were passed on have in them.
-    pub(crate) fn passed(&self, channels: &[Channel]) -> Energies {
-        let mut energies = Energies::default();
-        for channel in &channels[self.channels.clone()] {
-            energies += self.masker.passed(&channel.history);
-        }
-        energies
-    }
-
-    fn run_graphs(&mut self, channels: &mut [Channel]) -> Result<(), Error> {
-        for (graph, input, maker) in &mut self.features {
-            let spectra = channels.iter().map(|channel| channel.history.back(0));
-            maker.run(spectra, self.session.input_mut(*graph, *input));
-        }
-        for channel in &mut *channels {
-            self.masker.pass(&channel.history, &mut channel.made);
-        }
-        let mut need = Need::All;
-        for (graph, step) in self.steps.iter().enumerate() {
-            let rests = match need {
-                Need::All => false,
-                Need::Gains => step.taps.is_some() && step.gain.is_none(),
-                Need::Silence | Need::Nothing => true,
-            };
-            if rests {
+        let (roles, session) = (&mut self.roles, &mut self.session);
+        roles.prepare(session, 0, channels);
+        for graph in 0..roles.steps.len() {
+            if roles.rests(graph) {
                 continue;
             }
-            if let Some(input) = step.frame_in {
-                let channel = &mut channels[0];
-                let frame = channel.stft.invert(&mut channel.made);
-                self.session.input_mut(graph, input).copy_from_slice(frame);
+            roles.before(graph, session, 0, channels);
+            if session.run(graph).is_err() {
+                self.failed = true;
+                roles.skip(channels);
+                return;
             }
-            self.session.run(graph)?;
-            let number = |at: usize| self.session.output(graph, at)[0];
-            if let Some(at) = step.vad {
-                self.speech = number(at);
-            }
-            if let (Some(gate), Some(at)) = (self.gate, step.snr) {
-                need = Need::new(gate, number(at));
-            }
-            if let Some(at) = step.gain {
-                self.masker.take_gains(self.session.output(graph, at));
-            }
-            for channel in &mut *channels {
-                let Channel {
-                    history,
-                    made,
-                    frame,
-                    ..
-                } = channel;
-                if need == Need::Silence {
-                    made.fill(Complex32::default());
-                }
-                if matches!(need, Need::Silence | Need::Nothing) {
-                    continue;
-                }
-                if step.gain.is_some() {
-                    self.masker.apply_gains(history, made);
-                }
-                if let Some(at) = step.taps.filter(|_| need == Need::All) {
-                    let taps = self.session.output(graph, at);
-                    self.masker.apply_taps(taps, history, made);
-                }
-                if let Some((at, layout)) = step.spectrum {
-                    let tensor = self.session.output(graph, at);
-                    self.masker.take_spectrum(layout, tensor, made);
-                }
-                if let Some(at) = step.frame {
-                    frame.copy_from_slice(self.session.output(graph, at));
-                }
-            }
+            roles.after(graph, session, 0, channels);
         }
-        Ok(())
+        self.failed = false;
+        roles.finish(channels);
+    }
+
+    /// Takes a seat in a shared step: the hop as in [`Self::run`], in parts.
+    pub(crate) fn join(&mut self, shared: &mut Session, row: usize, channels: &mut [Channel]) {
+        shared.bring_states(row, &self.session);
+        let channels = &mut channels[self.channels.clone()];
+        self.roles.prepare(shared, row, channels);
+    }
+
+    /// Before the shared step runs a graph.
+    pub(crate) fn before(
+        &mut self,
+        graph: usize,
+        shared: &mut Session,
+        row: usize,
+        channels: &mut [Channel],
+    ) {
+        let channels = &mut channels[self.channels.clone()];
+        self.roles.before(graph, shared, row, channels);
+    }
+
+    /// After the shared step ran a graph.
+    pub(crate) fn after(
+        &mut self,
+        graph: usize,
+        shared: &Session,
+        row: usize,
+        channels: &mut [Channel],
+    ) {
+        let channels = &mut channels[self.channels.clone()];
+        self.roles.after(graph, shared, row, channels);
+    }
+
+    /// Gives up its seat in a shared step that is done.
+    pub(crate) fn leave(&mut self, shared: &Session, row: usize, channels: &mut [Channel]) {
+        shared.take_states(row, &mut self.session);
+        self.failed = false;
+        self.roles.finish(&mut channels[self.channels.clone()]);
+    }
+
+    /// Makes the hop the delayed input; the states stay where they are.
+    pub(crate) fn skip(&mut self, channels: &mut [Channel], failed: bool) {
+        self.failed = failed;
+        self.roles.skip(&mut channels[self.channels.clone()]);
     }
 
     pub(crate) fn reset(&mut self) {
-        for (_, _, maker) in &mut self.features {
+        for (_, _, maker) in &mut self.roles.features {
             maker.reset();
         }
         self.session.reset();
-        self.masker.reset();
+        self.roles.masker.reset();
+        self.roles.speech = 0.0;
+        self.failed = false;
+    }
+}
+
+impl Roles {
+    /// Fills what the graphs hear of a hop.
+    fn prepare(&mut self, session: &mut Session, row: usize, channels: &mut [Channel]) {
+        self.masker.advance();
+        self.need = Need::All;
+        for (graph, input, maker) in &mut self.features {
+            let spectra = channels.iter().map(|channel| channel.history.back(0));
+            maker.run(spectra, session.input_mut(*graph, *input, row));
+        }
+        for channel in channels {
+            self.masker.pass(&channel.history, &mut channel.made);
+        }
+    }
+
+    /// Whether the gate spares a graph.
+    fn rests(&self, graph: usize) -> bool {
+        let step = &self.steps[graph];
+        match self.need {
+            Need::All => false,
+            Need::Gains => step.taps.is_some() && step.gain.is_none(),
+            Need::Silence | Need::Nothing => true,
+        }
+    }
+
+    fn before(&self, graph: usize, session: &mut Session, row: usize, channels: &mut [Channel]) {
+        if let Some(input) = self.steps[graph].frame_in {
+            let channel = &mut channels[0];
+            let frame = channel.stft.invert(&mut channel.made);
+            session.input_mut(graph, input, row).copy_from_slice(frame);
+        }
+    }
+
+    fn after(&mut self, graph: usize, session: &Session, row: usize, channels: &mut [Channel]) {
+        let step = &self.steps[graph];
+        let output = |at: usize| session.output(graph, at, row);
+        if let Some(at) = step.vad {
+            self.speech = output(at)[0];
+        }
+        if let (Some(gate), Some(at)) = (self.gate, step.snr) {
+            self.need = Need::new(gate, output(at)[0]);
+        }
+        if let Some(at) = step.gain {
+            self.masker.take_gains(output(at));
+        }
+        for channel in channels {
+            let Channel {
+                history,
+                made,
+                frame,
+                ..
+            } = channel;
+            if self.need == Need::Silence {
+                made.fill(Complex32::default());
+            }
+            if matches!(self.need, Need::Silence | Need::Nothing) {
+                continue;
+            }
+            if step.gain.is_some() {
+                self.masker.apply_gains(history, made);
+            }
+            if let Some(at) = step.taps.filter(|_| self.need == Need::All) {
+                self.masker.apply_taps(output(at), history, made);
+            }
+            if let Some((at, layout)) = step.spectrum {
+                self.masker.take_spectrum(layout, output(at), made);
+            }
+            if let Some(at) = step.frame {
+                frame.copy_from_slice(output(at));
+            }
+        }
+    }
+
+    /// Sets the limit on what the graphs made of a hop.
+    fn finish(&mut self, channels: &mut [Channel]) {
+        self.energies = Energies::default();
+        for channel in channels {
+            self.energies += if channel.frame.is_empty() {
+                self.masker.limit(&channel.history, &mut channel.made)
+            } else {
+                let dry = channel.stft.dry_frame();
+                self.masker
+                    .limit_frame(&channel.history, dry, &mut channel.frame)
+            };
+        }
+    }
+
+    fn skip(&mut self, channels: &mut [Channel]) {
         self.speech = 0.0;
+        self.energies = Energies::default();
+        for channel in channels {
+            self.masker.pass(&channel.history, &mut channel.made);
+            let dry = channel.stft.dry_frame();
+            for (to, x) in channel.frame.iter_mut().zip(dry) {
+                *to = x;
+            }
+            self.energies += self.masker.passed(&channel.history);
+        }
     }
 }

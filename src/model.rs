@@ -101,7 +101,8 @@ impl Model {
         let mut graphs = Vec::with_capacity(onnx.len());
         for (graph, bytes) in spec.graphs().iter().zip(onnx) {
             check_hash(&graph.file, &graph.sha256, bytes)?;
-            graphs.push(Graph::load(bytes, graph, spec.graphs(), 1)?);
+            let loaded = Graph::load(bytes, graph, spec.graphs(), spec.can_batch())?;
+            graphs.push(loaded);
         }
         Ok(Arc::new(Self { spec, graphs }))
     }
@@ -113,6 +114,11 @@ impl Model {
 
     pub(crate) fn session(&self) -> Result<Session, Error> {
         Session::new(&self.graphs)
+    }
+
+    /// A step of `rows` streams; for models that can batch.
+    pub(crate) fn batch_session(&self, rows: usize) -> Result<Session, Error> {
+        Session::batched(&self.graphs, rows)
     }
 }
 

@@ -66,10 +66,13 @@ fn features_and_mask_equal_the_vectors_in(folder: &Path) {
     let mut worst = [0.0f32; 4];
     for (hop, samples) in input.chunks_exact(spec.hop()).enumerate() {
         stft.analyse(samples, &mut spectrum);
-        maker.run(std::iter::once(&spectrum[..]), session.input_mut(0, heard));
-        let features = session.input_mut(0, heard).to_vec();
+        maker.run(
+            std::iter::once(&spectrum[..]),
+            session.input_mut(0, heard, 0),
+        );
+        let features = session.input_mut(0, heard, 0).to_vec();
         session.run(0).unwrap();
-        let [gain, taps, vad] = said.map(|at| session.output(0, at));
+        let [gain, taps, vad] = said.map(|at| session.output(0, at, 0));
         let found = [&features, gain, taps, vad];
         for which in 0..4 {
             worst[which] = worst[which].max(largest_difference(found[which], of(which, hop)));

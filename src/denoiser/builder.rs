@@ -25,13 +25,15 @@ pub enum ChannelMode {
 /// Options of a [`Denoiser`], from [`Denoiser::builder`].
 #[derive(Debug, Clone)]
 pub struct DenoiserBuilder {
-    pub(super) model: Arc<Model>,
-    pub(super) rate_hz: u32,
-    pub(super) channels: usize,
-    pub(super) channel_mode: ChannelMode,
-    pub(super) attenuation_db: f32,
-    pub(super) bypass: bool,
-    pub(super) gate: bool,
+    pub(crate) model: Arc<Model>,
+    pub(crate) alternatives: Vec<Arc<Model>>,
+    pub(crate) rate_hz: u32,
+    pub(crate) channels: usize,
+    pub(crate) channel_mode: ChannelMode,
+    pub(crate) attenuation_db: f32,
+    pub(crate) bypass: bool,
+    pub(crate) gate: bool,
+    pub(crate) whole_hops: bool,
 }
 
 impl DenoiserBuilder {
@@ -39,11 +41,13 @@ impl DenoiserBuilder {
         Self {
             rate_hz: model.spec().rate_hz(),
             model,
+            alternatives: Vec::new(),
             channels: 1,
             channel_mode: ChannelMode::default(),
             attenuation_db: DEFAULT_ATTENUATION_DB,
             bypass: false,
             gate: false,
+            whole_hops: false,
         }
     }
 
@@ -85,11 +89,27 @@ impl DenoiserBuilder {
         self
     }
 
+    /// Another model that the stream can go on with, by [`Denoiser::set_model`] or, the later the
+    /// cheaper, when a [`Batch`](crate::Batch) has too much to do. The latency is that of the
+    /// slowest. Default: none.
+    pub fn alternative(mut self, model: Arc<Model>) -> Self {
+        self.alternatives.push(model);
+        self
+    }
+
+    /// Promises that every block is a whole number of hops ([`Denoiser::hop_frames`]), as packets
+    /// are: the stream needs no hop of silence ahead then, and its latency is one hop less. Only
+    /// at the models' own rate. Default: false.
+    pub fn whole_hops(mut self, whole_hops: bool) -> Self {
+        self.whole_hops = whole_hops;
+        self
+    }
+
     /// Makes the stream. All its memory is taken here.
     ///
     /// # Errors
     /// [`Error::Rate`], [`Error::Channels`] or [`Error::Attenuation`] for an option out of range,
-    /// [`Error::Linked`] or [`Error::Gate`] for one that the model cannot follow,
+    /// [`Error::Linked`], [`Error::Gate`] or [`Error::WholeHops`] for one that a model cannot follow,
     /// [`Error::Engine`] when the engine refuses another stream.
     pub fn build(self) -> Result<Denoiser, Error> {
         let (min_hz, max_hz) = RATE_RANGE_HZ;
@@ -107,17 +127,19 @@ impl DenoiserBuilder {
             });
         }
         check_attenuation(self.attenuation_db)?;
-        let spec = self.model.spec();
         let linked = self.channel_mode == ChannelMode::Linked && self.channels > 1;
-        if linked && !spec.can_link_channels() {
-            return Err(Error::Linked {
-                model: spec.id().into(),
-            });
-        }
-        if self.gate && !spec.has_gate() {
-            return Err(Error::Gate {
-                model: spec.id().into(),
-            });
+        for model in std::iter::once(&self.model).chain(&self.alternatives) {
+            let spec = model.spec();
+            if linked && !spec.can_link_channels() {
+                return Err(Error::Linked {
+                    model: spec.id().into(),
+                });
+            }
+            if self.gate && !spec.has_gate() {
+                return Err(Error::Gate {
+                    model: spec.id().into(),
+                });
+            }
         }
         Denoiser::new(self)
     }

@@ -353,6 +353,16 @@ impl Spec {
         self.gate.is_some()
     }
 
+    /// Whether one step of the graphs can serve several streams: every tensor begins with the axis
+    /// "N", and no state is hidden.
+    pub fn can_batch(&self) -> bool {
+        let begins =
+            |t: &TensorSpec| matches!(t.shape.first(), Some(Axis::Symbol(n)) if n == BATCH);
+        self.graphs
+            .iter()
+            .all(|g| g.hidden_states == 0 && g.inputs.iter().chain(&g.outputs).all(begins))
+    }
+
     /// Whether one mask can serve several channels: the model hears powers and gives masks.
     pub fn can_link_channels(&self) -> bool {
         let whole = |t: &TensorSpec| {
@@ -474,14 +484,13 @@ impl Origin {
 impl TensorSpec {
     /// Numbers in one hop of one stream.
     pub(crate) fn elements(&self) -> usize {
-        self.shape_for(1).iter().product()
+        self.shape_of_one().iter().product()
     }
 
-    /// Shape of one hop of `batch` streams.
-    pub(crate) fn shape_for(&self, batch: usize) -> Vec<usize> {
+    /// Shape of one hop of one stream.
+    pub(crate) fn shape_of_one(&self) -> Vec<usize> {
         let size = |axis: &Axis| match axis {
             Axis::Size(size) => *size,
-            Axis::Symbol(name) if name == BATCH => batch,
             Axis::Symbol(_) => 1,
         };
         self.shape.iter().map(size).collect()

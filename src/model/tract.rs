@@ -10,10 +10,11 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike as _;
 use tract_onnx::tract_hir::infer::{DimFact, Factoid as _};
 
-use super::spec::{Axis, GraphSpec, HOPS, Role, TensorSpec};
+use super::spec::{Axis, BATCH, GraphSpec, HOPS, Role, TensorSpec};
 use crate::Error;
 
-/// An optimised graph for one hop of one batch size, checked against its manifest.
+/// An optimised graph for one hop of one stream or, where its tensors have the axis "N", of any
+/// number of streams, checked against its manifest.
 pub(crate) struct Graph {
     plan: Arc<TypedSimplePlan>,
     /// in the manifest's order, then the states that the export hid
@@ -23,9 +24,12 @@ pub(crate) struct Graph {
 
 enum Input {
     /// filled by the flow before each run
-    Fed { shape: Vec<usize> },
+    Fed {
+        /// of one stream
+        shape: Vec<usize>,
+    },
     State {
-        /// shared by all sessions; the engine never writes to what others hold
+        /// of one stream, shared by all sessions; the engine never writes to what others hold
         initial: TValue,
         /// the output that takes its place on the next step
         next: usize,
@@ -35,7 +39,7 @@ enum Input {
 }
 
 impl Graph {
-    /// Loads `onnx`, one of `graphs`, for `batch` streams a step.
+    /// Loads `onnx`, one of `graphs`; for any number of streams a step, or for one.
     ///
     /// # Errors
     /// [`Error::Engine`] for bytes that are no ONNX graph or one that tract cannot run,
@@ -44,9 +48,9 @@ impl Graph {
         onnx: &[u8],
         spec: &GraphSpec,
         graphs: &[GraphSpec],
-        batch: usize,
+        batched: bool,
     ) -> Result<Self, Error> {
-        Self::build(onnx, spec, graphs, batch, direct::replace)
+        Self::build(onnx, spec, graphs, batched, direct::replace)
     }
 
     /// `replace`: what takes the place of the engine's own operations.
@@ -54,10 +58,10 @@ impl Graph {
         onnx: &[u8],
         spec: &GraphSpec,
         graphs: &[GraphSpec],
-        batch: usize,
+        batched: bool,
         replace: fn(TypedModel) -> TractResult<TypedModel>,
     ) -> Result<Self, Error> {
-        let (model, hops) = parse(onnx, spec, batch)?;
+        let (model, hops, streams) = parse(onnx, spec, batched)?;
         let (model, hidden) = unroll::expose_states(model, &hops)?;
         if hidden.len() != spec.hidden_states {
             return Err(Error::Manifest {
@@ -66,19 +70,23 @@ impl Graph {
                 found: spec.hidden_states.to_string(),
             });
         }
-        let one = HashMap::from([(hops, TDim::Val(1))]);
-        let model = model.set_symbols(&one).map_err(engine)?;
+        let one = TDim::Val(1);
+        let sizes = HashMap::from([(hops, one.clone())]);
+        let model = model.set_symbols(&sizes).map_err(engine)?;
         for (tensor, outlet) in spec.outputs.iter().zip(model.outputs.clone()) {
             let fact = model.outlet_fact(outlet).map_err(engine)?;
-            let shape = fact.shape.as_concrete().map(<[usize]>::to_vec);
-            if fact.datum_type != f32::datum_type() || shape != Some(tensor.shape_for(batch)) {
+            let expected = dims(tensor, &one, &streams);
+            if fact.datum_type != f32::datum_type() || fact.shape.dims() != expected {
                 let found = format!("{:?} {:?}", fact.shape, fact.datum_type);
-                return Err(mismatch(tensor, format!("{found} with N = {batch}, S = 1")));
+                return Err(mismatch(
+                    tensor,
+                    format!("{found} with N = {streams}, S = 1"),
+                ));
             }
         }
         let mut inputs = Vec::with_capacity(spec.inputs.len() + hidden.len());
         for tensor in &spec.inputs {
-            inputs.push(Input::new(tensor, spec, graphs, batch)?);
+            inputs.push(Input::new(tensor, spec, graphs)?);
         }
         for (at, initial) in hidden.into_iter().enumerate() {
             let next = spec.outputs.len() + at;
@@ -99,13 +107,8 @@ impl Graph {
 }
 
 impl Input {
-    fn new(
-        tensor: &TensorSpec,
-        spec: &GraphSpec,
-        graphs: &[GraphSpec],
-        batch: usize,
-    ) -> Result<Self, Error> {
-        let shape = tensor.shape_for(batch);
+    fn new(tensor: &TensorSpec, spec: &GraphSpec, graphs: &[GraphSpec]) -> Result<Self, Error> {
+        let shape = tensor.shape_of_one();
         Ok(match tensor.role {
             Role::State => {
                 let start = tensor
@@ -136,15 +139,20 @@ impl Input {
     }
 }
 
-/// One stream's states and the outputs of its latest step, of all graphs of a model.
+/// States and the outputs of the latest step, of all graphs of a model: of one stream, or of the
+/// streams that share a step.
 pub(crate) struct Session {
     runs: Vec<Run>,
+    rows: usize,
+    /// stands where a value was taken from
+    nothing: TValue,
 }
 
 struct Run {
     state: TypedSimpleState,
     inputs: Arc<[Input]>,
-    /// [inputs] those that the flow fills
+    /// [inputs] those that are written before each run: by the flow, and in a shared step the
+    /// states
     fed: Vec<Option<Arc<Tensor>>>,
     /// in the manifest's order; states among them go in again on the next step
     outputs: TVec<TValue>,
@@ -153,43 +161,65 @@ struct Run {
 impl Session {
     /// A stream's own side of the graphs: their states, at their initial values.
     pub(crate) fn new(graphs: &[Graph]) -> Result<Self, Error> {
+        Self::with_rows(graphs, 1, false)
+    }
+
+    /// A step that `rows` streams share; each brings its states and takes them back.
+    pub(crate) fn batched(graphs: &[Graph], rows: usize) -> Result<Self, Error> {
+        Self::with_rows(graphs, rows, true)
+    }
+
+    fn with_rows(graphs: &[Graph], rows: usize, feeds_states: bool) -> Result<Self, Error> {
         let mut runs = Vec::with_capacity(graphs.len());
+        let nothing = Tensor::default().into_tvalue();
         for graph in graphs {
             let mut fed = Vec::with_capacity(graph.inputs.len());
+            let mut outputs: TVec<TValue> =
+                std::iter::repeat_n(nothing.clone(), graph.outputs).collect();
             for input in &*graph.inputs {
-                fed.push(match input {
-                    Input::Fed { shape } => {
-                        let tensor = Tensor::zero::<f32>(shape).map_err(engine)?;
-                        Some(Arc::new(tensor))
+                let zeros = |shape: &[usize]| {
+                    let mut shape = shape.to_vec();
+                    if rows > 1 {
+                        shape[0] = rows;
                     }
-                    Input::State { .. } | Input::Link { .. } => None,
+                    Tensor::zero::<f32>(&shape).map(Arc::new).map_err(engine)
+                };
+                fed.push(match input {
+                    Input::Fed { shape } => Some(zeros(shape)?),
+                    Input::State { initial, .. } if feeds_states => Some(zeros(initial.shape())?),
+                    Input::State { initial, next } => {
+                        // A copy of its own, for a shared step writes into it.
+                        outputs[*next] = (**initial).clone().into_tvalue();
+                        None
+                    }
+                    Input::Link { .. } => None,
                 });
             }
             runs.push(Run {
                 state: graph.plan.spawn().map_err(engine)?,
                 inputs: graph.inputs.clone(),
                 fed,
-                outputs: std::iter::repeat_n(Tensor::default().into_tvalue(), graph.outputs)
-                    .collect(),
+                outputs,
             });
         }
-        let mut session = Self { runs };
-        session.reset();
-        Ok(session)
+        Ok(Self {
+            runs,
+            rows,
+            nothing,
+        })
     }
 
-    /// The numbers of an input that the flow fills before [`Self::run`], in the tensor's order.
-    pub(crate) fn input_mut(&mut self, graph: usize, input: usize) -> &mut [f32] {
+    /// The numbers of an input that one stream fills before [`Self::run`], in the tensor's order.
+    pub(crate) fn input_mut(&mut self, graph: usize, input: usize, row: usize) -> &mut [f32] {
+        let rows = self.rows;
         let tensor = self.runs[graph].fed[input]
             .as_mut()
             .expect("only inputs that the flow fills are asked for");
         // Nobody else holds the tensor between steps, so it is not copied.
-        let view = Arc::make_mut(tensor).to_plain_array_view_mut::<f32>();
-        let slice = view.expect("made as f32 in main memory").into_slice();
-        slice.expect("made without gaps")
+        row_mut(numbers_mut(Arc::make_mut(tensor)), row, rows)
     }
 
-    /// One step of one graph for every stream of the batch.
+    /// One step of one graph for every stream.
     ///
     /// # Real-time
     /// The engine allocates its output tensors here; our own side does not.
@@ -199,9 +229,10 @@ impl Session {
         let values = run.inputs.iter().zip(&run.fed);
         let inputs: TVec<TValue> = values
             .map(|(input, fed)| match (input, fed) {
+                (_, Some(fed)) => fed.clone().into_tvalue(),
                 (Input::State { next, .. }, _) => run.outputs[*next].clone(),
                 (Input::Link { graph, output }, _) => before[*graph].outputs[*output].clone(),
-                (Input::Fed { .. }, fed) => fed.clone().expect("made in `new`").into_tvalue(),
+                (Input::Fed { .. }, None) => unreachable!("made in `with_rows`"),
             })
             .collect();
         match run.state.run(inputs) {
@@ -216,28 +247,80 @@ impl Session {
         }
     }
 
-    /// The numbers of an output of the latest step.
-    pub(crate) fn output(&self, graph: usize, output: usize) -> &[f32] {
-        let view = self.runs[graph].outputs[output]
-            .try_as_plain_ram()
-            .expect("the CPU engine's tensors are plain");
-        view.as_slice::<f32>()
-            .expect("the output facts were checked to be f32")
+    /// The numbers of an output of the latest step that belong to one stream.
+    pub(crate) fn output(&self, graph: usize, output: usize, row: usize) -> &[f32] {
+        let numbers = numbers(&self.runs[graph].outputs[output]);
+        let len = numbers.len() / self.rows;
+        &numbers[row * len..][..len]
+    }
+
+    /// Brings the states of `stream`, a session of its own, into a shared step.
+    pub(crate) fn bring_states(&mut self, row: usize, stream: &Self) {
+        let rows = self.rows;
+        for (run, stream) in self.runs.iter_mut().zip(&stream.runs) {
+            for (input, fed) in run.inputs.iter().zip(&mut run.fed) {
+                if let (Input::State { next, .. }, Some(fed)) = (input, fed) {
+                    let to = row_mut(numbers_mut(Arc::make_mut(fed)), row, rows);
+                    to.copy_from_slice(numbers(&stream.outputs[*next]));
+                }
+            }
+        }
+    }
+
+    /// Takes the states of `stream` out of a shared step.
+    ///
+    /// # Real-time
+    /// Allocates when the stream's latest step was one of its own.
+    pub(crate) fn take_states(&self, row: usize, stream: &mut Self) {
+        for (graph, (run, stream)) in self.runs.iter().zip(&mut stream.runs).enumerate() {
+            for input in &*run.inputs {
+                if let Input::State { next, .. } = input {
+                    let state = self.output(graph, *next, row);
+                    write(&mut stream.outputs[*next], state, &self.nothing);
+                }
+            }
+        }
     }
 
     /// Puts every state back to its initial value.
     ///
     /// # Real-time
-    /// No allocation.
+    /// No allocation, unless the engine still holds a state.
     pub(crate) fn reset(&mut self) {
         for run in &mut self.runs {
             for input in &*run.inputs {
                 if let Input::State { initial, next } = input {
-                    run.outputs[*next] = initial.clone();
+                    write(&mut run.outputs[*next], numbers(initial), &self.nothing);
                 }
             }
         }
     }
+}
+
+fn row_mut(numbers: &mut [f32], row: usize, rows: usize) -> &mut [f32] {
+    let len = numbers.len() / rows;
+    &mut numbers[row * len..][..len]
+}
+
+fn numbers(tensor: &Tensor) -> &[f32] {
+    let view = tensor.try_as_plain_ram();
+    view.expect("the CPU engine's tensors are plain")
+        .as_slice::<f32>()
+        .expect("the facts were checked to be f32")
+}
+
+fn numbers_mut(tensor: &mut Tensor) -> &mut [f32] {
+    let view = tensor.to_plain_array_view_mut::<f32>();
+    let slice = view.expect("made as f32 in main memory").into_slice();
+    slice.expect("made without gaps")
+}
+
+/// Writes a state's numbers, in place if nobody else holds them.
+fn write(state: &mut TValue, numbers: &[f32], nothing: &TValue) {
+    // A value gives its tensor up for writing only when it is given up itself.
+    let mut tensor = std::mem::replace(state, nothing.clone()).into_arc_tensor();
+    numbers_mut(Arc::make_mut(&mut tensor)).copy_from_slice(numbers);
+    *state = tensor.into_tvalue();
 }
 
 /// Runs a graph that was exported for whole signals both ways, whole and hop by hop, on the same
@@ -272,7 +355,7 @@ pub(crate) fn whole_signal_difference(
     };
     let mut inputs = Vec::with_capacity(spec.inputs.len());
     for tensor in &spec.inputs {
-        let mut shape = tensor.shape_for(1);
+        let mut shape = tensor.shape_of_one();
         if let Some(axis) = axis(tensor) {
             shape[axis] = HOPS_RUN;
         }
@@ -286,7 +369,7 @@ pub(crate) fn whole_signal_difference(
         });
     }
 
-    let (model, hops) = parse(onnx, spec, 1)?;
+    let (model, hops, _) = parse(onnx, spec, false)?;
     let all = HashMap::from([(hops, TDim::Val(HOPS_RUN as i64))]);
     let whole = model.set_symbols(&all).map_err(engine)?;
     let whole = whole.into_optimized().and_then(|m| m.into_runnable());
@@ -294,7 +377,7 @@ pub(crate) fn whole_signal_difference(
     let whole = whole.and_then(|m| m.run(values)).map_err(engine)?;
 
     // By the engine's operations, so that nothing but the order of hops differs.
-    let graph = Graph::build(onnx, spec, graphs, 1, Ok)?;
+    let graph = Graph::build(onnx, spec, graphs, false, Ok)?;
     let mut state = graph.plan.spawn().map_err(engine)?;
     let mut latest: TVec<TValue> = tvec![];
     let (mut largest, mut difference) = (0.0f32, 0.0f32);
@@ -326,8 +409,13 @@ pub(crate) fn whole_signal_difference(
     Ok(Some(difference / largest.max(f32::MIN_POSITIVE)))
 }
 
-/// A graph with its inputs and outputs in the manifest's order, and the symbol of its axis of hops.
-fn parse(onnx: &[u8], spec: &GraphSpec, batch: usize) -> Result<(TypedModel, Symbol), Error> {
+/// A graph with its inputs and outputs in the manifest's order, the symbol of its axis of hops, and
+/// the size of its axis of streams: one, or a symbol too.
+fn parse(
+    onnx: &[u8],
+    spec: &GraphSpec,
+    batched: bool,
+) -> Result<(TypedModel, Symbol, TDim), Error> {
     let mut model = tract_onnx::onnx()
         // Declared shapes may contradict each other in exports of whole signals; what counts
         // is what the operations give, and it is checked below.
@@ -347,13 +435,18 @@ fn parse(onnx: &[u8], spec: &GraphSpec, batch: usize) -> Result<(TypedModel, Sym
         .collect();
     model.select_output_outlets(&order).map_err(engine)?;
     let hops = model.symbols.sym(HOPS);
+    let streams = if batched {
+        model.symbols.sym(BATCH).into()
+    } else {
+        TDim::Val(1)
+    };
     for (index, tensor) in spec.inputs.iter().enumerate() {
-        let shape = symbolic(tensor, batch, &hops);
+        let shape = dims(tensor, &hops.clone().into(), &streams);
         model
             .set_input_fact(index, f32::fact(shape).into())
             .map_err(engine)?;
     }
-    Ok((model.into_typed().map_err(engine)?, hops))
+    Ok((model.into_typed().map_err(engine)?, hops, streams))
 }
 
 #[cfg(feature = "bench")]
@@ -364,10 +457,11 @@ impl Session {
         let run = &mut rest[0];
         let mut inputs: TVec<TValue> = tvec![];
         for (input, fed) in run.inputs.iter().zip(&run.fed) {
-            inputs.push(match input {
-                Input::State { initial, .. } => initial.clone(),
-                Input::Link { graph, output } => before[*graph].outputs[*output].clone(),
-                Input::Fed { .. } => fed.clone().expect("made in `new`").into_tvalue(),
+            inputs.push(match (input, fed) {
+                (_, Some(fed)) => fed.clone().into_tvalue(),
+                (Input::State { initial, .. }, _) => initial.clone(),
+                (Input::Link { graph, output }, _) => before[*graph].outputs[*output].clone(),
+                (Input::Fed { .. }, None) => unreachable!("made in `with_rows`"),
             });
         }
         let mut seconds = vec![0.0; run.state.model().nodes.len()];
@@ -393,14 +487,13 @@ impl Session {
     }
 }
 
-fn symbolic(tensor: &TensorSpec, batch: usize, hops: &Symbol) -> Vec<TDim> {
-    let sizes = tensor.shape.iter().zip(tensor.shape_for(batch));
-    sizes
-        .map(|(axis, size)| match axis {
-            Axis::Symbol(name) if name == HOPS => hops.clone().into(),
-            _ => size.into(),
-        })
-        .collect()
+fn dims(tensor: &TensorSpec, hops: &TDim, streams: &TDim) -> Vec<TDim> {
+    let dim = |axis: &Axis| match axis {
+        Axis::Size(size) => size.into(),
+        Axis::Symbol(name) if name == HOPS => hops.clone(),
+        Axis::Symbol(_) => streams.clone(),
+    };
+    tensor.shape.iter().map(dim).collect()
 }
 
 fn engine(error: impl std::fmt::Display + std::fmt::Debug) -> Error {

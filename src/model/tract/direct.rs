@@ -7,8 +7,10 @@ mod conv;
 mod grouped;
 mod gru;
 mod linear;
+mod pairwise;
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::gru_seq::GruSeq;
@@ -29,6 +31,9 @@ pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
         } else if let Some(op) = node.op_as::<GruSeq>() {
             kept.extend(node.inputs.last().copied());
             gru::small(&model, node, op)?.map(|op| Box::new(op) as _)
+        } else if let Some(op) = node.op_as::<TypedBinOp>() {
+            kept.extend(node.inputs.last().copied());
+            pairwise::pairwise(&model, node, op)?.map(|op| Box::new(op) as _)
         } else {
             None
         };
@@ -37,6 +42,12 @@ pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
         }
     }
     Ok(model)
+}
+
+fn dims_of(model: &TypedModel, outlet: OutletId) -> TractResult<Option<TVec<TDim>>> {
+    let fact = model.outlet_fact(outlet)?;
+    let known = (fact.datum_type == f32::datum_type()).then(|| fact.shape.dims().into());
+    Ok(known)
 }
 
 fn shape_of(model: &TypedModel, outlet: OutletId) -> TractResult<Option<TVec<usize>>> {
@@ -75,12 +86,17 @@ where
     Ok(tvec![output.into_tvalue()])
 }
 
+/// Whether products and sums are one instruction in registers of `S`; elsewhere a fused product is
+/// a call into the C library.
+#[inline(always)]
+fn is_fused<S: pulp::Simd>() -> bool {
+    cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !S::IS_SCALAR
+}
+
 /// `sum + a * b`, in one instruction where the registers of `S` have it.
 #[inline(always)]
 fn add_product<S: pulp::Simd>(sum: f32, a: f32, b: f32) -> f32 {
-    // Elsewhere a fused product is a call into the C library.
-    let fused = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !S::IS_SCALAR;
-    if fused {
+    if is_fused::<S>() {
         a.mul_add(b, sum)
     } else {
         sum + a * b

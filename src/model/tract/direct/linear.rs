@@ -1,24 +1,36 @@
-//! Large linear layers of one hop: their time is that of reading the weights, so these are held
-//! in 16 bits.
+//! Linear layers: their time is that of reading the weights, so these are held in 16 bits, and a
+//! step of several streams reads them once.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
-use super::add_product;
+use super::{add_product, is_fused};
 
 /// Outputs whose sums stay in registers while all inputs pass.
 const PANEL: usize = 64;
+/// Inputs of a panel that are turned into f32 at once for several rows: few enough that turning some
+/// overlaps with summing others.
+const DEPTH: usize = 32;
+/// Rows whose sums stay in registers while a panel's inputs pass.
+const TILE: usize = 8;
+/// Rows that share one reading of the weights.
+const ROWS: usize = 32;
 /// Weights from which on reading them counts.
 const LEAST_WEIGHTS: usize = 16_384;
 /// Weights are whole numbers up to this, times a scale for each output.
 const LARGEST: f32 = 32_767.0;
 
-/// [in] to [out], each output's weights rounded to 1/65534 of their range.
+/// [rows, in] to [rows, out], each output's weights rounded to 1/65534 of their range.
+///
+/// A row's sums are made in the same order whatever other rows there are, so that a stream sounds
+/// the same, to the bit, alone and in a batch.
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
 pub(super) struct Linear16 {
     inputs: usize,
     outputs: usize,
-    output_shape: TVec<usize>,
+    output_shape: TVec<TDim>,
+    /// where the rows are among the output's axes
+    rows_axis: Option<usize>,
     /// [panels, in, PANEL] i16
     weights: Arc<Tensor>,
     /// [out] f32
@@ -26,13 +38,14 @@ pub(super) struct Linear16 {
 }
 
 impl Linear16 {
-    /// Of `weights` [in, out], if they are many.
+    /// Of `weights` [in, out]; for one row only if they are many.
     pub(super) fn new(
         weights: &Tensor,
         [inputs, outputs]: [usize; 2],
-        output_shape: TVec<usize>,
+        output_shape: TVec<TDim>,
+        rows_axis: Option<usize>,
     ) -> TractResult<Option<Self>> {
-        if inputs * outputs < LEAST_WEIGHTS {
+        if rows_axis.is_none() && inputs * outputs < LEAST_WEIGHTS {
             return Ok(None);
         }
         let plain = weights.try_as_plain_ram()?;
@@ -59,17 +72,29 @@ impl Linear16 {
             inputs,
             outputs,
             output_shape,
+            rows_axis,
             weights: Tensor::from_shape(&[panels, inputs, PANEL], &packed)?.into_arc_tensor(),
             scales: Tensor::from_shape(&[outputs], &scales)?.into_arc_tensor(),
         }))
+    }
+
+    fn shape(&self, rows: usize) -> TractResult<TVec<usize>> {
+        let sizes = self.output_shape.iter().enumerate();
+        let size = |(axis, dim): (usize, &TDim)| match self.rows_axis {
+            Some(at) if at == axis => Ok(rows),
+            _ => Ok(dim.to_usize()?),
+        };
+        sizes.map(size).collect()
     }
 }
 
 struct Run<'a> {
     op: &'a Linear16,
+    /// [rows, in]
     input: &'a [f32],
     weights: &'a [i16],
     scales: &'a [f32],
+    /// [rows, out]
     output: &'a mut [f32],
 }
 
@@ -77,7 +102,18 @@ impl pulp::WithSimd for Run<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        if self.input.len() == self.op.inputs {
+            self.one_row::<S>();
+        } else {
+            self.rows(simd);
+        }
+    }
+}
+
+impl Run<'_> {
+    #[inline(always)]
+    fn one_row<S: pulp::Simd>(self) {
         let panels = self.weights.chunks_exact(self.op.inputs * PANEL);
         let outputs = self.output.chunks_mut(PANEL).zip(self.scales.chunks(PANEL));
         for (panel, (output, scales)) in panels.zip(outputs) {
@@ -93,6 +129,123 @@ impl pulp::WithSimd for Run<'_> {
             }
         }
     }
+
+    #[inline(always)]
+    fn rows<S: pulp::Simd>(self, simd: S) {
+        let (inputs, outputs) = (self.op.inputs, self.op.outputs);
+        let mut wide = [[0.0f32; PANEL]; DEPTH];
+        let tiles = ROWS.min(self.input.len() / inputs).div_ceil(TILE);
+        let mut heard = vec![[0.0f32; TILE]; tiles * inputs];
+        let groups = self.input.chunks(ROWS * inputs);
+        for (input, output) in groups.zip(self.output.chunks_mut(ROWS * outputs)) {
+            let rows = input.len() / inputs;
+            side_by_side(input, inputs, &mut heard);
+            for (at, panel) in self.weights.chunks_exact(inputs * PANEL).enumerate() {
+                let mut sums = [[[0.0f32; PANEL]; TILE]; ROWS / TILE];
+                let (numbers, _) = panel.as_chunks::<PANEL>();
+                for (part, numbers) in numbers.chunks(DEPTH).enumerate() {
+                    for (to, from) in wide.iter_mut().zip(numbers) {
+                        for lane in 0..PANEL {
+                            to[lane] = f32::from(from[lane]);
+                        }
+                    }
+                    let wide = &wide[..numbers.len()];
+                    let tiles = heard.chunks_exact(inputs).zip(&mut sums).enumerate();
+                    for (tile, (heard, sums)) in tiles {
+                        let heard = &heard[part * DEPTH..][..numbers.len()];
+                        add_tile(simd, rows.saturating_sub(tile * TILE), heard, wide, sums);
+                    }
+                }
+                let begin = at * PANEL;
+                let scales = &self.scales[begin..];
+                let sums = sums.iter().flatten();
+                for (row, sums) in output.chunks_exact_mut(outputs).zip(sums) {
+                    for ((output, sum), scale) in row[begin..].iter_mut().zip(sums).zip(scales) {
+                        *output = sum * scale;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// [rows, in] to [tiles, in, TILE].
+#[inline(always)]
+fn side_by_side(input: &[f32], inputs: usize, heard: &mut [[f32; TILE]]) {
+    for (row, numbers) in input.chunks_exact(inputs).enumerate() {
+        let tile = &mut heard[row / TILE * inputs..][..inputs];
+        for (to, from) in tile.iter_mut().zip(numbers) {
+            to[row % TILE] = *from;
+        }
+    }
+}
+
+/// Adds to the sums of a tile's rows what they heard, as many rows at a time as registers hold.
+#[inline(always)]
+fn add_tile<S: pulp::Simd>(
+    simd: S,
+    rows: usize,
+    heard: &[[f32; TILE]],
+    wide: &[[f32; PANEL]],
+    sums: &mut [[f32; PANEL]; TILE],
+) {
+    let rows = rows.min(TILE);
+    if rows == TILE && S::REGISTER_COUNT >= 32 {
+        add_rows::<S, TILE>(simd, 0, heard, wide, sums);
+        return;
+    }
+    let mut row = 0;
+    while row < rows {
+        row += match rows - row {
+            4.. => add_rows::<S, 4>(simd, row, heard, wide, sums),
+            2.. => add_rows::<S, 2>(simd, row, heard, wide, sums),
+            _ => add_rows::<S, 1>(simd, row, heard, wide, sums),
+        };
+    }
+}
+
+/// The same for `R` rows from `row` on; gives `R`.
+#[inline(always)]
+fn add_rows<S: pulp::Simd, const R: usize>(
+    simd: S,
+    row: usize,
+    heard: &[[f32; TILE]],
+    wide: &[[f32; PANEL]],
+    sums: &mut [[f32; PANEL]; TILE],
+) -> usize {
+    for pair in 0..PANEL / (2 * S::F32_LANES) {
+        let mut now = [[simd.splat_f32s(0.0); 2]; R];
+        for at in 0..R {
+            let (vectors, _) = S::as_simd_f32s(&sums[row + at]);
+            now[at] = [vectors[2 * pair], vectors[2 * pair + 1]];
+        }
+        for (numbers, weights) in heard.iter().zip(wide) {
+            let (vectors, _) = S::as_simd_f32s(weights);
+            let weights = [vectors[2 * pair], vectors[2 * pair + 1]];
+            for at in 0..R {
+                let x = simd.splat_f32s(numbers[row + at]);
+                for half in 0..2 {
+                    now[at][half] = add_products(simd, now[at][half], x, weights[half]);
+                }
+            }
+        }
+        for at in 0..R {
+            let (vectors, _) = S::as_mut_simd_f32s(&mut sums[row + at]);
+            vectors[2 * pair] = now[at][0];
+            vectors[2 * pair + 1] = now[at][1];
+        }
+    }
+    R
+}
+
+/// [`add_product`] of vectors: fused where that one is.
+#[inline(always)]
+fn add_products<S: pulp::Simd>(simd: S, sum: S::f32s, a: S::f32s, b: S::f32s) -> S::f32s {
+    if is_fused::<S>() {
+        simd.mul_add_f32s(a, b, sum)
+    } else {
+        simd.add_f32s(sum, simd.mul_f32s(a, b))
+    }
 }
 
 impl Op for Linear16 {
@@ -107,7 +260,8 @@ impl EvalOp for Linear16 {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let mut output = Tensor::zero::<f32>(&self.output_shape)?;
+        let rows = inputs[0].len() / self.inputs;
+        let mut output = Tensor::zero::<f32>(&self.shape(rows)?)?;
         {
             let input = inputs[0].try_as_plain_ram()?;
             let (weights, scales) = (
@@ -128,9 +282,46 @@ impl EvalOp for Linear16 {
 
 impl TypedOp for Linear16 {
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        ensure!(self.output_shape.iter().product::<usize>() == self.outputs);
-        Ok(tvec![f32::fact(&self.output_shape)])
+        Ok(tvec![f32::fact(self.output_shape.as_slice())])
     }
 
     as_op!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::noise;
+    use super::*;
+
+    fn run(op: &Linear16, input: &Tensor) -> Vec<f32> {
+        let inputs = tvec![input.clone().into_tvalue()];
+        let context = EvalContext::out_of_plan();
+        let output = op.eval(&context, inputs).unwrap();
+        output[0]
+            .to_plain_array_view::<f32>()
+            .unwrap()
+            .iter()
+            .copied()
+            .collect()
+    }
+
+    #[test]
+    fn a_row_is_the_same_alone_and_among_others() {
+        let (inputs, outputs, mut seed) = (75, 130, 5);
+        let weights = noise(&mut seed, &[inputs, outputs]);
+        let shape = tvec![TDim::Val(-1), outputs.to_dim()];
+        let op = Linear16::new(&weights, [inputs, outputs], shape, Some(0));
+        let op = op.unwrap().unwrap();
+        for rows in [1, 2, 3, 5, 7, 8, 13, 16, 33, 70] {
+            let input = noise(&mut seed, &[rows, inputs]);
+            let together = run(&op, &input);
+            for row in 0..rows {
+                let alone = run(&op, &input.slice(0, row, row + 1).unwrap());
+                assert!(
+                    together[row * outputs..][..outputs] == alone,
+                    "{row} of {rows}"
+                );
+            }
+        }
+    }
 }
