@@ -41,6 +41,8 @@ pub struct Denoiser {
     /// frames of the block that are done, and of the part that is being done
     at: usize,
     chunk: Option<usize>,
+    /// what the block is now, as far as a batch takes it on
+    block: Progress,
     /// [largest chunk] one channel's input, then its output
     heard: Vec<f32>,
     /// [largest chunk] one channel's signal that is faded to, or that nobody hears yet
@@ -49,6 +51,12 @@ pub struct Denoiser {
     hops: u64,
     missed_hops: u64,
     repaired: u64,
+}
+
+/// Of a block in a batch.
+enum Progress {
+    Going(Result<(), Error>),
+    Done(Result<(), Error>),
 }
 
 impl Denoiser {
@@ -92,6 +100,7 @@ impl Denoiser {
             delayed: vec![Queue::new(latency + chunk); options.channels],
             at: 0,
             chunk: None,
+            block: Progress::Done(Ok(())),
             heard: vec![0.0; chunk],
             other: vec![0.0; chunk],
             telemetry: Telemetry::SILENCE,
@@ -425,6 +434,60 @@ impl Denoiser {
         self.chunk = None;
     }
 
+    /// A batch begins a block; none of it is processed when there is a `fault`.
+    pub(crate) fn begin_block(&mut self, fault: Option<Error>) {
+        self.block = match fault {
+            None => Progress::Going(Ok(())),
+            Some(fault) => Progress::Done(Err(fault)),
+        };
+    }
+
+    pub(crate) fn is_in_block(&self) -> bool {
+        matches!(self.block, Progress::Going(_))
+    }
+
+    /// [`Self::advance`] for a block that was checked.
+    pub(crate) fn advance_interleaved(&mut self, block: &mut [f32]) -> bool {
+        let mut block = Interleaved {
+            input: None,
+            output: block,
+            channels: self.channels(),
+        };
+        let done = self.advance(&mut block);
+        if done {
+            self.block = match std::mem::replace(&mut self.block, Progress::Done(Ok(()))) {
+                Progress::Going(result) | Progress::Done(result) => Progress::Done(result),
+            };
+        }
+        done
+    }
+
+    /// A batch ends a block: as [`Self::process`] says it.
+    pub(crate) fn end_block(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.block, Progress::Done(Ok(()))) {
+            Progress::Going(result) | Progress::Done(result) => result,
+        }
+    }
+
+    fn note(&mut self, ended: Result<(), Error>) {
+        if let (Progress::Going(result @ Ok(())), Err(error)) = (&mut self.block, ended) {
+            *result = Err(error);
+        }
+    }
+
+    /// [`Self::hop`] in a batch.
+    pub(crate) fn run_hop(&mut self, flow: usize) {
+        let ended = self.hop(flow);
+        self.note(ended);
+    }
+
+    /// [`Self::end_hop`] in a batch.
+    pub(crate) fn finish_hop(&mut self, flow: usize, missed: bool) {
+        self.missed_hops += u64::from(missed);
+        let ended = self.end_hop(flow);
+        self.note(ended);
+    }
+
     /// Whether a flow has gathered a hop.
     pub(crate) fn is_due(&self, flow: usize) -> bool {
         self.switch.is_awake(flow) && self.flows[flow].is_due()
@@ -457,8 +520,7 @@ impl Denoiser {
             let (mind, channels) = flow.mind(mind);
             mind.skip(channels, false);
         }
-        self.missed_hops += 1;
-        self.end_hop(at).expect("no engine took part");
+        self.finish_hop(at, true);
     }
 
     /// What every hop ends with.

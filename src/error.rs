@@ -42,6 +42,14 @@ pub enum Error {
         /// Its id.
         model: String,
     },
+    /// A batch of no streams, or of more than help.
+    #[error("a step of {found} streams is not possible: choose 1 to {max}")]
+    BatchWidth {
+        /// What the caller asked for.
+        found: usize,
+        /// Most streams of one step.
+        max: usize,
+    },
     /// Blocks of whole hops were promised to a stream whose hops are none of the caller's.
     #[error(
         "whole hops are a promise about the models' own rate, and about one hop for all of them: not at {rate_hz} Hz with these"

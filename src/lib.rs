@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 // In the order in which samples pass.
+mod batch;
 mod block;
 mod denoiser;
 mod feature;
@@ -25,6 +26,7 @@ mod parity;
 #[cfg(feature = "store")]
 mod store;
 
+pub use batch::{Batch, BatchBlock, BatchCounts, Job};
 pub use denoiser::{ChannelMode, Denoiser, DenoiserBuilder};
 pub use error::Error;
 pub use model::{Model, Spec, spec::Origin};

@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use realfft::num_complex::Complex32;
 
 use crate::feature::FeatureMaker;
 use crate::model::spec::{Role, TensorSpec};
 use crate::stft::{Stft, Transform};
-use crate::{ChannelMode, Denoiser, Model};
+use crate::{Batch, BatchBlock, ChannelMode, Denoiser, Model};
 
 /// Our own models, or the one that `QUIETWIRE_PARITY_MODEL` names.
 fn folders() -> Vec<PathBuf> {
@@ -184,4 +185,58 @@ fn a_stream_that_is_off_does_not_allocate_at_all() {
     let mut block = vec![0.1; 4800];
     let counted = allocation_counter::measure(|| stream.process_in_place(&mut block).unwrap());
     assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_batch_does_not_allocate_but_in_the_engine() {
+    let models = ["base", "tiny"].map(|id| Model::embedded(id).unwrap());
+    let mut batch = Batch::new(&models, 4).unwrap();
+    let stream = |n: usize| {
+        let builder = Denoiser::builder(models[n % 2].clone());
+        builder.alternative(models[1].clone()).build().unwrap()
+    };
+    let call = |n| BatchBlock::new(stream(n), vec![0.1; 960]);
+    let mut calls: Vec<BatchBlock> = (0..10).map(call).collect();
+    let mut run = |calls: &mut [BatchBlock]| {
+        let mut now = Duration::ZERO;
+        batch.process_until(calls, Duration::from_millis(20), || {
+            now += Duration::from_millis(1);
+            now
+        });
+        batch.counts().steps
+    };
+    for _ in 0..20 {
+        run(&mut calls);
+    }
+    let before = run(&mut calls);
+    let mut after = 0;
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..10 {
+            for call in &mut calls {
+                let off = call.stream().bypass();
+                call.stream_mut().set_bypass(!off);
+            }
+            after = run(&mut calls);
+        }
+    });
+    // A step of several rows packs them side by side, in each linear layer; no more than that.
+    let engine: Vec<u64> = models
+        .iter()
+        .map(|model| shared_allocations(model))
+        .collect();
+    let most = engine.iter().max().unwrap() * (after - before);
+    assert!(
+        after > before && counted.count_total <= most,
+        "{counted:?} of {most}"
+    );
+}
+
+/// Allocations of the engine alone, for one step of several rows.
+fn shared_allocations(model: &Model) -> u64 {
+    let mut session = model.batch_session(4).unwrap();
+    let mut step = || session.run(0).unwrap();
+    for _ in 0..4 {
+        step();
+    }
+    allocation_counter::measure(step).count_total
 }

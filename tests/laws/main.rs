@@ -1,6 +1,7 @@
 //! The laws that every stream keeps, over a matrix of rates, channels, block sizes and models.
 
 mod alignment;
+mod batch;
 mod bypass;
 mod chunking;
 mod hostile;
@@ -10,3 +11,4 @@ mod parity;
 mod reconstruction;
 mod reset;
 mod signal;
+mod transitions;

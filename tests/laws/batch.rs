@@ -1,0 +1,266 @@
+//! Streams that share steps come out as if they had been alone, bit by bit; and time that runs out
+//! costs noise, never a click, a gap or a neighbour.
+
+use std::time::Duration;
+
+use quietwire::{Batch, BatchBlock, Denoiser, Error, Job};
+
+use crate::signal::{Noise, model, rms, voice};
+
+/// A stream with the whole of its input, taken in blocks of its own lengths.
+struct Caller {
+    stream: Denoiser,
+    input: Vec<f32>,
+    output: Vec<f32>,
+    block: Vec<f32>,
+    at: usize,
+    result: Result<(), Error>,
+}
+
+impl Caller {
+    fn new(stream: Denoiser, input: Vec<f32>) -> Self {
+        Self {
+            stream,
+            input,
+            output: Vec::new(),
+            block: Vec::new(),
+            at: 0,
+            result: Ok(()),
+        }
+    }
+
+    /// Makes the next `frames` the block of the next call.
+    fn take(&mut self, frames: usize) {
+        let len = (frames * self.stream.channels()).min(self.input.len() - self.at);
+        self.block = self.input[self.at..][..len].to_vec();
+        self.at += len;
+    }
+
+    fn put(&mut self) {
+        self.output.append(&mut self.block);
+    }
+}
+
+impl Job for Caller {
+    fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
+        (!self.block.is_empty()).then_some((&mut self.stream, &mut self.block[..]))
+    }
+
+    fn done(&mut self, result: Result<(), Error>) {
+        self.result = result;
+    }
+}
+
+/// Streams of every kind, the `n`th of them.
+fn stream(n: usize) -> Denoiser {
+    let ids = [
+        "base",
+        "tiny",
+        "base",
+        "lookahead",
+        "base",
+        "frame",
+        "unity",
+    ];
+    let builder = Denoiser::builder(model(ids[n % ids.len()]));
+    let builder = match n % 4 {
+        0 => builder.rate_hz(44_100),
+        1 => builder.rate_hz(16_000),
+        _ => builder.rate_hz(48_000),
+    };
+    let builder = if n.is_multiple_of(5) {
+        builder.channels(2)
+    } else {
+        builder
+    };
+    builder.alternative(model("tiny")).build().unwrap()
+}
+
+/// What happens to the `n`th stream before its `block`th block.
+fn switch(n: usize, block: usize, stream: &mut Denoiser) {
+    match (n + block) % 23 {
+        3 => stream.set_bypass(true),
+        7 => stream.set_bypass(false),
+        11 => stream.set_model(1).unwrap(),
+        15 => stream.set_attenuation_db(6.0 + n as f32).unwrap(),
+        19 => stream.set_model(0).unwrap(),
+        _ => {}
+    }
+}
+
+fn frames(n: usize, block: usize) -> usize {
+    [480, 441, 1, 960, 37, 2880][(n * 7 + block) % 6]
+}
+
+#[test]
+fn a_batch_of_any_streams_equals_each_of_them_alone() {
+    let models = ["base", "tiny", "lookahead", "unity"].map(model);
+    for width in [1, 3, 16] {
+        let mut batch = Batch::new(&models, width).unwrap();
+        let mut callers: Vec<Caller> = (0..21)
+            .map(|n| {
+                let stream = stream(n);
+                let input = voice(stream.rate_hz(), stream.channels(), 0.5, n as u64);
+                Caller::new(stream, input)
+            })
+            .collect();
+        for block in 0..400 {
+            for (n, caller) in callers.iter_mut().enumerate() {
+                // Every stream joins, rests and leaves when it likes.
+                if (n + block) % 5 != 0 {
+                    switch(n, block, &mut caller.stream);
+                    caller.take(frames(n, block));
+                }
+            }
+            batch.process(&mut callers);
+            for caller in &mut callers {
+                caller.result.as_ref().unwrap();
+                caller.put();
+            }
+        }
+        if width > 1 {
+            let counts = batch.counts();
+            assert!(counts.hops > counts.steps, "{counts:?}");
+        }
+        for (n, caller) in callers.iter().enumerate() {
+            let mut alone = Caller::new(stream(n), caller.input.clone());
+            for block in 0..400 {
+                if (n + block) % 5 != 0 {
+                    switch(n, block, &mut alone.stream);
+                    alone.take(frames(n, block));
+                    alone.stream.process_in_place(&mut alone.block).unwrap();
+                    alone.put();
+                }
+            }
+            assert!(caller.at > caller.input.len() / 2, "enough was heard");
+            assert!(caller.output == alone.output, "stream {n}, width {width}");
+            assert_eq!(caller.stream.hops(), alone.stream.hops());
+            assert_eq!(caller.stream.telemetry(), alone.stream.telemetry());
+        }
+    }
+}
+
+#[test]
+fn damage_in_one_stream_reaches_no_other() {
+    let mut batch = Batch::new(&[model("base")], 8).unwrap();
+    let input = voice(48_000, 1, 0.5, 3);
+    let mut noise = Noise::new(9);
+    let mut calls: Vec<BatchBlock> = (0..8)
+        .map(|_| {
+            let stream = Denoiser::builder(model("base")).build().unwrap();
+            BatchBlock::new(stream, vec![0.0; 480])
+        })
+        .collect();
+    let mut found = Vec::new();
+    for block in input.chunks_exact(480) {
+        for (n, call) in calls.iter_mut().enumerate() {
+            call.samples_mut().copy_from_slice(block);
+            if n != 4 {
+                let wild = |_: usize| f32::from_bits(noise.bits() as u32);
+                call.samples_mut()
+                    .copy_from_slice(&Vec::from_iter((0..480).map(wild)));
+            }
+        }
+        batch.process(&mut calls);
+        found.extend_from_slice(calls[4].samples());
+        for call in &calls {
+            assert!(call.samples().iter().all(|x| x.is_finite()));
+        }
+    }
+    let mut alone = input[..found.len()].to_vec();
+    let mut stream = Denoiser::builder(model("base")).build().unwrap();
+    stream.process_in_place(&mut alone).unwrap();
+    assert!(found == alone);
+}
+
+#[test]
+fn a_block_that_does_not_fit_is_refused_and_the_others_are_cleaned() {
+    let mut batch = Batch::new(&[model("base")], 8).unwrap();
+    let whole = |hops: bool| {
+        Denoiser::builder(model("base"))
+            .whole_hops(hops)
+            .build()
+            .unwrap()
+    };
+    let mut calls = [
+        BatchBlock::new(whole(true), vec![0.5; 481]),
+        BatchBlock::new(whole(false), vec![0.5; 481]),
+    ];
+    batch.process(&mut calls);
+    assert!(matches!(
+        calls[0].result(),
+        Err(Error::BlockLength {
+            expected: 960,
+            found: 481
+        })
+    ));
+    assert!(calls[0].samples() == [0.5; 481]);
+    calls[1].result().unwrap();
+    assert_eq!(calls[1].stream().hops(), 1);
+    assert!(matches!(
+        Batch::new(&[], 0),
+        Err(Error::BatchWidth { found: 0, max: 64 })
+    ));
+}
+
+/// A clock that each reading takes on, as work would.
+fn slow_clock(step: Duration) -> impl FnMut() -> Duration {
+    let mut now = Duration::ZERO;
+    move || {
+        now += step;
+        now
+    }
+}
+
+fn largest_step(samples: &[f32]) -> f32 {
+    let steps = samples.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+    steps.fold(0.0, f32::max)
+}
+
+#[test]
+fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
+    let models = [model("base"), model("tiny")];
+    let mut batch = Batch::new(&models, 4).unwrap();
+    let tone: Vec<f32> = (0..480_000)
+        .map(|n| 0.4 * (n as f32 * 0.02).sin())
+        .collect();
+    let mut calls: Vec<BatchBlock> = (0..6)
+        .map(|_| {
+            let stream = Denoiser::builder(models[0].clone()).alternative(models[1].clone());
+            BatchBlock::new(stream.build().unwrap(), vec![0.0; 480])
+        })
+        .collect();
+    let mut outputs = vec![Vec::new(); calls.len()];
+    let budget = Duration::from_millis(10);
+    let mut lowest = 0;
+    for (n, block) in tone.chunks_exact(480).enumerate() {
+        for call in &mut calls {
+            call.samples_mut().copy_from_slice(block);
+        }
+        // Plenty, then nearly none, then plenty again: half a second each, and the rest.
+        let step = if (50..100).contains(&n) { 9 } else { 0 };
+        batch.process_until(&mut calls, budget, slow_clock(Duration::from_millis(step)));
+        for (call, output) in calls.iter().zip(&mut outputs) {
+            call.result().unwrap();
+            output.extend_from_slice(call.samples());
+        }
+        if n == 99 {
+            lowest = calls.iter().map(|call| call.stream().steps_down()).sum();
+        }
+    }
+    let counts = batch.counts();
+    assert!(counts.missed_hops > 0 && lowest >= 6, "{counts:?} {lowest}");
+    assert_eq!(counts.steps_down, counts.steps_up, "{counts:?}");
+    assert!(calls.iter().all(|call| call.stream().steps_down() == 0));
+    let missed: u64 = calls.iter().map(|call| call.stream().missed_hops()).sum();
+    assert_eq!(missed, counts.missed_hops);
+    let mut settled = tone.clone();
+    let mut alone = Denoiser::builder(models[0].clone()).build().unwrap();
+    alone.process_in_place(&mut settled).unwrap();
+    for output in &outputs {
+        assert_eq!(output.len(), tone.len(), "no sample is lost");
+        assert!(rms(&output[60_000..]) > 0.01, "something must be heard");
+        let step = largest_step(&output[2000..]);
+        assert!(step < 3.0 * largest_step(&tone), "step {step}");
+    }
+}
