@@ -197,6 +197,10 @@ pub enum Error {
     #[cfg(feature = "store")]
     #[error("no folder for this user's data: HOME is not set")]
     NoDataFolder,
+    /// An error of the RTP transform.
+    #[cfg(feature = "rtp")]
+    #[error(transparent)]
+    Rtp(#[from] crate::rtp::RtpError),
     /// An error of the file shell.
     #[cfg(feature = "file")]
     #[error(transparent)]

@@ -23,6 +23,8 @@ mod error;
 pub mod file;
 #[cfg(test)]
 mod parity;
+#[cfg(feature = "rtp")]
+pub mod rtp;
 #[cfg(feature = "store")]
 mod store;
 
