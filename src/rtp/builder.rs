@@ -172,7 +172,10 @@ impl RtpDenoiserBuilder {
             return option("payload types", "0 to 63 or 96 to 127, each once");
         }
         if self.red_out && self.red_payload_type.is_none() {
-            return option("red_payload_type", "a payload type, for redundancy is to be sent");
+            return option(
+                "red_payload_type",
+                "a payload type, for redundancy is to be sent",
+            );
         }
         if self.audio_level_id.is_some_and(|id| id == 0) {
             return option("audio_level_id", "1 to 14, or to 255 with two-byte headers");

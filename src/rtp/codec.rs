@@ -3,7 +3,7 @@
 mod conceal;
 mod g711;
 
-use opus::{Application, Bitrate, Channels, ErrorCode};
+use opus::{Application, Bitrate, Channels, ErrorCode, Signal};
 
 use super::{RtpDenoiserBuilder, RtpError};
 use conceal::Concealer;
@@ -144,7 +144,9 @@ impl Decoder {
     pub(super) fn decode(&mut self, coded: &[u8], block: &mut [f32]) -> Result<(), Undecodable> {
         match self {
             Self::Opus(decoder) => {
-                decoder.decode_float(coded, block, false).map_err(|_| Undecodable)?;
+                decoder
+                    .decode_float(coded, block, false)
+                    .map_err(|_| Undecodable)?;
             }
             Self::Plain {
                 coding, concealer, ..
@@ -230,8 +232,11 @@ impl Encoder {
             return Ok(Self::Plain(coding));
         }
         let (rate_hz, channels) = (options.codec.rate_hz(), layout(options.channels));
-        let encoder = opus::Encoder::new(rate_hz, channels, Application::Voip);
+        // Of the applications the one without a high-pass filter: what came went through one, and
+        // what goes out must line up with it.
+        let encoder = opus::Encoder::new(rate_hz, channels, Application::Audio);
         let set = |mut encoder: opus::Encoder| {
+            encoder.set_signal(Signal::Voice)?;
             encoder.set_bitrate(Bitrate::Bits(options.bitrate_bps as i32))?;
             encoder.set_complexity(i32::from(options.complexity))?;
             encoder.set_inband_fec(options.expected_loss_percent > 0)?;
@@ -250,6 +255,21 @@ impl Encoder {
         }
     }
 
+    /// Codes in the mode of a packet that came (speech, or general sound: RFC 6716 section 3.1), so
+    /// that the receiver's decoder takes one for the other when the stream is switched.
+    pub(super) fn follow(&mut self, came: &[u8]) {
+        if let (Self::Opus(encoder), Some(toc)) = (self, came.first()) {
+            let is_general = toc >> 3 >= 16;
+            let signal = if is_general {
+                Signal::Music
+            } else {
+                Signal::Voice
+            };
+            // A hint: no encoder of this library refuses it.
+            let _ = encoder.set_signal(signal);
+        }
+    }
+
     /// Whether the next packets should need none before them.
     pub(super) fn set_independent(&mut self, independent: bool) {
         if let Self::Opus(encoder) = self {
@@ -259,7 +279,11 @@ impl Encoder {
     }
 
     /// Appends the payload of `block` to `packet`; false: nothing to send (DTX).
-    pub(super) fn encode(&mut self, block: &[f32], packet: &mut Vec<u8>) -> Result<bool, ErrorCode> {
+    pub(super) fn encode(
+        &mut self,
+        block: &[f32],
+        packet: &mut Vec<u8>,
+    ) -> Result<bool, ErrorCode> {
         match self {
             Self::Opus(encoder) => {
                 let begin = packet.len();
@@ -305,7 +329,9 @@ mod tests {
                 opus::Encoder::new(48_000, Channels::Mono, Application::Voip).unwrap();
             encoder.set_bitrate(Bitrate::Bits(20_000)).unwrap();
             encoder.set_inband_fec(fec).unwrap();
-            encoder.set_packet_loss_perc(if fec { 30 } else { 0 }).unwrap();
+            encoder
+                .set_packet_loss_perc(if fec { 30 } else { 0 })
+                .unwrap();
             let packets = tone.chunks_exact(frames);
             let packets = packets.map(|block| encoder.encode_vec_float(block, 1275).unwrap());
             let with = packets.filter(|packet| brings_again(packet)).count();

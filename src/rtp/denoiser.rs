@@ -15,8 +15,8 @@ use super::{RtpDenoiserBuilder, RtpError, red};
 use crate::hop::Queue;
 use crate::{Denoiser, Error, Job, Model, Telemetry};
 
-/// Longest datagram that is taken in: more than any network carries in one piece.
-const MOST_BYTES: usize = 2048;
+/// Longest datagram that is taken in: 40 ms of the fastest L16 that one frame of any network holds.
+const MOST_BYTES: usize = 9000;
 /// A packet further behind than this belongs to another beginning (RFC 3550, appendix A.1).
 const MOST_BEHIND: i64 = 100;
 /// Made up at most, at one place: longer holes are silence.
@@ -438,9 +438,10 @@ impl RtpDenoiser {
         if self.buffer.holds(self.turn) {
             return Some(Duration::ZERO);
         }
-        let waiting = self.buffer.first_from(self.turn);
-        let until = waiting.map(|entry| entry.arrival + self.options.hold);
-        [until, self.due].into_iter().flatten().min()
+        match self.buffer.first_from(self.turn) {
+            Some(waiting) => Some(waiting.arrival + self.options.hold),
+            None => self.due,
+        }
     }
 
     /// Does everything that is due: for a stream that is not in a batch.
@@ -588,13 +589,15 @@ impl RtpDenoiser {
         self.sender.remember(entry, self.expected);
         self.taken_at = now;
         let seconds = frames as f64 / f64::from(self.rate_hz);
-        self.due = Some(entry.arrival.max(now) + Duration::from_secs_f64(seconds) + self.options.hold);
+        self.due =
+            Some(entry.arrival.max(now) + Duration::from_secs_f64(seconds) + self.options.hold);
         self.frames = frames;
         self.is_fresh = false;
         self.wake();
         if !self.asleep {
             let entry = self.buffer.get(self.turn).expect("it is there");
             let block = &mut self.block[..frames * self.channels];
+            self.encoder.follow(entry.coded());
             if self.decoder.decode(entry.coded(), block).is_err() {
                 self.counts.undecodable += 1;
                 self.decoder.conceal(block);
@@ -611,7 +614,8 @@ impl RtpDenoiser {
         self.counts.concealed += 1;
         self.wake();
         if !self.asleep {
-            self.decoder.conceal(&mut self.block[..frames * self.channels]);
+            self.decoder
+                .conceal(&mut self.block[..frames * self.channels]);
         }
         self.made_up += frames;
         self.made(frames);
@@ -697,24 +701,27 @@ impl RtpDenoiser {
     /// Makes the delay whole packets of this length, and the hops whole blocks if they can be.
     fn fit(&mut self, frames: usize) {
         let hops = frames.is_multiple_of(self.denoiser.hop_frames());
-        if self.delay.is_multiple_of(frames) && (hops || !self.options.denoiser.whole_hops) {
+        let hops = hops || !self.options.denoiser.whole_hops;
+        if self.delay.is_multiple_of(frames) && hops && !self.is_fresh {
             return;
         }
         let model = self.denoiser.model().clone();
         let models = std::iter::once(&self.options.denoiser.model);
         let mut models = models.chain(&self.options.denoiser.alternatives);
-        let index = models.position(|other| Arc::ptr_eq(other, &model)).unwrap_or(0);
+        let index = models
+            .position(|other| Arc::ptr_eq(other, &model))
+            .unwrap_or(0);
         let mut options = self.options.clone();
         options.denoiser = options
             .denoiser
             .bypass(self.denoiser.bypass())
             .attenuation_db(self.denoiser.attenuation_db());
-        match fit(&mut options, self.lookahead, frames, self.delay) {
+        // Before the first packet there is no length that the delay should suit too.
+        let before = if self.is_fresh { frames } else { self.delay };
+        match fit(&mut options, self.lookahead, frames, before) {
             Ok((mut denoiser, delay)) => {
                 denoiser.set_steps_down(self.denoiser.steps_down());
-                denoiser
-                    .set_model(index)
-                    .expect("the models are the same");
+                denoiser.set_model(index).expect("the models are the same");
                 (self.denoiser, self.delay) = (denoiser, delay);
                 self.options = options;
                 self.set_pad();

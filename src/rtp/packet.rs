@@ -122,9 +122,7 @@ fn element(header: &[u8], id: u8) -> Option<usize> {
             // 15 ends the elements.
             ONE_BYTE if first >> 4 == 15 => return None,
             ONE_BYTE => (first >> 4, usize::from(first & 0x0F) + 1, at + 1),
-            _ if profile & 0xFFF0 == TWO_BYTE => {
-                (first, usize::from(*header.get(at + 1)?), at + 2)
-            }
+            _ if profile & 0xFFF0 == TWO_BYTE => (first, usize::from(*header.get(at + 1)?), at + 2),
             _ => return None,
         };
         if found == id && len >= 1 && data + len <= header.len() {
@@ -183,7 +181,10 @@ mod tests {
         assert!(packet.marker());
         assert_eq!(packet.payload_type(), 111);
         assert_eq!((packet.sequence(), packet.timestamp()), (0xFFFE, 9));
-        assert_eq!((packet.ssrc(), packet.payload()), (0x0102_0304, &[7, 8, 9][..]));
+        assert_eq!(
+            (packet.ssrc(), packet.payload()),
+            (0x0102_0304, &[7, 8, 9][..])
+        );
         assert_eq!(packet.audio_level(1), Some((true, 37)));
         assert_eq!(packet.audio_level(2), None);
 
@@ -200,8 +201,14 @@ mod tests {
         out.extend([1, 2]);
         let written = Packet::parse(&out).unwrap();
         assert_eq!((written.marker(), written.payload_type()), (false, 96));
-        assert_eq!((written.sequence(), written.timestamp(), written.ssrc()), (5, 6, 7));
-        assert_eq!((written.audio_level(1), written.payload()), (Some((false, 127)), &[1, 2][..]));
+        assert_eq!(
+            (written.sequence(), written.timestamp(), written.ssrc()),
+            (5, 6, 7)
+        );
+        assert_eq!(
+            (written.audio_level(1), written.payload()),
+            (Some((false, 127)), &[1, 2][..])
+        );
         assert_eq!(out[12..16], [9; 4], "contributing sources stay");
     }
 
@@ -209,7 +216,10 @@ mod tests {
     fn levels_in_two_byte_elements_are_found() {
         let mut bytes = vec![0x90, 111, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         bytes.extend([0x10, 0, 0, 2, 20, 0, 21, 1, 0x80 | 5, 0, 0, 0]);
-        assert_eq!(Packet::parse(&bytes).unwrap().audio_level(21), Some((true, 5)));
+        assert_eq!(
+            Packet::parse(&bytes).unwrap().audio_level(21),
+            Some((true, 5))
+        );
     }
 
     #[test]
@@ -224,7 +234,10 @@ mod tests {
             &[0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13],
             &[0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
         ] {
-            assert!(matches!(Packet::parse(bytes), Err(RtpError::Malformed(_))), "{bytes:?}");
+            assert!(
+                matches!(Packet::parse(bytes), Err(RtpError::Malformed(_))),
+                "{bytes:?}"
+            );
         }
         let rtcp = [0x80, 200, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0];
         assert!(matches!(Packet::parse(&rtcp), Err(RtpError::Rtcp)));

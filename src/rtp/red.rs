@@ -25,7 +25,9 @@ pub(super) fn parse(payload: &[u8]) -> Result<impl Iterator<Item = Block<'_>>, R
     loop {
         let first = *payload.get(at).ok_or(short)?;
         if count == MOST_BLOCKS {
-            return Err(RtpError::Malformed("more redundant blocks than anybody sends"));
+            return Err(RtpError::Malformed(
+                "more redundant blocks than anybody sends",
+            ));
         }
         if first & 0x80 == 0 {
             headers[count] = (first, 0, usize::MAX);
@@ -47,7 +49,11 @@ pub(super) fn parse(payload: &[u8]) -> Result<impl Iterator<Item = Block<'_>>, R
     Ok((0..count).map(move |block| {
         let (payload_type, behind, len) = headers[block];
         let begin = at;
-        at = if len == usize::MAX { payload.len() } else { at + len };
+        at = if len == usize::MAX {
+            payload.len()
+        } else {
+            at + len
+        };
         Block {
             payload_type,
             behind,
@@ -106,7 +112,13 @@ mod tests {
 
     #[test]
     fn lies_are_refused() {
-        for bytes in [&[][..], &[0x80], &[0x80, 0, 0], &[0xEF, 0, 1, 0, 111], &[0x80; 64]] {
+        for bytes in [
+            &[][..],
+            &[0x80],
+            &[0x80, 0, 0],
+            &[0xEF, 0, 1, 0, 111],
+            &[0x80; 64],
+        ] {
             assert!(parse(bytes).is_err(), "{bytes:?}");
         }
         assert_eq!(parse(&[111]).unwrap().next().unwrap().payload, &[] as &[u8]);

@@ -130,7 +130,9 @@ impl Sender {
     /// out, so that the receiver knows of them.
     pub(super) fn relay_until(&mut self, ticks: i64) {
         while self.line.front().is_some_and(|entry| entry.ticks <= ticks) {
-            let Some(entry) = self.line.pop_front() else { break };
+            let Some(entry) = self.line.pop_front() else {
+                break;
+            };
             self.relay(&entry);
             self.spare.push(entry);
         }
@@ -139,7 +141,9 @@ impl Sender {
     /// Sends what is neither sound nor changed, up to `ticks`, and forgets the sound.
     fn pass_others_until(&mut self, ticks: i64) {
         while self.line.front().is_some_and(|entry| entry.ticks <= ticks) {
-            let Some(entry) = self.line.pop_front() else { break };
+            let Some(entry) = self.line.pop_front() else {
+                break;
+            };
             if entry.kind == Kind::Other {
                 self.relay(&entry);
             }
@@ -178,12 +182,14 @@ impl Sender {
         self.pass_others_until(clean.ticks - 1);
         let at = clean.ticks + self.shift;
         let header = self.line.front().filter(|entry| entry.ticks == clean.ticks);
-        let header = header.filter(|entry| entry.kind == Kind::Sound).map(|entry| {
-            let mut header = std::mem::take(&mut self.coded);
-            header.clear();
-            header.extend_from_slice(&entry.header);
-            header
-        });
+        let header = header
+            .filter(|entry| entry.kind == Kind::Sound)
+            .map(|entry| {
+                let mut header = std::mem::take(&mut self.coded);
+                header.clear();
+                header.extend_from_slice(&entry.header);
+                header
+            });
         if self.end.is_some_and(|end| at < end) {
             self.coded = header.unwrap_or_default();
             self.pass_others_until(clean.ticks);

@@ -142,7 +142,9 @@ mod tests {
             let mut concealer = Concealer::new(8_000, channels);
             let tone = |n: usize| (n as f32 * 2.0 * std::f32::consts::PI / 40.0).sin() * 0.5;
             let block = |from: usize| -> Vec<f32> {
-                (from..from + 160).flat_map(|n| vec![tone(n); channels]).collect()
+                (from..from + 160)
+                    .flat_map(|n| vec![tone(n); channels])
+                    .collect()
             };
             let mut out = Vec::new();
             for packet in 0..10 {
@@ -159,14 +161,20 @@ mod tests {
             }
             for at in [5, 8] {
                 let first = &out[at * 160..at * 160 + 40];
-                let error = first.iter().enumerate().map(|(n, x)| (x - tone(at * 160 + n)).abs());
+                let error = first
+                    .iter()
+                    .enumerate()
+                    .map(|(n, x)| (x - tone(at * 160 + n)).abs());
                 assert!(error.fold(0.0, f32::max) < 0.05, "the tone goes on");
             }
             let steps = out.windows(2).map(|pair| (pair[1] - pair[0]).abs());
             assert!(steps.fold(0.0, f32::max) < 0.12);
             let mut long = vec![0.0; 8_000 * channels];
             concealer.conceal(&mut long);
-            assert_eq!(long[480 * channels..].iter().copied().fold(0.0, f32::max), 0.0);
+            assert_eq!(
+                long[480 * channels..].iter().copied().fold(0.0, f32::max),
+                0.0
+            );
         }
     }
 }

@@ -75,7 +75,10 @@ mod tests {
                 let error = (found - i32::from(sample)).abs();
                 // Half a step of a segment is 1/32 of its samples; the smallest steps are 8 and 16.
                 let most = (i32::from(sample).abs() / 32 + 16).max(16);
-                assert!(error <= most + 640 * i32::from(sample.unsigned_abs() > 32_100), "{law:?} {sample} {found}");
+                assert!(
+                    error <= most + 640 * i32::from(sample.unsigned_abs() > 32_100),
+                    "{law:?} {sample} {found}"
+                );
             }
         }
     }
@@ -83,7 +86,13 @@ mod tests {
     #[test]
     fn codes_are_those_of_the_recommendation() {
         // Silence, and full scale, as every telephone sends them.
-        assert_eq!([0, 32_635, -32_635].map(|s| Law::Mu.compress(s)), [0xFF, 0x80, 0x00]);
-        assert_eq!([8, 32_256, -32_256].map(|s| Law::A.compress(s)), [0xD5, 0xAA, 0x2A]);
+        assert_eq!(
+            [0, 32_635, -32_635].map(|s| Law::Mu.compress(s)),
+            [0xFF, 0x80, 0x00]
+        );
+        assert_eq!(
+            [8, 32_256, -32_256].map(|s| Law::A.compress(s)),
+            [0xD5, 0xAA, 0x2A]
+        );
     }
 }

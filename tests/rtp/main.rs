@@ -1,0 +1,11 @@
+//! The RTP transform, over a network that loses, reorders, repeats and lies.
+#![cfg(feature = "rtp")]
+
+mod codecs;
+mod continuity;
+mod damage;
+mod dtx;
+mod network;
+mod redundancy;
+mod relaying;
+mod wire;

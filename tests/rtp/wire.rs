@@ -1,0 +1,247 @@
+//! Senders, receivers and the network between, seeded.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use opus::{Application, Channels};
+use quietwire::Model;
+use quietwire::rtp::{Packet, RtpDenoiser, RtpDenoiserBuilder};
+
+pub const RATE_HZ: usize = 48_000;
+/// 20 ms.
+pub const FRAMES: usize = 960;
+
+/// The model that changes nothing.
+pub fn unity() -> Arc<Model> {
+    static MODEL: OnceLock<Arc<Model>> = OnceLock::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/unity");
+    MODEL
+        .get_or_init(|| Model::from_folder(&folder).unwrap())
+        .clone()
+}
+
+pub fn base() -> Arc<Model> {
+    static MODEL: OnceLock<Arc<Model>> = OnceLock::new();
+    MODEL
+        .get_or_init(|| Model::embedded("base").unwrap())
+        .clone()
+}
+
+/// A stream that keeps what it is given.
+pub fn stream() -> RtpDenoiserBuilder {
+    RtpDenoiser::builder(unity())
+        .attenuation_db(f32::INFINITY)
+        .bitrate_bps(96_000)
+        .complexity(9)
+}
+
+/// Something voiced with pauses: a chord whose level goes up and down.
+pub fn chord(samples: usize) -> Vec<f32> {
+    let sine = |n: usize, hz: f32| (n as f32 * hz * std::f32::consts::TAU / 48_000.0).sin();
+    (0..samples)
+        .map(|n| {
+            let level = 0.55 + 0.45 * sine(n, 1.7);
+            0.2 * level * (sine(n, 220.0) + 0.5 * sine(n, 441.0) + 0.3 * sine(n, 1330.0))
+        })
+        .collect()
+}
+
+/// Deterministic numbers (xorshift, Marsaglia 2003).
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn bits(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// From 0 to 1.
+    pub fn share(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// A datagram and when it arrives.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub at: Duration,
+    pub bytes: Vec<u8>,
+}
+
+/// What a packet is, but for its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers {
+    pub ssrc: u32,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub payload_type: u8,
+}
+
+pub fn datagram(numbers: Numbers, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x80, numbers.payload_type];
+    bytes.extend(numbers.sequence.to_be_bytes());
+    bytes.extend(numbers.timestamp.to_be_bytes());
+    bytes.extend(numbers.ssrc.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// A datagram with an audio level in extension element 1.
+pub fn with_level(mut datagram: Vec<u8>, level: u8) -> Vec<u8> {
+    datagram[0] |= 0x10;
+    let payload = datagram.split_off(12);
+    datagram.extend([0xBE, 0xDE, 0, 1, 0x10, level, 0, 0]);
+    datagram.extend(payload);
+    datagram
+}
+
+pub fn encoder(channels: Channels) -> opus::Encoder {
+    let mut encoder = opus::Encoder::new(48_000, channels, Application::Audio).unwrap();
+    encoder.set_bitrate(opus::Bitrate::Bits(64_000)).unwrap();
+    encoder
+}
+
+/// Opus payloads of a mono signal, `frames` each.
+pub fn payloads(signal: &[f32], frames: usize, encoder: &mut opus::Encoder) -> Vec<Vec<u8>> {
+    let blocks = signal.chunks_exact(frames);
+    blocks
+        .map(|block| encoder.encode_vec_float(block, 1275).unwrap())
+        .collect()
+}
+
+pub const FIRST: Numbers = Numbers {
+    ssrc: 0x1234_5678,
+    sequence: 65_500,
+    timestamp: u32::MAX - 30_000,
+    payload_type: 111,
+};
+
+/// Payloads as packets, one every `frames`; sequence numbers and timestamps wrap soon.
+pub fn packets(payloads: &[Vec<u8>], frames: usize) -> Vec<Sent> {
+    let number = |n: usize| Numbers {
+        sequence: FIRST.sequence.wrapping_add(n as u16),
+        timestamp: FIRST.timestamp.wrapping_add((n * frames) as u32),
+        ..FIRST
+    };
+    let time = |n: usize| Duration::from_secs_f64((n * frames) as f64 / RATE_HZ as f64);
+    let packets = payloads.iter().enumerate();
+    packets
+        .map(|(n, payload)| Sent {
+            at: Duration::from_secs(5) + time(n),
+            bytes: datagram(number(n), payload),
+        })
+        .collect()
+}
+
+/// Twenty milliseconds each, of `signal`.
+pub fn voice(signal: &[f32]) -> Vec<Sent> {
+    packets(
+        &payloads(signal, FRAMES, &mut encoder(Channels::Mono)),
+        FRAMES,
+    )
+}
+
+/// Runs a stream over what arrives, and its clock in between; gives what it sends and when.
+pub fn run(stream: &mut RtpDenoiser, arriving: &[Sent]) -> Vec<Sent> {
+    run_with(stream, arriving, |_, _| {})
+}
+
+/// The same; `before` is called before each arrival, with its number.
+pub fn run_with(
+    stream: &mut RtpDenoiser,
+    arriving: &[Sent],
+    mut before: impl FnMut(usize, &mut RtpDenoiser),
+) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    let mut drive = |stream: &mut RtpDenoiser, at: Duration| {
+        stream.drive(at);
+        let mut packet = Vec::new();
+        while stream.poll_packet(&mut packet) {
+            let bytes = packet.clone();
+            sent.push(Sent { at, bytes });
+        }
+    };
+    for (n, arrival) in arriving.iter().enumerate() {
+        while let Some(due) = stream.timeout().filter(|due| *due < arrival.at) {
+            drive(stream, due);
+        }
+        before(n, stream);
+        let _ = stream.receive(arrival.at, &arrival.bytes);
+        drive(stream, arrival.at);
+    }
+    sent
+}
+
+/// What a receiver hears: decoded in order, concealed where a number is missing, silent where a
+/// timestamp jumps; with the timestamp of the first sample.
+pub fn hear(sent: &[Sent]) -> (u32, Vec<f32>) {
+    let mut decoder = opus::Decoder::new(48_000, Channels::Mono).unwrap();
+    let mut out: Vec<f32> = Vec::new();
+    let first = Packet::parse(&sent[0].bytes).unwrap();
+    let mut expected = first.sequence();
+    let mut block = vec![0.0; 5760];
+    for packet in sent {
+        let packet = Packet::parse(&packet.bytes).unwrap();
+        let at = packet.timestamp().wrapping_sub(first.timestamp()) as usize;
+        assert!(at >= out.len(), "time never goes back");
+        if packet.sequence() != expected {
+            let missing = (at - out.len()).min(5760);
+            decoder
+                .decode_float(&[], &mut block[..missing], false)
+                .unwrap();
+            out.extend(&block[..missing]);
+        }
+        out.resize(at, 0.0);
+        expected = packet.sequence().wrapping_add(1);
+        let frames = decoder
+            .decode_float(packet.payload(), &mut block, false)
+            .unwrap();
+        out.extend(&block[..frames]);
+    }
+    (first.timestamp(), out)
+}
+
+/// Every packet follows the one before, in number and in time.
+pub fn assert_continuous(sent: &[Sent], frames: usize) {
+    for (n, pair) in sent.windows(2).enumerate() {
+        let [a, b] = [&pair[0], &pair[1]].map(|sent| Packet::parse(&sent.bytes).unwrap());
+        assert_eq!(b.sequence(), a.sequence().wrapping_add(1), "packet {n}");
+        assert_eq!(
+            b.timestamp(),
+            a.timestamp().wrapping_add(frames as u32),
+            "packet {n}"
+        );
+        assert_eq!(a.ssrc(), b.ssrc());
+    }
+}
+
+/// Error of `found` against `expected`, dB, with the gain that makes it smallest.
+pub fn error_db(found: &[f32], expected: &[f32]) -> f32 {
+    let len = found.len().min(expected.len());
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
+    };
+    let (found, expected) = (&found[..len], &expected[..len]);
+    let gain = dot(found, expected) / dot(expected, expected);
+    let error: f64 = found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (f64::from(*a) - gain * f64::from(*b)).powi(2))
+        .sum();
+    (10.0 * (error / (gain * gain * dot(expected, expected))).log10()) as f32
+}
+
+pub fn rms_db(samples: &[f32]) -> f32 {
+    let power = samples.iter().map(|x| x * x).sum::<f32>() / samples.len() as f32;
+    10.0 * (power + 1e-20).log10()
+}
