@@ -63,6 +63,8 @@ pub struct BatchCounts {
 pub struct Batch {
     groups: Vec<Group>,
     load: Load,
+    /// streams to step up before the next call, or down if it is negative
+    change: isize,
     counts: BatchCounts,
 }
 
@@ -124,6 +126,7 @@ impl Batch {
         Ok(Self {
             groups,
             load: Load::default(),
+            change: 0,
             counts: BatchCounts::default(),
         })
     }
@@ -151,6 +154,8 @@ impl Batch {
         deadline: Duration,
         mut now: impl FnMut() -> Duration,
     ) {
+        self.step(jobs);
+        let working = jobs.iter_mut().filter_map(|job| job.work()).count();
         let start = now();
         let missed = self.counts.missed_hops;
         self.run(
@@ -163,9 +168,10 @@ impl Batch {
         let budget = deadline.saturating_sub(start);
         let took = now().saturating_sub(start);
         let missed = self.counts.missed_hops > missed;
-        let change = self.load.note(took, budget, missed, jobs.len());
-        self.counts.load = self.load.share();
-        self.step(jobs, change);
+        if working > 0 {
+            self.change = self.load.note(took, budget, missed, working);
+            self.counts.load = self.load.share();
+        }
     }
 
     /// Counts since the batch was made.
@@ -173,8 +179,9 @@ impl Batch {
         self.counts
     }
 
-    /// Steps `change` streams up, or down if it is negative.
-    fn step(&mut self, jobs: &mut [impl Job], change: isize) {
+    /// Steps streams as the latest call made it seem right.
+    fn step(&mut self, jobs: &mut [impl Job]) {
+        let change = std::mem::take(&mut self.change);
         let mut left = change.unsigned_abs();
         if change < 0 {
             for job in jobs.iter_mut().rev() {

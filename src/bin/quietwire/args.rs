@@ -56,6 +56,9 @@ pub enum Command {
     Bench(BenchArgs),
     /// Show format and levels of audio files
     Info(InfoArgs),
+    /// Clean RTP streams of a server, commanded over HTTP
+    #[cfg(feature = "relay")]
+    Relay(RelayArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -190,6 +193,64 @@ pub struct InfoArgs {
     /// Audio files, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+#[cfg(feature = "relay")]
+const RELAY_EXAMPLES: &str = "\
+A stream takes RTP on a UDP port and sends it, clean, to another address. Streams are made,
+switched and ended over HTTP; GET / is a page that shows them, GET /openapi.json describes it all.
+
+The RTP legs are not encrypted: they belong inside the trust boundary, on one host or a private
+network, beside the SFU that ends SRTP.
+
+Examples:
+  quietwire relay
+  curl -H 'content-type: application/json' http://127.0.0.1:8790/v1/streams \\
+    -d '{\"id\": \"alice\", \"listen\": \"127.0.0.1:6000\", \"send_to\": \"127.0.0.1:5002\"}'
+  curl -X PATCH -H 'content-type: application/json' \\
+    http://127.0.0.1:8790/v1/streams/alice -d '{\"on\": false}'
+  curl http://127.0.0.1:8790/metrics";
+
+#[cfg(feature = "relay")]
+#[derive(ClapArgs)]
+#[command(after_help = RELAY_EXAMPLES)]
+pub struct RelayArgs {
+    /// Where the control interface listens
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = crate::relay::default_http())]
+    pub http: std::net::SocketAddr,
+
+    /// A file with a token that every request must bring
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Models that streams can have, the default first, then the cheaper to step down to
+    #[arg(
+        long,
+        value_name = "ID|FOLDER",
+        value_delimiter = ',',
+        default_value = "base,tiny"
+    )]
+    pub models: Vec<String>,
+
+    /// Threads that clean [default: number of cores]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<std::num::NonZero<usize>>,
+
+    /// Most streams at a time
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub max_streams: usize,
+
+    /// After SIGTERM, how long streams that still speak go on
+    #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = seconds)]
+    pub drain_seconds: f32,
+}
+
+#[cfg(feature = "relay")]
+fn seconds(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected seconds, 0 to 86400".into()),
+    }
 }
 
 #[derive(ClapArgs)]

@@ -8,6 +8,8 @@ mod completions;
 mod info;
 mod models;
 mod plan;
+#[cfg(feature = "relay")]
+mod relay;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ fn run(args: args::Args) -> anyhow::Result<ExitCode> {
         args::Command::Bench(args) => bench::run(&args)?,
         args::Command::Info(args) => return info::run(&args),
         args::Command::Completions(args) => completions::run(&args)?,
+        #[cfg(feature = "relay")]
+        args::Command::Relay(args) => relay::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

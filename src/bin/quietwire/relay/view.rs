@@ -1,0 +1,224 @@
+//! What the control interface takes and gives, as JSON.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How sound is coded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CodecName {
+    /// RFC 7587, 48 kHz
+    #[default]
+    Opus,
+    /// G.711 mu-law, 8 kHz
+    Pcmu,
+    /// G.711 A-law, 8 kHz
+    Pcma,
+    /// 16-bit samples; give `rate_hz`
+    L16,
+}
+
+/// A stream to be made. Only `send_to` is required.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewStream {
+    /// 1 to 64 letters, digits, `-`, `_`, `.`, `~`; chosen by the relay if left out
+    pub id: Option<String>,
+    /// where noisy RTP comes to; port 0: any that is free. Default: 127.0.0.1:0
+    #[schema(value_type = Option<String>)]
+    pub listen: Option<SocketAddr>,
+    /// where clean RTP goes
+    #[schema(value_type = String)]
+    pub send_to: SocketAddr,
+    /// default: opus
+    #[serde(default)]
+    pub codec: CodecName,
+    /// of L16, Hz
+    pub rate_hz: Option<u32>,
+    /// default: 0 for pcmu, 8 for pcma, 111 for opus, 96 for l16
+    pub payload_type: Option<u8>,
+    /// of redundant audio (RFC 2198) that may come in
+    pub red_payload_type: Option<u8>,
+    /// whether to send redundant audio too
+    #[serde(default)]
+    pub red_out: bool,
+    /// types that pass unchanged, telephone events say
+    #[serde(default)]
+    pub relayed_payload_types: Vec<u8>,
+    /// header extension element of the audio level (RFC 6464)
+    pub audio_level_id: Option<u8>,
+    /// 1 or 2
+    #[serde(default = "one")]
+    pub channels: usize,
+    /// false: packets pass as they are
+    #[serde(default = "yes")]
+    pub on: bool,
+    /// at most so much is taken away, dB
+    #[serde(default = "forty")]
+    pub attenuation_db: f32,
+    /// one of those of `/v1/models`; default: the first
+    pub model: Option<String>,
+    /// Opus bits a second; default: 32000 a channel
+    pub bitrate_bps: Option<u32>,
+    /// work of the Opus encoder, 0 to 10; default: 5
+    pub complexity: Option<u8>,
+    /// loss on the way out that Opus is made for, percent; default: 5
+    pub expected_loss_percent: Option<u8>,
+    /// whether silence need not be sent
+    #[serde(default)]
+    pub dtx: bool,
+    /// the longest that a missing packet is waited for, ms; default: 40
+    pub hold_ms: Option<u32>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn forty() -> f32 {
+    40.0
+}
+
+/// What to change of a stream; the rest stays.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    pub on: Option<bool>,
+    pub attenuation_db: Option<f32>,
+    pub model: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub send_to: Option<SocketAddr>,
+}
+
+/// What a stream is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// no packet for a second
+    Idle,
+    Denoising,
+    /// off: packets pass as they came
+    Relaying,
+    /// too much to do: a cheaper model than was chosen, or none
+    SteppedDown,
+}
+
+/// The latest hop of a stream, and its share of speech.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Levels {
+    pub input_dbfs: f32,
+    pub output_dbfs: f32,
+    /// what is kept against what is taken away
+    pub snr_db: f32,
+    pub gain_db: f32,
+    pub speech_probability: f32,
+    /// of the packets cleaned so far
+    pub speech_share: f32,
+}
+
+/// Counts of packets since the stream was made.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Packets {
+    pub received: u64,
+    pub sent: u64,
+    /// of those sent, unchanged
+    pub relayed: u64,
+    pub lost: u64,
+    /// of those lost, found again in later packets
+    pub recovered: u64,
+    pub concealed: u64,
+    pub late: u64,
+    pub duplicate: u64,
+    pub malformed: u64,
+    /// of another payload type
+    pub foreign: u64,
+    /// of another source or far from the others
+    pub strange: u64,
+    pub undecodable: u64,
+    /// times that the source began anew
+    pub restarts: u64,
+    /// refused by the network, or failed in the codec or the model
+    pub failed: u64,
+}
+
+/// A stream.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Stream {
+    pub id: String,
+    #[schema(value_type = String)]
+    pub listen: SocketAddr,
+    #[schema(value_type = String)]
+    pub send_to: SocketAddr,
+    pub codec: CodecName,
+    pub payload_type: u8,
+    pub channels: usize,
+    pub on: bool,
+    /// none: no limit
+    pub attenuation_db: f32,
+    pub model: String,
+    /// constant, on or off
+    pub delay_ms: f64,
+    pub state: State,
+    /// since it was made
+    pub seconds: f64,
+    /// none while packets pass unchanged or do not come
+    pub levels: Option<Levels>,
+    pub packets: Packets,
+    pub jitter_ms: f64,
+    /// hops that passed unchanged for want of time
+    pub missed_deadlines: u64,
+    /// processor time
+    pub cpu_seconds: f64,
+    pub last_error: Option<String>,
+}
+
+/// All streams.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Streams {
+    pub streams: Vec<Stream>,
+}
+
+/// Ids of the models that a stream can have, the default first.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Models {
+    pub models: Vec<String>,
+}
+
+/// Whether the relay takes streams.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok` or `draining`
+    pub status: &'static str,
+    pub streams: usize,
+    pub version: &'static str,
+}
+
+/// Spectra of the latest seconds of every stream, before and after.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Strips {
+    pub column_ms: u64,
+    pub bands_hz: Vec<f32>,
+    pub streams: BTreeMap<String, Strip>,
+}
+
+/// One stream's: bytes in base64, [columns][bands], 0 for -120 dBFS to 255 for 0 dBFS.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Strip {
+    /// number of the newest column, counted since the relay began
+    pub newest: u64,
+    pub input: String,
+    pub output: String,
+}
+
+/// What was wrong.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Fault {
+    pub error: String,
+}

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# A call through Janus and Chromium with the relay in it, from start to verdict: half a minute.
+#
+#     tests/sfu/run.sh QUIETWIRE_BINARY [OUT_FOLDER]
+#
+# OUT_FOLDER keeps the recording and the logs. Environment: SECONDS_OF_CALL (20), MICROPHONE (a WAV
+# file of 48 kHz), PYTHON (one that has numpy), NPM_FOLDER, and RELAY_COMMAND, which is started in
+# place of `QUIETWIRE_BINARY relay`.
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+root="$here/../.."
+binary="${1:?usage: run.sh QUIETWIRE_BINARY [OUT_FOLDER]}"
+python="${PYTHON:-python3}"
+npm_folder="${NPM_FOLDER:-${XDG_CACHE_HOME:-$HOME/.cache}/quietwire-sfu}"
+microphone="${MICROPHONE:-$root/samples/office-fan.wav}"
+read -ra relay <<<"${RELAY_COMMAND:-}"
+((${#relay[@]})) || relay=("$binary" relay)
+
+work="$(mktemp -d)"
+out="${2:-$work/out}"
+mkdir -p "$out"
+children=()
+finish() {
+  status=$?
+  trap - EXIT
+  for child in "${children[@]}"; do kill "$child" 2>/dev/null || true; done
+  for child in "${children[@]}"; do wait "$child" 2>/dev/null || true; done
+  if ((status)); then
+    for log in "$out"/{janus,relay}.log; do
+      [ -e "$log" ] || continue
+      printf '\n=== %s, its last lines\n' "$log"
+      tail -n 40 "$log"
+    done
+  fi
+  rm -rf "$work"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# Waits until a program, a child with that id, listens on a port.
+await_port() {
+  local program=$1 pid=$2 port=$3
+  for ((i = 0; i < 300; i++)); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
+    kill -0 "$pid" 2>/dev/null || { echo "$program ended before it listened" >&2; return 1; }
+    sleep 0.1
+  done
+  echo "$program did not listen within 30 s" >&2
+  return 1
+}
+
+"$here/setup.sh" "$npm_folder"
+"$python" -c 'import numpy' 2>/dev/null || {
+  echo "$python has no numpy; name one that has it in PYTHON" >&2
+  exit 1
+}
+
+# Ports that nobody has: all are held until all are known.
+read -r http_port websocket_port mountpoint_port < <("$python" - <<'PY'
+import socket
+
+tcp = [socket.socket() for _ in range(2)]
+udp = socket.socket(type=socket.SOCK_DGRAM)
+for s in (*tcp, udp):
+    s.bind(("127.0.0.1", 0))
+print(*(s.getsockname()[1] for s in (*tcp, udp)))
+PY
+)
+
+mkdir "$work/janus"
+for template in "$here"/janus/*.jcfg; do
+  sed -e "s#@CONFIGS@#$work/janus#" -e "s#@WEBSOCKET_PORT@#$websocket_port#" \
+    -e "s#@MOUNTPOINT_PORT@#$mountpoint_port#" "$template" >"$work/janus/$(basename "$template")"
+done
+gcc -shared -fPIC -O1 -o "$work/lo_shim.so" "$here/lo_shim.c" -ldl
+LD_PRELOAD="$work/lo_shim.so" janus -F "$work/janus" >"$out/janus.log" 2>&1 &
+janus=$!
+"${relay[@]}" --http "127.0.0.1:$http_port" >"$out/relay.log" 2>&1 &
+relay_pid=$!
+children=("$janus" "$relay_pid")
+await_port Janus "$janus" "$websocket_port"
+await_port "the relay" "$relay_pid" "$http_port"
+
+# In the background, as a shell heeds no signal while it waits for a command in front.
+node "$here/call.mjs" "$out" --npm "$npm_folder" --microphone "$microphone" \
+  --seconds "${SECONDS_OF_CALL:-20}" --api "http://127.0.0.1:$http_port" \
+  --janus "ws://127.0.0.1:$websocket_port" --send-to "127.0.0.1:$mountpoint_port" \
+  > >(tee "$out/call.log") 2>&1 &
+call=$!
+children=("$call" "${children[@]}")
+wait "$call"
+"$python" "$here/judge.py" "$out"
