@@ -32,7 +32,7 @@ const DRAIN_STEP: Duration = Duration::from_millis(200);
 /// One thread's end of the line.
 struct Desk {
     commands: Sender<Command>,
-    waker: Waker,
+    waker: Arc<Waker>,
 }
 
 /// Everything that the control interface works on.
@@ -86,11 +86,12 @@ pub fn run(args: &RelayArgs) -> Result<()> {
         || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         std::num::NonZero::get,
     );
-    let (mut desks, mut threads) = (Vec::new(), Vec::new());
+    let (mut desks, mut threads, mut wakers) = (Vec::new(), Vec::new(), Vec::new());
     for at in 0..count {
         let (commands, receiver) = channel();
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), Worker::WAKER)?;
+        let waker = Arc::new(Waker::new(poll.registry(), Worker::WAKER)?);
+        wakers.push(waker.clone());
         let worker = Worker::new(poll, receiver, &models, began)?;
         let name = format!("worker-{at}");
         threads.push(
@@ -126,9 +127,11 @@ pub fn run(args: &RelayArgs) -> Result<()> {
             result = until_drained(&relay, drain) => result,
         }
     })?;
+    // Workers end when nobody can ask them any more; they sleep, and must see it.
     drop(relay);
     drop(runtime);
-    for thread in threads {
+    for (thread, waker) in threads.into_iter().zip(wakers) {
+        waker.wake()?;
         thread.join().expect("a worker does not panic")?;
     }
     Ok(())

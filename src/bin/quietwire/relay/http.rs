@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -255,13 +255,17 @@ struct Since {
 /// Spectra of the latest ten seconds. They are made only while somebody asks.
 #[utoipa::path(get, path = "/v1/strips",
     params(("since" = Option<u64>, Query, description = "only columns after this one")),
-    responses((status = 200, body = Strips)))]
-async fn strips(State(relay): Shared, Query(Since { since }): Query<Since>) -> Json<Strips> {
-    Json(Strips {
-        column_ms: COLUMN_MS,
-        bands_hz: bands_hz(),
-        streams: relay.strips(since).await,
-    })
+    responses((status = 200, body = Strips), (status = 400, body = Fault)))]
+async fn strips(State(relay): Shared, since: Result<Query<Since>, QueryRejection>) -> Response {
+    match since {
+        Ok(Query(Since { since })) => Json(Strips {
+            column_ms: COLUMN_MS,
+            bands_hz: bands_hz(),
+            streams: relay.strips(since).await,
+        })
+        .into_response(),
+        Err(rejection) => fault(rejection.status(), rejection.body_text()),
+    }
 }
 
 /// The same for Prometheus.
