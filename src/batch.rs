@@ -65,6 +65,10 @@ pub struct Batch {
     load: Load,
     /// streams to step up before the next call, or down if it is negative
     change: isize,
+    /// seconds of a hop that no model runs for, smoothed
+    dry_seconds: f32,
+    /// hops that are still due in this round, at least
+    to_come: usize,
     counts: BatchCounts,
 }
 
@@ -127,6 +131,8 @@ impl Batch {
             groups,
             load: Load::default(),
             change: 0,
+            dry_seconds: 0.0,
+            to_come: 0,
             counts: BatchCounts::default(),
         })
     }
@@ -222,12 +228,21 @@ impl Batch {
             stream.begin_block(fault);
         }
         loop {
+            self.to_come = jobs
+                .iter_mut()
+                .filter_map(|job| job.work())
+                .filter(|(stream, _)| stream.is_in_block())
+                .count();
             let mut waiting = false;
             for at in 0..jobs.len() {
                 let Some((stream, block)) = jobs[at].work() else {
                     continue;
                 };
-                if !stream.is_in_block() || stream.advance_interleaved(block) {
+                if !stream.is_in_block() {
+                    continue;
+                }
+                if stream.advance_interleaved(block) {
+                    self.to_come = self.to_come.saturating_sub(1);
                     continue;
                 }
                 waiting = true;
@@ -268,7 +283,9 @@ impl Batch {
             .position(|g| Arc::ptr_eq(&g.model, model));
         let shares = stream.flow_mut(flow).mind(0).0.can_share();
         let Some(group) = group.filter(|_| shares) else {
-            if clock.as_mut().is_some_and(|clock| clock.left() == 0.0) {
+            self.to_come = self.to_come.saturating_sub(1);
+            let rest = self.to_come as f32 * self.dry_seconds;
+            if clock.as_mut().is_some_and(|clock| clock.left() <= rest) {
                 stream.miss_hop(flow);
                 self.counts.missed_hops += 1;
             } else {
@@ -297,7 +314,10 @@ impl Batch {
         let graphs = group.model.spec().graphs().len();
         let session = &mut group.sessions[rows - 1];
         let left = clock.as_mut().map(Clock::left);
-        let in_time = left.is_none_or(|left| left > group.row_seconds * rows as f32);
+        // The others' hops must at least pass in time too.
+        self.to_come = self.to_come.saturating_sub(rows);
+        let rest = self.to_come as f32 * self.dry_seconds;
+        let in_time = left.is_none_or(|left| left > group.row_seconds * rows as f32 + rest);
         for (row, seat) in group.seats.iter().enumerate() {
             let flow = seat.flow_of(jobs);
             if seat.mind == 0 {
@@ -347,10 +367,15 @@ impl Batch {
         if in_time {
             self.counts.steps += 1;
         }
-        if let (Some(before), Some(clock)) = (left.filter(|_| in_time), clock) {
+        if let (Some(before), Some(clock)) = (left.filter(|left| *left > 0.0), clock) {
             let took = (before - clock.left()).max(0.0) / rows as f32;
             // One step that was slow for other reasons must not count for long.
-            group.row_seconds += (took - group.row_seconds) / 8.0;
+            let seconds = if in_time {
+                &mut group.row_seconds
+            } else {
+                &mut self.dry_seconds
+            };
+            *seconds += (took - *seconds) / 8.0;
         }
         group.seats.clear();
     }

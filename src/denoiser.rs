@@ -320,6 +320,11 @@ impl Denoiser {
     }
 
     pub(crate) fn set_steps_down(&mut self, steps: usize) {
+        if steps > self.steps_down {
+            // By way of the input, so that no two models run while there is no time for one.
+            let woken = self.switch.set(Source::Dry);
+            debug_assert!(woken.is_none(), "no stage runs for the input");
+        }
         self.steps_down = steps;
         self.update_source();
     }

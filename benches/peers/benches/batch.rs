@@ -1,0 +1,68 @@
+//! 10 ms of many streams on one core: one by one, in batches of several widths, and other
+//! suppressors, on the same audio in one run.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use quietwire::{Batch, BatchBlock, Denoiser, Model};
+use quietwire_peers::{Blocks, clip, nnnoiseless_stream, sonora_stream};
+
+/// Enough for two whole steps of the widest.
+const STREAMS: usize = 64;
+
+fn per_hop(c: &mut Criterion) {
+    let audio = clip();
+    let mut group = c.benchmark_group(format!("10 ms of {STREAMS} streams"));
+    // Time per element is that of one stream.
+    group.throughput(Throughput::Elements(STREAMS as u64));
+    for id in ["base", "tiny"] {
+        let model = Model::embedded(id).unwrap();
+        let builder = || Denoiser::builder(model.clone()).whole_hops(true);
+        let mut blocks: Vec<Blocks> = (0..STREAMS).map(|n| Blocks::new(&audio, 480, n)).collect();
+        {
+            let mut streams: Vec<Denoiser> =
+                (0..STREAMS).map(|_| builder().build().unwrap()).collect();
+            let mut out = vec![0.0; 480];
+            group.bench_function(BenchmarkId::new(format!("{id}, one by one"), 1), |b| {
+                b.iter(|| {
+                    for (stream, blocks) in streams.iter_mut().zip(&mut blocks) {
+                        stream.process(blocks.next(), &mut out).unwrap();
+                    }
+                });
+            });
+        }
+        for width in [1, 2, 4, 8, 16, 32, 64] {
+            let mut batch = Batch::new(&[model.clone()], width).unwrap();
+            let mut calls: Vec<BatchBlock> = (0..STREAMS)
+                .map(|_| BatchBlock::new(builder().build().unwrap(), vec![0.0; 480]))
+                .collect();
+            group.bench_function(BenchmarkId::new(format!("{id}, batch"), width), |b| {
+                b.iter(|| {
+                    for (call, blocks) in calls.iter_mut().zip(&mut blocks) {
+                        call.samples_mut().copy_from_slice(blocks.next());
+                    }
+                    batch.process(&mut calls);
+                });
+            });
+        }
+    }
+    let mut blocks: Vec<Blocks> = (0..STREAMS).map(|n| Blocks::new(&audio, 480, n)).collect();
+    let mut others: Vec<_> = (0..STREAMS).map(|_| nnnoiseless_stream()).collect();
+    group.bench_function("nnnoiseless", |b| {
+        b.iter(|| {
+            for (stream, blocks) in others.iter_mut().zip(&mut blocks) {
+                stream(blocks.next());
+            }
+        });
+    });
+    let mut others: Vec<_> = (0..STREAMS).map(|_| sonora_stream()).collect();
+    group.bench_function("sonora noise suppression", |b| {
+        b.iter(|| {
+            for (stream, blocks) in others.iter_mut().zip(&mut blocks) {
+                stream(blocks.next());
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, per_hop);
+criterion_main!(benches);

@@ -1,0 +1,174 @@
+//! Live streams on one core: each has a block every 10 ms, at a time of its own; how long after it
+//! came is its hop done? `cargo bench -p quietwire-peers --bench load -- [--seconds=N] [--tick-ms=N]`
+
+use std::time::{Duration, Instant};
+
+use quietwire::{Batch, BatchBlock, Denoiser, Job, Model};
+use quietwire_peers::{Blocks, clip, nnnoiseless_stream, sonora_stream};
+
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// Streams by the time of their blocks, and the blocks.
+struct Live {
+    blocks: Vec<Blocks>,
+    due: Vec<Duration>,
+}
+
+impl Live {
+    fn new(audio: &[f32], streams: usize) -> Self {
+        Self {
+            blocks: (0..streams).map(|n| Blocks::new(audio, 480, n)).collect(),
+            due: (0..streams)
+                .map(|n| PERIOD.mul_f64(n as f64 / streams as f64))
+                .collect(),
+        }
+    }
+
+    /// Runs `clean` on those who are due at each tick; gives the lateness of every hop, sorted.
+    fn run(
+        mut self,
+        seconds: f64,
+        tick: Duration,
+        mut clean: impl FnMut(&[usize], &mut [Blocks]),
+    ) -> Lateness {
+        let began = Instant::now();
+        let end = Duration::from_secs_f64(seconds);
+        let (mut late, mut busy) = (Vec::new(), Duration::ZERO);
+        let mut next = tick;
+        while next < end {
+            std::thread::sleep(next.saturating_sub(began.elapsed()));
+            let now = began.elapsed();
+            let due: Vec<usize> = (0..self.due.len())
+                .filter(|stream| self.due[*stream] <= now)
+                .collect();
+            if !due.is_empty() {
+                clean(&due, &mut self.blocks);
+            }
+            let done = began.elapsed();
+            busy += done - now;
+            for stream in due {
+                late.push(done - self.due[stream]);
+                self.due[stream] += PERIOD;
+            }
+            next = (next + tick).max(done);
+        }
+        late.sort_unstable();
+        Lateness {
+            late,
+            busy: busy.as_secs_f64() / seconds,
+        }
+    }
+}
+
+struct Lateness {
+    late: Vec<Duration>,
+    busy: f64,
+}
+
+impl Lateness {
+    fn print(&self, name: &str, streams: usize, note: &str) {
+        let at = |share: f64| {
+            let place = ((self.late.len() as f64 * share) as usize).min(self.late.len() - 1);
+            self.late[place].as_secs_f64() * 1000.0
+        };
+        println!(
+            "{name:<28} {streams:>4}  {:>6.2} {:>6.2} {:>7.2}  {:>3.0} %{note}",
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            100.0 * self.busy,
+        );
+    }
+}
+
+/// Only those that are due have work.
+struct Call {
+    call: BatchBlock,
+    is_due: bool,
+}
+
+impl Job for Call {
+    fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
+        if self.is_due { self.call.work() } else { None }
+    }
+
+    fn done(&mut self, result: Result<(), quietwire::Error>) {
+        self.is_due = false;
+        self.call.done(result);
+    }
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    let number = |name: &str, usual: f64| {
+        let word = words.iter().find_map(|word| word.strip_prefix(name));
+        word.map_or(usual, |word| word.parse().expect("a number"))
+    };
+    let is_test = words.iter().any(|word| word == "--test");
+    let seconds = number("--seconds=", if is_test { 0.3 } else { 5.0 });
+    let tick = Duration::from_secs_f64(number("--tick-ms=", 4.0) / 1000.0);
+    let counts: &[usize] = if is_test {
+        &[4]
+    } else {
+        &[1, 50, 100, 200, 250, 300, 400, 500]
+    };
+    let audio = clip();
+    println!(
+        "{:<28} {:>4}  {:>6} {:>6} {:>7}  busy",
+        "ms from block to clean", "n", "p50", "p99", "p99.9"
+    );
+    for &streams in counts {
+        for id in ["base", "tiny"] {
+            for width in [1, 16] {
+                let model = Model::embedded(id).unwrap();
+                let mut batch = Batch::new(&[model.clone()], width).unwrap();
+                let mut calls: Vec<Call> = (0..streams)
+                    .map(|_| {
+                        let stream = Denoiser::builder(model.clone()).whole_hops(true);
+                        let call = BatchBlock::new(stream.build().unwrap(), vec![0.0; 480]);
+                        Call {
+                            call,
+                            is_due: false,
+                        }
+                    })
+                    .collect();
+                let began = Instant::now();
+                let lateness = Live::new(&audio, streams).run(seconds, tick, |due, blocks| {
+                    for stream in due {
+                        let call = &mut calls[*stream];
+                        call.is_due = true;
+                        call.call
+                            .samples_mut()
+                            .copy_from_slice(blocks[*stream].next());
+                    }
+                    // What is not done 10 ms after the tick passes unchanged, and is counted.
+                    let deadline = began.elapsed() + PERIOD;
+                    batch.process_until(&mut calls, deadline, || began.elapsed());
+                });
+                let counts = batch.counts();
+                let missed = counts.missed_hops as f64 / (counts.hops + counts.missed_hops) as f64;
+                let note = format!(
+                    "  {:.1} hops a step, {:.2} % missed, {} steps down",
+                    counts.hops as f64 / counts.steps.max(1) as f64,
+                    100.0 * missed,
+                    counts.steps_down
+                );
+                lateness.print(&format!("quietwire {id}, width {width}"), streams, &note);
+            }
+        }
+        let mut others: Vec<_> = (0..streams).map(|_| nnnoiseless_stream()).collect();
+        let lateness = Live::new(&audio, streams).run(seconds, tick, |due, blocks| {
+            for stream in due {
+                others[*stream](blocks[*stream].next());
+            }
+        });
+        lateness.print("nnnoiseless", streams, "");
+        let mut others: Vec<_> = (0..streams).map(|_| sonora_stream()).collect();
+        let lateness = Live::new(&audio, streams).run(seconds, tick, |due, blocks| {
+            for stream in due {
+                others[*stream](blocks[*stream].next());
+            }
+        });
+        lateness.print("sonora", streams, "");
+    }
+}
