@@ -8,9 +8,6 @@ use super::{add_product, is_fused};
 
 /// Outputs whose sums stay in registers while all inputs pass.
 const PANEL: usize = 64;
-/// Inputs of a panel that are turned into f32 at once for several rows: few enough that turning some
-/// overlaps with summing others.
-const DEPTH: usize = 32;
 /// Rows whose sums stay in registers while a panel's inputs pass.
 const TILE: usize = 8;
 /// Rows that share one reading of the weights.
@@ -133,7 +130,6 @@ impl Run<'_> {
     #[inline(always)]
     fn rows<S: pulp::Simd>(self, simd: S) {
         let (inputs, outputs) = (self.op.inputs, self.op.outputs);
-        let mut wide = [[0.0f32; PANEL]; DEPTH];
         let tiles = ROWS.min(self.input.len() / inputs).div_ceil(TILE);
         let mut heard = vec![[0.0f32; TILE]; tiles * inputs];
         let groups = self.input.chunks(ROWS * inputs);
@@ -143,18 +139,10 @@ impl Run<'_> {
             for (at, panel) in self.weights.chunks_exact(inputs * PANEL).enumerate() {
                 let mut sums = [[[0.0f32; PANEL]; TILE]; ROWS / TILE];
                 let (numbers, _) = panel.as_chunks::<PANEL>();
-                for (part, numbers) in numbers.chunks(DEPTH).enumerate() {
-                    for (to, from) in wide.iter_mut().zip(numbers) {
-                        for lane in 0..PANEL {
-                            to[lane] = f32::from(from[lane]);
-                        }
-                    }
-                    let wide = &wide[..numbers.len()];
-                    let tiles = heard.chunks_exact(inputs).zip(&mut sums).enumerate();
-                    for (tile, (heard, sums)) in tiles {
-                        let heard = &heard[part * DEPTH..][..numbers.len()];
-                        add_tile(simd, rows.saturating_sub(tile * TILE), heard, wide, sums);
-                    }
+                let tiles = heard.chunks_exact(inputs).zip(&mut sums).enumerate();
+                for (tile, (heard, sums)) in tiles {
+                    let rows = rows.saturating_sub(tile * TILE).min(TILE);
+                    add_tile(simd, rows, heard, numbers, sums);
                 }
                 let begin = at * PANEL;
                 let scales = &self.scales[begin..];
@@ -186,53 +174,56 @@ fn add_tile<S: pulp::Simd>(
     simd: S,
     rows: usize,
     heard: &[[f32; TILE]],
-    wide: &[[f32; PANEL]],
+    numbers: &[[i16; PANEL]],
     sums: &mut [[f32; PANEL]; TILE],
 ) {
-    let rows = rows.min(TILE);
-    if rows == TILE && S::REGISTER_COUNT >= 32 {
-        add_rows::<S, TILE>(simd, 0, heard, wide, sums);
-        return;
-    }
     let mut row = 0;
     while row < rows {
-        row += match rows - row {
-            4.. => add_rows::<S, 4>(simd, row, heard, wide, sums),
-            2.. => add_rows::<S, 2>(simd, row, heard, wide, sums),
-            _ => add_rows::<S, 1>(simd, row, heard, wide, sums),
+        let args = (simd, row, heard, numbers);
+        // Vectors of a part times rows are the registers that hold sums.
+        row += match (S::F32_LANES, rows - row) {
+            (16, 8..) => add_rows::<S, 8, 2, 32>(args, sums),
+            (16, 4..) => add_rows::<S, 4, 4, 64>(args, sums),
+            (16, 3) => add_rows::<S, 3, 4, 64>(args, sums),
+            (16, 2) => add_rows::<S, 2, 4, 64>(args, sums),
+            (16, _) => add_rows::<S, 1, 4, 64>(args, sums),
+            (8, 2..) => add_rows::<S, 2, 4, 32>(args, sums),
+            (8, _) => add_rows::<S, 1, 4, 32>(args, sums),
+            (4, 2..) => add_rows::<S, 2, 8, 32>(args, sums),
+            (4, _) => add_rows::<S, 1, 8, 32>(args, sums),
+            _ => add_rows::<S, 1, 8, 8>(args, sums),
         };
     }
 }
 
-/// The same for `R` rows from `row` on; gives `R`.
+/// The same for `R` rows from `row` on, whose sums are `V` vectors, `P` numbers wide; gives `R`.
+/// Weights become f32 in registers, which goes on beside the sums.
 #[inline(always)]
-fn add_rows<S: pulp::Simd, const R: usize>(
-    simd: S,
-    row: usize,
-    heard: &[[f32; TILE]],
-    wide: &[[f32; PANEL]],
+fn add_rows<S: pulp::Simd, const R: usize, const V: usize, const P: usize>(
+    (simd, row, heard, numbers): (S, usize, &[[f32; TILE]], &[[i16; PANEL]]),
     sums: &mut [[f32; PANEL]; TILE],
 ) -> usize {
-    for pair in 0..PANEL / (2 * S::F32_LANES) {
-        let mut now = [[simd.splat_f32s(0.0); 2]; R];
-        for at in 0..R {
-            let (vectors, _) = S::as_simd_f32s(&sums[row + at]);
-            now[at] = [vectors[2 * pair], vectors[2 * pair + 1]];
-        }
-        for (numbers, weights) in heard.iter().zip(wide) {
-            let (vectors, _) = S::as_simd_f32s(weights);
-            let weights = [vectors[2 * pair], vectors[2 * pair + 1]];
+    for part in 0..PANEL / P {
+        let mut now = [[simd.splat_f32s(0.0); V]; R];
+        for (x, weights) in heard.iter().zip(numbers) {
+            let (parts, _) = weights.as_chunks::<P>();
+            let mut wide = [0.0f32; P];
+            for lane in 0..P {
+                wide[lane] = f32::from(parts[part][lane]);
+            }
+            let (vectors, _) = S::as_simd_f32s(&wide);
             for at in 0..R {
-                let x = simd.splat_f32s(numbers[row + at]);
-                for half in 0..2 {
-                    now[at][half] = add_products(simd, now[at][half], x, weights[half]);
+                let x = simd.splat_f32s(x[row + at]);
+                for vector in 0..V {
+                    now[at][vector] = add_products(simd, now[at][vector], x, vectors[vector]);
                 }
             }
         }
         for at in 0..R {
             let (vectors, _) = S::as_mut_simd_f32s(&mut sums[row + at]);
-            vectors[2 * pair] = now[at][0];
-            vectors[2 * pair + 1] = now[at][1];
+            for vector in 0..V {
+                vectors[part * V + vector] = now[at][vector];
+            }
         }
     }
     R
