@@ -110,9 +110,15 @@ fn write(peer: &mut Peer, now: Instant, packet: &Packet<'_>, sequence: u64) -> R
     let (pt, mid) = (peer.opus()?, peer.mid.ok_or("negotiated before")?);
     let mut api = peer.rtc.direct_api();
     let stream = api.stream_tx_by_mid(mid, None).ok_or("negotiated before")?;
-    let write = RtpWrite::new(pt, sequence.into(), packet.timestamp(), now, packet.payload())
-        .marker(packet.marker())
-        .ext_vals(ExtensionValues::default());
+    let write = RtpWrite::new(
+        pt,
+        sequence.into(),
+        packet.timestamp(),
+        now,
+        packet.payload(),
+    )
+    .marker(packet.marker())
+    .ext_vals(ExtensionValues::default());
     stream.write_rtp(write);
     Ok(())
 }
@@ -147,10 +153,11 @@ fn main() -> Result<()> {
     // One for each publisher; in RTP mode str0m has taken SRTP off already.
     let payload_type = 111;
     let model = Model::embedded("base")?;
-    let mut denoiser = RtpDenoiser::builder(model).payload_type(payload_type).build()?;
+    let mut denoiser = RtpDenoiser::builder(model)
+        .payload_type(payload_type)
+        .build()?;
 
-    let mut encoder =
-        opus::Encoder::new(48_000, opus::Channels::Mono, opus::Application::Voip)?;
+    let mut encoder = opus::Encoder::new(48_000, opus::Channels::Mono, opus::Application::Voip)?;
     let mut decoders = [
         opus::Decoder::new(48_000, opus::Channels::Mono)?,
         opus::Decoder::new(48_000, opus::Channels::Mono)?,

@@ -52,7 +52,8 @@ impl Switch {
         match self.next {
             None => {}
             Some((to, _)) if to == wanted => return None,
-            Some((_, Phase::Warming(_))) => self.next = None,
+            // Nothing of it was heard yet.
+            Some((_, Phase::Warming(_) | Phase::Fading(0))) => self.next = None,
             Some((to, Phase::Fading(done))) => {
                 if wanted == self.heard {
                     self.next = Some((self.heard, Phase::Fading(self.fade - done)));
@@ -104,8 +105,8 @@ impl Switch {
     pub(crate) fn until_change(&self) -> usize {
         match self.next {
             None => usize::MAX,
-            Some((_, Phase::Warming(left))) => left.max(1),
-            Some((_, Phase::Fading(done))) => (self.fade - done).max(1),
+            Some((_, Phase::Warming(left))) => left,
+            Some((_, Phase::Fading(done))) => self.fade - done,
         }
     }
 
