@@ -9,6 +9,7 @@
 mod buffer;
 mod builder;
 mod codec;
+mod counts;
 mod denoiser;
 mod error;
 mod packet;
@@ -17,6 +18,7 @@ mod sender;
 
 pub use builder::RtpDenoiserBuilder;
 pub use codec::Codec;
-pub use denoiser::{RtpCounts, RtpDenoiser};
+pub use counts::RtpCounts;
+pub use denoiser::RtpDenoiser;
 pub use error::RtpError;
 pub use packet::Packet;

@@ -1,0 +1,185 @@
+//! Packets in their order: each one's turn, and what stands for those that do not come.
+
+use std::time::Duration;
+
+use super::RtpDenoiser;
+use crate::rtp::buffer::Kind;
+
+/// Made up at most, at one place: longer holes are silence.
+const MOST_CONCEALED_SECONDS: f32 = 0.2;
+/// A timestamp may be so far from what the clock says; else the source has begun anew.
+const MOST_STRAY_SECONDS: f32 = 2.0;
+
+impl RtpDenoiser {
+    /// One packet's turn, or what stands for it; false: nothing is due.
+    pub(super) fn step(&mut self, now: Duration) -> bool {
+        let Some(first) = self.buffer.first_from(self.turn) else {
+            return self.wait(now);
+        };
+        let (arrival, ahead) = (first.arrival, first.sequence - self.turn);
+        let gap = first.ticks - self.expected;
+        if ahead == 0 {
+            self.take_turn(now, gap);
+            return true;
+        }
+        if now < arrival + self.options.hold {
+            return false;
+        }
+        // Lost. What the clock has made up already need not be made up again.
+        self.counts.lost += 1;
+        self.sender.remember_lost(self.expected);
+        self.turn += 1;
+        if gap > 0 && !self.is_fresh {
+            let frames = self.frames.min(gap as usize);
+            let coded = if ahead == 1 { first.coded() } else { &[] };
+            let recovered = !self.asleep
+                && frames == gap as usize
+                && self
+                    .decoder
+                    .recover(coded, &mut self.block[..frames * self.channels]);
+            if recovered {
+                self.counts.recovered += 1;
+                self.made(frames);
+            } else {
+                self.make_up(frames);
+            }
+        }
+        true
+    }
+
+    /// Nothing has come: silence begins, or the sound of a packet is overdue.
+    fn wait(&mut self, now: Duration) -> bool {
+        let Some(due) = self.due.filter(|due| *due <= now) else {
+            return false;
+        };
+        let frames = self.frames;
+        if self.made_up >= self.most_made_up() {
+            self.due = None;
+            self.sender.rest();
+            return false;
+        }
+        let seconds = frames as f64 / f64::from(self.rate_hz);
+        self.due = Some(due + Duration::from_secs_f64(seconds));
+        self.make_up(frames);
+        true
+    }
+
+    fn most_made_up(&self) -> usize {
+        (self.rate_hz as f32 * MOST_CONCEALED_SECONDS) as usize
+    }
+
+    /// The turn of a packet that is there, `gap` ticks after what was expected.
+    fn take_turn(&mut self, now: Duration, gap: i64) {
+        let entry = self.buffer.get(self.turn).expect("it is there");
+        let ticks = entry.ticks;
+        if entry.kind == Kind::Other {
+            self.sender.remember(entry, self.expected);
+            self.buffer.drop_one(self.turn);
+            self.turn += 1;
+            if self.asleep {
+                self.sender.relay_until(self.expected - self.delay as i64);
+            }
+            return;
+        }
+        let made_up = self.made_up as i64;
+        let stray = gap - (self.ticks_since(now) - self.frames as i64);
+        let most_stray = (self.rate_hz as f32 * MOST_STRAY_SECONDS) as i64;
+        if self.is_fresh {
+            self.expected = ticks;
+        } else if gap < 0 && -gap <= made_up {
+            // Its time was made up.
+            self.counts.late += 1;
+            self.buffer.drop_one(self.turn);
+            self.turn += 1;
+            return;
+        } else if gap < 0 || gap > most_stray && stray.abs() > most_stray {
+            self.counts.restarts += 1;
+            self.splice(now, ticks);
+        } else if gap > 0 {
+            let frames = self.frames.min(gap as usize);
+            if self.made_up + frames <= self.most_made_up() {
+                self.make_up(frames);
+                return;
+            }
+            self.expected = ticks;
+            self.sender.rest();
+        }
+        let entry = self.buffer.get(self.turn).expect("it is there");
+        let recovered = entry.kind == Kind::Recovered;
+        let Ok(frames) = self.decoder.frames(entry.coded(), self.rate_hz) else {
+            self.counts.undecodable += 1;
+            self.sender.remember_lost(self.expected);
+            self.buffer.drop_one(self.turn);
+            self.turn += 1;
+            self.make_up(self.frames);
+            return;
+        };
+        if recovered {
+            self.counts.lost += 1;
+            self.counts.recovered += 1;
+        }
+        self.fit(frames);
+        let entry = self.buffer.get(self.turn).expect("it is there");
+        self.sender.remember(entry, self.expected);
+        self.taken_at = now;
+        let seconds = frames as f64 / f64::from(self.rate_hz);
+        self.due =
+            Some(entry.arrival.max(now) + Duration::from_secs_f64(seconds) + self.options.hold);
+        self.frames = frames;
+        self.is_fresh = false;
+        self.wake();
+        if !self.asleep {
+            let entry = self.buffer.get(self.turn).expect("it is there");
+            let block = &mut self.block[..frames * self.channels];
+            self.encoder.follow(entry.coded());
+            if self.decoder.decode(entry.coded(), block).is_err() {
+                self.counts.undecodable += 1;
+                self.decoder.conceal(block);
+            }
+        }
+        self.buffer.drop_one(self.turn);
+        self.turn += 1;
+        self.made(frames);
+        self.made_up = 0;
+    }
+
+    /// Makes up `frames` that nothing came for.
+    fn make_up(&mut self, frames: usize) {
+        self.counts.concealed += 1;
+        self.wake();
+        if !self.asleep {
+            self.decoder
+                .conceal(&mut self.block[..frames * self.channels]);
+        }
+        self.made_up += frames;
+        self.made(frames);
+    }
+
+    /// The block holds the next `frames`.
+    fn made(&mut self, frames: usize) {
+        let ticks = self.expected;
+        self.expected += frames as i64;
+        if self.asleep {
+            self.relay(ticks, frames);
+        } else {
+            self.pending = Some((frames, ticks));
+        }
+    }
+
+    /// Sends what came a delay ago.
+    pub(super) fn relay(&mut self, ticks: i64, frames: usize) {
+        let ticks = ticks - self.delay as i64;
+        self.sender.relay_until(ticks);
+        self.sender.ends_at(ticks + frames as i64);
+    }
+
+    /// After sleep the decoder and the encoder begin anew; nobody hears them yet.
+    fn wake(&mut self) {
+        if self.asleep && !self.denoiser.bypass() {
+            self.asleep = false;
+            self.decoder.reset();
+            self.encoder.reset();
+            self.set_pad();
+        }
+    }
+}
