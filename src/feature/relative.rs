@@ -8,6 +8,9 @@ use crate::model::spec::{Features, Level, Spec};
 /// -200 dB: under every clamp, only keeps the logarithm finite.
 const POWER_FLOOR: f32 = 1e-20;
 
+/// Sums that go on side by side.
+const LANES: usize = 16;
+
 /// Makes `[features]` of one stream, for one channel or for several that share one mask.
 ///
 /// `train/quietwire_train/frontend.py` is the same code in Python; golden vectors pin the two.
@@ -93,7 +96,8 @@ impl Relative {
             for (spectrum, before) in spectra.clone().zip(&mut self.before) {
                 let (now, then) = (spectrum[self.phase_first + bin], before[bin]);
                 cross += now * then.conj();
-                norm += now.norm() * then.norm();
+                // Squares of sane samples stay in range; `norm` would take care, slowly.
+                norm += now.norm_sqr().sqrt() * then.norm_sqr().sqrt();
                 before[bin] = now;
             }
             let advance = cross * self.turn[bin] / norm;
@@ -135,7 +139,15 @@ impl LevelTracker {
 
     /// Takes `[bins]` power, gives the running level in dBFS.
     fn run(&mut self, power: &[f32]) -> f32 {
-        let sum: f32 = power[self.first_bin..].iter().sum();
+        // Side by side, for each sum would wait for the one before.
+        let (chunks, rest) = power[self.first_bin..].as_chunks::<LANES>();
+        let mut sums = [0.0f32; LANES];
+        for chunk in chunks {
+            for (sum, power) in sums.iter_mut().zip(chunk) {
+                *sum += power;
+            }
+        }
+        let sum: f32 = sums.iter().chain(rest).sum();
         let now_db = 10.0 * (sum + POWER_FLOOR).log10();
         if self.heard {
             self.level_db = if now_db > self.level_db {
