@@ -104,6 +104,12 @@ impl Buffer {
         (sequence..sequence + WINDOW).find_map(|sequence| self.get(sequence))
     }
 
+    /// When the first of those came that wait, from `sequence` on.
+    pub(super) fn waiting_since(&self, sequence: u64) -> Option<Duration> {
+        let waiting = (sequence..sequence + WINDOW).filter_map(|sequence| self.get(sequence));
+        waiting.map(|entry| entry.arrival).min()
+    }
+
     pub(super) fn drop_one(&mut self, sequence: u64) {
         self.slots[Self::place(sequence)].0 = false;
     }

@@ -19,6 +19,8 @@ use crate::hop::Queue;
 use crate::{Denoiser, Error, Job, Model, Telemetry};
 use intake::FIRST_TURN;
 
+/// Packets of another length in a row, until the delay is made whole packets again.
+const STEADY_PACKETS: u32 = 8;
 /// Packets after switching on that need no packet before them, for the receiver's decoder has
 /// heard another encoder.
 const INDEPENDENT_PACKETS: u8 = 2;
@@ -90,6 +92,10 @@ pub struct RtpDenoiser {
     coded: Vec<u8>,
     jitter: Jitter,
     counts: RtpCounts,
+    /// of denoisers before this one
+    missed_hops: u64,
+    /// packets in a row of the latest length
+    alike: u32,
 }
 
 impl RtpDenoiser {
@@ -142,6 +148,8 @@ impl RtpDenoiser {
             coded: Vec::new(),
             jitter: Jitter::default(),
             counts: RtpCounts::default(),
+            missed_hops: 0,
+            alike: 0,
             options,
         };
         stream.set_pad();
@@ -150,7 +158,7 @@ impl RtpDenoiser {
 
     /// Time from a sound in a packet that came to the same sound in one that goes out, on top of
     /// the network's: constant, on or off. With 20 ms packets of Opus and the embedded models,
-    /// 20 ms. Packets of another length make it the next whole number of them.
+    /// 20 ms. Packets of another length, if they stay, make it the next whole number of them.
     pub fn delay(&self) -> Duration {
         Duration::from_secs_f64(self.delay as f64 / f64::from(self.rate_hz))
     }
@@ -172,6 +180,11 @@ impl RtpDenoiser {
         counts.sent = self.sender.sent + self.sender.relayed;
         counts.failed += self.sender.dropped;
         counts
+    }
+
+    /// See [`Denoiser::missed_hops`]; since the stream was made.
+    pub fn missed_hops(&self) -> u64 {
+        self.missed_hops + self.denoiser.missed_hops()
     }
 
     /// Variation of arrival, as RTCP has it (RFC 3550 section 6.4.1).
@@ -232,8 +245,8 @@ impl RtpDenoiser {
         if self.buffer.holds(self.turn) {
             return Some(Duration::ZERO);
         }
-        match self.buffer.first_from(self.turn) {
-            Some(waiting) => Some(waiting.arrival + self.options.hold),
+        match self.buffer.waiting_since(self.turn) {
+            Some(since) => Some(since + self.options.hold),
             None => self.due,
         }
     }
@@ -324,7 +337,14 @@ impl RtpDenoiser {
     fn fit(&mut self, frames: usize) {
         let hops = frames.is_multiple_of(self.denoiser.hop_frames());
         let hops = hops || !self.options.denoiser.whole_hops;
-        if self.delay.is_multiple_of(frames) && hops && !self.is_fresh {
+        self.alike = if frames == self.frames {
+            self.alike + 1
+        } else {
+            0
+        };
+        // A stream whose packets go up and down by a sample is not made anew for each.
+        let suits = self.delay.is_multiple_of(frames) || self.alike != STEADY_PACKETS;
+        if suits && hops && !self.is_fresh {
             return;
         }
         let model = self.denoiser.model().clone();
@@ -342,6 +362,7 @@ impl RtpDenoiser {
         let before = if self.is_fresh { frames } else { self.delay };
         match fit(&mut options, self.lookahead, frames, before) {
             Ok((mut denoiser, delay)) => {
+                self.missed_hops += self.denoiser.missed_hops();
                 denoiser.set_steps_down(self.denoiser.steps_down());
                 denoiser.set_model(index).expect("the models are the same");
                 (self.denoiser, self.delay) = (denoiser, delay);

@@ -10,6 +10,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use mio::{Poll, Waker};
 use quietwire::{BatchCounts, Model};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::args::RelayArgs;
@@ -45,8 +46,8 @@ pub struct Relay {
     token: Option<String>,
     /// whether only this computer can ask
     is_local: bool,
-    draining: std::sync::atomic::AtomicBool,
-    next_id: std::sync::atomic::AtomicU64,
+    draining: AtomicBool,
+    next_id: AtomicU64,
 }
 
 /// What a worker counts for itself.
@@ -117,6 +118,11 @@ pub fn run(args: &RelayArgs) -> Result<()> {
     let drain = Duration::from_secs_f32(args.drain_seconds);
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
+        // Before anybody is told that the relay is there.
+        let ends = [
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ];
         writeln!(
             std::io::stdout(),
             "relay: control on http://{address}, {count} workers"
@@ -124,7 +130,7 @@ pub fn run(args: &RelayArgs) -> Result<()> {
         let server = axum::serve(listener, http::router(relay.clone()));
         tokio::select! {
             result = server.into_future() => result.context("the control interface ended"),
-            result = until_drained(&relay, drain) => result,
+            result = until_drained(&relay, drain, ends) => result,
         }
     })?;
     // Workers end when nobody can ask them any more; they sleep, and must see it.
@@ -153,16 +159,13 @@ fn token(args: &RelayArgs) -> Result<Option<String>> {
 
 /// Waits for a signal to end; then until all streams are gone or idle, or for `patience`. A second
 /// signal ends the wait.
-async fn until_drained(relay: &Relay, patience: Duration) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn until_drained(relay: &Relay, patience: Duration, ends: [Signal; 2]) -> Result<()> {
+    let [mut terminate, mut interrupt] = ends;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    relay
-        .draining
-        .store(true, std::sync::atomic::Ordering::Relaxed);
+    relay.draining.store(true, Ordering::Relaxed);
     let until = Instant::now() + patience;
     eprintln!(
         "relay: draining; no new streams, the rest for {} s at most",
@@ -205,22 +208,15 @@ impl Relay {
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(std::sync::atomic::Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed)
     }
 
     async fn add(&self, mut wish: NewStream) -> Result<view::Stream, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Full("the relay is draining: ask another".into()));
         }
-        let id = match wish.id.take() {
-            Some(id) => checked(id)?,
-            None => {
-                let next = &self.next_id;
-                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                format!("stream-{number}")
-            }
-        };
-        let worker = {
+        let wished = wish.id.take().map(checked).transpose()?;
+        let (id, worker) = {
             let mut places = self.places();
             if places.len() >= self.most_streams {
                 let text = format!(
@@ -229,15 +225,25 @@ impl Relay {
                 );
                 return Err(Refusal::Full(text));
             }
-            if places.contains_key(&id) {
-                return Err(Refusal::Taken(format!(
-                    "id: a stream is called `{id}` already"
-                )));
-            }
+            let id = match wished {
+                Some(id) if places.contains_key(&id) => {
+                    return Err(Refusal::Taken(format!(
+                        "id: a stream is called `{id}` already"
+                    )));
+                }
+                Some(id) => id,
+                None => {
+                    let next = &self.next_id;
+                    std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed))
+                        .map(|number| format!("stream-{number}"))
+                        .find(|id| !places.contains_key(id))
+                        .expect("there are more numbers than streams")
+                }
+            };
             let count = |at: &usize| places.values().filter(|place| *place == at).count();
             let worker = (0..self.desks.len()).min_by_key(count).unwrap_or(0);
             places.insert(id.clone(), worker);
-            worker
+            (id, worker)
         };
         let made = Stream::new(id.clone(), &wish, self.models.clone());
         let added = match made {

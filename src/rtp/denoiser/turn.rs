@@ -16,13 +16,14 @@ impl RtpDenoiser {
         let Some(first) = self.buffer.first_from(self.turn) else {
             return self.wait(now);
         };
-        let (arrival, ahead) = (first.arrival, first.sequence - self.turn);
+        let ahead = first.sequence - self.turn;
         let gap = first.ticks - self.expected;
         if ahead == 0 {
             self.take_turn(now, gap);
             return true;
         }
-        if now < arrival + self.options.hold {
+        let since = self.buffer.waiting_since(self.turn).unwrap_or(now);
+        if now < since + self.options.hold {
             return false;
         }
         // Lost. What the clock has made up already need not be made up again.

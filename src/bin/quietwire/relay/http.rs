@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
@@ -88,6 +89,28 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// Does a thing to its end, even if who asked for it hangs up meanwhile.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(Refusal::Full("the relay is ending".into())))
+}
+
+/// The id in an address.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(rejection) => Err(fault(rejection.status(), rejection.body_text())),
+        }
+    }
+}
+
 /// What axum says of a body, in our form.
 fn body_fault(rejection: &JsonRejection) -> Response {
     fault(
@@ -106,7 +129,9 @@ async fn guard(State(relay): Shared, request: Request, next: Next) -> Response {
     if let Some(token) = &relay.token {
         let given = request.headers().get(header::AUTHORIZATION);
         let given = given.and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.strip_prefix("Bearer "));
+        let given = given.and_then(|value| value.split_once(' '));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let given = given.map(|(_, token)| token);
         if !given.is_some_and(|given| is_same(given.trim().as_bytes(), token.as_bytes())) {
             let mut refused = fault(
                 StatusCode::UNAUTHORIZED,
@@ -192,7 +217,7 @@ async fn create(
 ) -> Result<Response, Refusal> {
     Ok(match body {
         Ok(Json(wish)) => {
-            let stream = relay.add(wish).await?;
+            let stream = whole(async move { relay.add(wish).await }).await?;
             (StatusCode::CREATED, Json(stream)).into_response()
         }
         Err(rejection) => body_fault(&rejection),
@@ -202,9 +227,11 @@ async fn create(
 /// One stream.
 #[utoipa::path(get, path = "/v1/streams/{id}", params(("id" = String, Path)), responses(
     (status = 200, body = view::Stream), (status = 404, body = Fault)))]
-async fn show(State(relay): Shared, Path(id): Path<String>) -> Result<Json<view::Stream>, Refusal> {
+async fn show(State(relay): Shared, Id(id): Id) -> Result<Json<view::Stream>, Refusal> {
     // A change of nothing.
-    relay.change(&id, Change::default()).await.map(Json)
+    whole(async move { relay.change(&id, Change::default()).await })
+        .await
+        .map(Json)
 }
 
 /// Changes a stream; what is left out stays.
@@ -218,11 +245,13 @@ async fn show(State(relay): Shared, Path(id): Path<String>) -> Result<Json<view:
     (status = 422, body = Fault, description = "a value that cannot be; nothing was changed")))]
 async fn change(
     State(relay): Shared,
-    Path(id): Path<String>,
+    Id(id): Id,
     body: Result<Json<Change>, JsonRejection>,
 ) -> Result<Response, Refusal> {
     Ok(match body {
-        Ok(Json(change)) => Json(relay.change(&id, change).await?).into_response(),
+        Ok(Json(change)) => {
+            Json(whole(async move { relay.change(&id, change).await }).await?).into_response()
+        }
         Err(rejection) => body_fault(&rejection),
     })
 }
@@ -230,8 +259,10 @@ async fn change(
 /// Ends a stream.
 #[utoipa::path(delete, path = "/v1/streams/{id}", params(("id" = String, Path)), responses(
     (status = 204), (status = 404, body = Fault)))]
-async fn remove(State(relay): Shared, Path(id): Path<String>) -> Result<StatusCode, Refusal> {
-    relay.remove(&id).await.map(|()| StatusCode::NO_CONTENT)
+async fn remove(State(relay): Shared, Id(id): Id) -> Result<StatusCode, Refusal> {
+    whole(async move { relay.remove(&id).await })
+        .await
+        .map(|()| StatusCode::NO_CONTENT)
 }
 
 /// The models that a stream can have.

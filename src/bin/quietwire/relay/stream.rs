@@ -16,6 +16,9 @@ use super::view::{self, Change, CodecName, NewStream, State};
 const MOST_AT_ONCE: usize = 64;
 /// Without a packet for so long a stream is idle.
 const IDLE: Duration = Duration::from_secs(1);
+/// EMFILE and ENFILE, which have no kind of their own.
+const NO_FILES_HERE: i32 = 24;
+const NO_FILES_AT_ALL: i32 = 23;
 /// How long strips are made after somebody looked.
 const WATCHED: Duration = Duration::from_secs(5);
 
@@ -56,6 +59,8 @@ pub struct Stream {
     watched: Option<Instant>,
     /// more datagrams wait than were taken in
     has_more: bool,
+    /// a block waits to be cleaned
+    pub(super) is_ready: bool,
 }
 
 impl Stream {
@@ -114,11 +119,15 @@ impl Stream {
         }
         check_target(wish.send_to)?;
         let listen = wish.listen.unwrap_or(([127, 0, 0, 1], 0).into());
-        let socket = UdpSocket::bind(listen).map_err(|e| match e.kind() {
-            ErrorKind::AddrInUse => Refusal::Taken(format!("listen: {listen} is in use")),
+        let socket = UdpSocket::bind(listen).map_err(|e| match (e.kind(), e.raw_os_error()) {
+            (ErrorKind::AddrInUse, _) => Refusal::Taken(format!("listen: {listen} is in use")),
+            (_, Some(NO_FILES_HERE | NO_FILES_AT_ALL)) => Refusal::Full(format!(
+                "the system gives no more sockets: {e}; see ulimit -n"
+            )),
             _ => Refusal::Invalid(format!("listen: cannot receive on {listen}: {e}")),
         })?;
         let listen = socket.local_addr().unwrap_or(listen);
+        check_loop(listen, wish.send_to)?;
         Ok(Self {
             id,
             socket,
@@ -142,6 +151,7 @@ impl Stream {
             strips: None,
             watched: None,
             has_more: false,
+            is_ready: false,
         })
     }
 
@@ -187,6 +197,7 @@ impl Stream {
     /// Goes on to a block that waits to be cleaned.
     pub fn prepare(&mut self, now: Instant, since: Duration) -> bool {
         let ready = self.rtp.prepare(since);
+        self.is_ready = ready;
         let watched = self.watched.is_some_and(|at| now < at + WATCHED);
         if !watched {
             self.strips = None;
@@ -222,6 +233,7 @@ impl Stream {
         };
         if let Some(send_to) = change.send_to {
             check_target(send_to)?;
+            check_loop(self.listen, send_to)?;
         }
         if let Some(attenuation_db) = change.attenuation_db {
             self.rtp
@@ -310,7 +322,7 @@ impl Stream {
                 failed: counts.failed + self.send_failures,
             },
             jitter_ms: self.rtp.jitter().as_secs_f64() * 1000.0,
-            missed_deadlines: denoiser.missed_hops(),
+            missed_deadlines: self.rtp.missed_hops(),
             cpu_seconds: self.cpu.as_secs_f64(),
             last_error: self.last_error.clone(),
         }
@@ -332,6 +344,16 @@ fn place(models: &[Arc<Model>], id: &str) -> Result<usize, Refusal> {
 fn check_target(send_to: SocketAddr) -> Result<(), Refusal> {
     if send_to.port() == 0 || send_to.ip().is_unspecified() {
         let text = format!("send_to: nothing can be sent to {send_to}");
+        return Err(Refusal::Invalid(text));
+    }
+    Ok(())
+}
+
+/// That a stream does not hear itself.
+fn check_loop(listen: SocketAddr, send_to: SocketAddr) -> Result<(), Refusal> {
+    let any = listen.ip().is_unspecified() && send_to.ip().is_loopback();
+    if listen.port() == send_to.port() && (listen.ip() == send_to.ip() || any) {
+        let text = format!("send_to: {send_to} is where the stream itself listens");
         return Err(Refusal::Invalid(text));
     }
     Ok(())

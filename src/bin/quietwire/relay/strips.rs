@@ -13,6 +13,8 @@ use super::view;
 pub const COLUMN_MS: u64 = 50;
 const COLUMNS: usize = 200;
 pub const BANDS: usize = 32;
+/// Columns without samples that still show the latest ones: packets come in bursts.
+const QUIET: u64 = 3;
 const LOWEST_HZ: f32 = 100.0;
 const HIGHEST_HZ: f32 = 20_000.0;
 /// dBFS of the bytes 0 and 255.
@@ -31,6 +33,8 @@ struct Side {
     /// the latest samples of the first channel
     recent: Vec<f32>,
     at: usize,
+    /// columns drawn since samples came
+    quiet: u64,
     columns: VecDeque<[u8; BANDS]>,
 }
 
@@ -62,6 +66,7 @@ impl Strips {
         let side = || Side {
             recent: vec![0.0; len],
             at: 0,
+            quiet: QUIET,
             columns: VecDeque::with_capacity(COLUMNS),
         };
         Self {
@@ -78,6 +83,7 @@ impl Strips {
     /// Takes interleaved samples of one side, before (0) or after (1).
     pub fn hear(&mut self, side: usize, block: &[f32], channels: usize) {
         let side = &mut self.sides[side];
+        side.quiet = 0;
         for sample in block.iter().step_by(channels) {
             side.recent[side.at] = *sample;
             side.at = (side.at + 1) % side.recent.len();
@@ -96,7 +102,7 @@ impl Strips {
                     side.columns.pop_front();
                 }
                 side.columns.push_back(drawn);
-                side.recent.fill(0.0);
+                side.quiet += 1;
             }
         }
     }
@@ -104,7 +110,7 @@ impl Strips {
     fn column(&mut self, side: usize) -> [u8; BANDS] {
         let side = &self.sides[side];
         let mut drawn = [0; BANDS];
-        if side.recent.iter().all(|x| *x == 0.0) {
+        if side.quiet >= QUIET {
             return drawn;
         }
         let (new, old) = side.recent.split_at(side.at);

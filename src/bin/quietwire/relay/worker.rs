@@ -17,8 +17,9 @@ use super::view::{self, Change};
 const WAKER: Token = Token(usize::MAX);
 /// Hops that share a step of a model.
 const WIDTH: usize = 16;
-/// A hop is done so long after its packet was taken in, or passes unchanged.
-const BUDGET: Duration = Duration::from_millis(10);
+/// A hop is done so long after its packet was taken in, or passes unchanged: a packet's own time,
+/// which every receiver's jitter buffer has.
+const BUDGET: Duration = Duration::from_millis(20);
 /// With more streams than share a step, packets are gathered for so long.
 const GATHER: Duration = Duration::from_millis(4);
 /// Longest datagram that is read whole.
@@ -149,10 +150,8 @@ impl Worker {
             self.batch
                 .process_until(&mut self.streams, deadline, || start.elapsed());
             let share = began.elapsed() / ready;
-            for stream in &mut self.streams {
-                if quietwire::Job::work(stream).is_none() {
-                    stream.cpu += share;
-                }
+            for stream in self.streams.iter_mut().filter(|stream| stream.is_ready) {
+                stream.cpu += share;
             }
         }
         let column = since.as_millis() as u64 / COLUMN_MS;
