@@ -33,7 +33,7 @@ pub struct RtpCounts {
     /// Times that the source or its numbers began anew.
     pub restarts: u64,
     /// Packets that were dropped because nobody took them from
-    /// [`RtpDenoiser::poll_packet`], and blocks that the codec or the model failed on.
+    /// [`RtpDenoiser::poll_packet`](crate::rtp::RtpDenoiser::poll_packet), and blocks that the codec or the model failed on.
     pub failed: u64,
 }
 

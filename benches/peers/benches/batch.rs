@@ -30,7 +30,7 @@ fn per_hop(c: &mut Criterion) {
             });
         }
         for width in [1, 2, 4, 8, 16, 32, 64] {
-            let mut batch = Batch::new(&[model.clone()], width).unwrap();
+            let mut batch = Batch::new(std::slice::from_ref(&model), width).unwrap();
             let mut calls: Vec<BatchBlock> = (0..STREAMS)
                 .map(|_| BatchBlock::new(builder().build().unwrap(), vec![0.0; 480]))
                 .collect();

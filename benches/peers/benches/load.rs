@@ -121,7 +121,7 @@ fn main() {
         for id in ["base", "tiny"] {
             for width in [1, 16] {
                 let model = Model::embedded(id).unwrap();
-                let mut batch = Batch::new(&[model.clone()], width).unwrap();
+                let mut batch = Batch::new(std::slice::from_ref(&model), width).unwrap();
                 let mut calls: Vec<Call> = (0..streams)
                     .map(|_| {
                         let stream = Denoiser::builder(model.clone()).whole_hops(true);
