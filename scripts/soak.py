@@ -4,8 +4,9 @@
 
 Starts the relay, sends every stream 50 packets a second with loss, jitter, reordering and
 duplicates (all drawn from --seed), switches streams and changes models and attenuation meanwhile,
-and hears everything that comes back. Prints a table; exits with 1 if a check fails, with 2 if one
-fails but the sender itself was too late to judge. Needs Linux, numpy and ffmpeg (with libopus).
+and hears everything that comes back. Prints a table. Exits with 1 if a check fails; with 2 if only
+such fail as cannot be judged, for the sender was late itself or other programs had the processors.
+Needs Linux, numpy and ffmpeg (with libopus).
 
 What is held against what:
 - Loss. A packet is lost to the relay if it was dropped here, or if it came later than the hold
@@ -60,7 +61,7 @@ DUPLICATED, DUPLICATED_S = 0.01, 0.020
 WELL_AT_FIRST, WELL_AT_LAST = 10, 16
 
 STAGGER_S = 2.0
-CHANGES_PER_STREAM_S = 0.1
+CHANGES_PER_STREAM_S, LEAST_CHANGES_S = 0.1, 5.0
 SWITCHING_S = 0.3  # a switch has taken effect (200 ms), and what was on its way is out
 SO_TIMESTAMPNS = 35  # Linux; Python has no name for it
 
@@ -207,6 +208,7 @@ class Samples:
     seconds: list[float] = field(default_factory=list)
     rss_mib: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
+    missed: list[float] = field(default_factory=list)
     changes: int = 0
     uneven: int = 0  # samples in which streams and workers disagreed on missed deadlines
     backwards: list[str] = field(default_factory=list)
@@ -222,6 +224,13 @@ def rss_mib(pid: int) -> float:
 def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine_s() -> tuple[float, float]:
+    """Processor time of everybody, and the time that another machine took of this one's."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    tick = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq) / tick, steal / tick
 
 
 def metrics_of(text: str) -> dict[str, float]:
@@ -252,25 +261,18 @@ class Watcher(threading.Thread):
     def watch(self) -> None:
         # Both models of all streams, so that their memory is taken before it is watched.
         early = [(stream, {"model": model}) for model in reversed(MODELS) for stream in self.streams]
+        early_step_s = warm_up_s(self.seconds) / 4 / len(early)
+        late_step_s = 1 / max(LEAST_CHANGES_S, len(self.streams) * CHANGES_PER_STREAM_S)
         every_s = min(5.0, max(1.0, self.seconds / 100))
-        step_s = 1 / max(1.0, len(self.streams) * CHANGES_PER_STREAM_S)
-        sample_at = changed = 0.0
-        while (now := time.time() - self.begin) < self.seconds - 2:
+        sample_at = change_at = 0.0
+        while (now := time.time() - self.begin) < self.seconds:
             if now >= sample_at:
                 self.sample()
                 sample_at += every_s
-            # The first changes come in half of the warm-up.
-            pace = (
-                step_s if now >= warm_up_s(self.seconds) / 2 else warm_up_s(self.seconds) / 2 / len(early) / 2
-            )
-            if now >= changed + pace and (early or now >= warm_up_s(self.seconds) / 2):
-                changed = now
-                stream, change = early.pop(0) if early else self.change()
-                self.apply(stream, change)
-            time.sleep(min(0.02, pace))
-        # All streams end switched on, so that what is lost at the end is concealed.
-        for stream in self.streams:
-            self.apply(stream, {"on": True})
+            if now >= change_at:
+                change_at = now + (early_step_s if early else late_step_s)
+                self.apply(*(early.pop(0) if early else self.change()))
+            time.sleep(min(0.02, early_step_s))
         self.sample()
 
     def change(self) -> tuple[Stream, dict]:
@@ -296,6 +298,7 @@ class Watcher(threading.Thread):
         samples.cpu_s.append(cpu_s(self.pid))
         metrics = metrics_of(self.control.ask("GET", "/metrics"))
         by_streams = total(metrics, "stream_missed_deadlines_total")
+        samples.missed.append(by_streams)
         samples.uneven += by_streams != total(metrics, "worker_missed_hops_total")
         for name, value in metrics.items():
             if "_total{" in name and value < samples.metrics.get(name, 0):
@@ -353,6 +356,13 @@ def kernel_drops(ports: set[int]) -> int:
     lines = Path("/proc/net/udp").read_text().splitlines()[1:]
     fields = [line.split() for line in lines]
     return sum(int(f[-1]) for f in fields if int(f[1].split(":")[1], 16) in ports)
+
+
+@dataclass
+class Check:
+    ok: bool
+    text: str
+    is_timing: bool
 
 
 @dataclass
@@ -503,22 +513,25 @@ def soak(
     gc.freeze()
     gc.disable()
     begin, steady_begin = time.time(), time.monotonic()
+    before = (*machine_s(), time.process_time())
     watcher.start()
     late = play(streams, plan, begin)
+    after = (*machine_s(), time.process_time())
+    all_cores, stolen, own_cores = np.subtract(after, before) / (time.time() - begin)
     watcher.join(15)
     gc.enable()
     clock_moved = abs((time.time() - begin) - (time.monotonic() - steady_begin))
     samples = watcher.samples
-    checks: list[tuple[bool, str]] = []
+    checks: list[Check] = []
 
-    def check(ok: object, text: str) -> None:
-        checks.append((bool(ok), text))
+    def check(ok: object, text: str, is_timing: bool = False) -> None:
+        checks.append(Check(bool(ok), text, is_timing))
 
     check(
         samples.fault is None and process.poll() is None, f"the relay answers ({samples.fault or 'always'})"
     )
     if samples.fault or process.poll() is not None:
-        return verdict(checks, False)
+        return verdict(checks, [], False)
     shown = {s["id"]: s for s in json.loads(control.ask("GET", "/v1/streams"))["streams"]}
     watcher.control = control
     watcher.sample()
@@ -590,7 +603,7 @@ def soak(
         "steps": total(metrics, "worker_steps_total"),
         "steps_down": total(metrics, "worker_steps_down_total"),
         "steps_up": total(metrics, "worker_steps_up_total"),
-        "cpu_cores": cores,
+        "cpu_cores": {"relay": cores, "sender": own_cores, "all": all_cores, "stolen": stolen},
         "rss_mib": {
             "first": float(memory[0]),
             "warm": float(memory[warm][0]),
@@ -600,7 +613,12 @@ def soak(
         "growth_mib": growth,
         "slope_mib_per_hour": float(slope * 3600),
         "kernel_drops": {"relay": drops, "soak": own_drops},
-        "samples": {"seconds": samples.seconds, "rss_mib": samples.rss_mib, "cpu_s": samples.cpu_s},
+        "samples": {
+            "seconds": samples.seconds,
+            "rss_mib": samples.rss_mib,
+            "cpu_s": samples.cpu_s,
+            "missed": samples.missed,
+        },
     }
 
     def row(name: str, text: str) -> None:
@@ -617,18 +635,21 @@ def soak(
     row("deadlines", f"{missed} missed, {hops:.0f} hops in {figures['steps']:.0f} steps of models")
     row("", f"{figures['steps_down']:.0f} steps down, {figures['steps_up']:.0f} up")
     row("processor", f"{cores:.2f} cores, {100 * cores / args.streams:.2f} % of one for each stream")
+    row("", f"cores: {own_cores:.2f} this sender, {all_cores:.2f} everybody, {stolen:.2f} taken from outside")
     mib = figures["rss_mib"]
     row("memory", f"MiB: {mib['first']:.1f} first, {mib['warm']:.1f} warm, {mib['last']:.1f} last")
     row("", f"fitted growth {growth:+.2f} MiB, {figures['slope_mib_per_hour']:+.1f} MiB/h")
 
     check(growth <= GROWTH_MIB, f"memory: fitted growth {growth:+.2f} MiB, at most {GROWTH_MIB}")
     for name, bound in LATENCY_MS.items():
-        check(shares[name] <= bound, f"latency: {name} {shares[name]:.2f} ms, at most {bound:g}")
-    check(
-        held_shares["p99"] <= HELD_P99_MS, f"held: p99 {held_shares['p99']:.2f} ms, at most {HELD_P99_MS:g}"
-    )
-    # A stream that is stepped down as far as it goes is relayed too.
-    excused = faults.pop("relayed though on") if figures["steps_down"] else 0
+        check(
+            shares[name] <= bound, f"latency: {name} {shares[name]:.2f} ms, at most {bound:g}", is_timing=True
+        )
+    at_most = f"p99 {held_shares['p99']:.2f} ms, at most {HELD_P99_MS:g}"
+    check(held_shares["p99"] <= HELD_P99_MS, f"held: {at_most}", is_timing=True)
+    if figures["steps_down"]:
+        # A stream that is stepped down as far as it goes may be relayed too.
+        row("", f"{faults.pop('relayed though on')} packets relayed though on, perhaps for want of time")
     for what, count in faults.items():
         check(count == 0, f"continuity: {count} {what}")
     same = sum(sum(stream.unchanged) for stream in streams)
@@ -644,6 +665,7 @@ def soak(
     check(
         0 <= early <= MADE_UP_EARLY * sent,
         f"packets in: {early} made up before they came, at most {100 * MADE_UP_EARLY:g} %; the rest add up",
+        is_timing=early > 0,
     )
     odd = ("malformed", "foreign", "strange", "undecodable", "restarts", "failed")
     check(not any(counts[name] for name in odd), f"nothing was {', '.join(odd)}")
@@ -651,18 +673,31 @@ def soak(
         not samples.uneven, f"missed deadlines: {samples.uneven} samples where streams and workers disagree"
     )
     check(not samples.backwards, f"counters: {sorted(set(samples.backwards))[:3] or 'none'} ran backwards")
-    check(not drops, f"sockets: the system dropped {drops} packets that the relay did not read in time")
+    check(
+        not drops,
+        f"sockets: the system dropped {drops} packets that the relay did not read in time",
+        is_timing=True,
+    )
     check(
         left == 0 and status == 0,
         f"end: {left} streams left after DELETE, exit status {status} after SIGTERM",
     )
 
-    figures["checks"] = [{"ok": bool(ok), "text": text} for ok, text in checks]
+    figures["checks"] = [vars(one) for one in checks]
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1, default=float) + "\n")
+    others = all_cores - cores - own_cores
+    excuses = []
+    if sender["p99"] > SENDER_P99_MS:
+        excuses.append(f"the sender was late itself, p99 {sender['p99']:.1f} ms")
+    if all_cores > 0.9 * os.cpu_count() and others > 0.1 * os.cpu_count():
+        excuses.append(f"other programs used {others:.1f} of {os.cpu_count()} processors")
+    own_faults = []
+    if own_drops:
+        own_faults.append(f"{own_drops} packets found this program's own sockets full")
     if clock_moved > 0.005:
-        print(f"warning: the clock was set by {clock_moved * 1000:.0f} ms meanwhile")
-    return verdict(checks, sender["p99"] > SENDER_P99_MS or own_drops > 0 or clock_moved > 0.005)
+        own_faults.append(f"the clock was set by {clock_moved * 1000:.0f} ms")
+    return verdict(checks, excuses + own_faults, bool(own_faults))
 
 
 def spoken(shares: dict[str, float]) -> str:
@@ -670,17 +705,18 @@ def spoken(shares: dict[str, float]) -> str:
     return ", ".join(f"{names.get(name, name)} {value:.2f}" for name, value in shares.items()) + " ms"
 
 
-def verdict(checks: list[tuple[bool, str]], sender_was_late: bool) -> int:
-    failed = [text for ok, text in checks if not ok]
-    for ok, text in checks:
-        print(f"{'ok  ' if ok else 'FAIL'}       {text}")
-    if failed and sender_was_late:
-        print(
-            "The sender was late itself, or its clock or sockets failed: the computer is too busy to judge."
-        )
-        return 2
-    print(f"{len(failed)} of {len(checks)} checks failed" if failed else f"all {len(checks)} checks hold")
-    return 1 if failed else 0
+def verdict(checks: list[Check], excuses: list[str], excuse_all: bool) -> int:
+    """The exit status. Excuses hold for what is a matter of time, or for everything."""
+    for check in checks:
+        print(f"{'ok  ' if check.ok else 'FAIL'}       {check.text}")
+    failed = [check for check in checks if not check.ok]
+    if not failed:
+        print(f"all {len(checks)} checks hold")
+        return 0
+    print(f"{len(failed)} of {len(checks)} checks failed")
+    for excuse in excuses:
+        print(f"but {excuse}")
+    return 2 if excuses and all(excuse_all or check.is_timing for check in failed) else 1
 
 
 if __name__ == "__main__":

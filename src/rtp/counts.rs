@@ -16,7 +16,7 @@ pub struct RtpCounts {
     pub lost: u64,
     /// Of those, found again in later packets (in-band FEC, RED).
     pub recovered: u64,
-    /// Packets' worth of sound that was made up.
+    /// Packets' worth of sound that was made up; none while the stream is off.
     pub concealed: u64,
     /// Packets that came after their turn.
     pub late: u64,

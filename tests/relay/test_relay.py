@@ -406,7 +406,7 @@ def test_a_codec_brings_its_payload_type(relay: Relay, wish: dict, payload_type:
     [
         {"id": "Az09-_.~" * 8},
         {"listen": "127.0.0.1:0"},
-        {"listen": "[::]:0"},
+        {"listen": "[::]:0", "send_to": "[::1]:9"},
         {"codec": "l16", "rate_hz": 8000},
         {"codec": "l16", "rate_hz": 192000},
         {"payload_type": 127},
@@ -1369,6 +1369,17 @@ def test_the_hold_begins_with_the_first_packet_after_the_missing_one(relay: Rela
         listen([leg], 0.03)
     listen([leg], 0.05)
     assert leg.heard[count].at - begin < 0.04 + 0.03
+
+
+def test_while_off_a_stall_of_the_network_costs_no_packet(relay: Relay) -> None:
+    leg = Leg(relay, l16(noise(960 * 30)), codec="l16", rate_hz=48000, on=False, hold_ms=40)
+    play([leg], range(10))
+    listen([leg], 5 * PACKET_S)
+    for n in range(10, 15):
+        leg.send(n)
+    play([leg], range(15, 30))
+    assert leg.show()["packets"]["received"] == 30
+    assert leg.sound(0, 28) == {n: leg.payload(n) for n in range(28)} and leg.is_continuous()
 
 
 def test_missed_deadlines_are_never_forgotten() -> None:

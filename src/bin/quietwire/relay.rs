@@ -143,7 +143,7 @@ pub fn run(args: &RelayArgs) -> Result<()> {
     Ok(())
 }
 
-/// From the file or the environment, without the line's end.
+/// From its file, without the line's end.
 fn token(args: &RelayArgs) -> Result<Option<String>> {
     let text = match &args.token_file {
         None => return Ok(None),

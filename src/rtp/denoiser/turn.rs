@@ -53,6 +53,13 @@ impl RtpDenoiser {
         let Some(due) = self.due.filter(|due| *due <= now) else {
             return false;
         };
+        if self.asleep {
+            // Nothing is made up; what waits for its delay need not wait for a packet too.
+            self.due = None;
+            self.sender.relay_until(self.expected);
+            self.sender.rest();
+            return false;
+        }
         let frames = self.frames;
         if self.made_up >= self.most_made_up() {
             self.due = None;
@@ -96,6 +103,9 @@ impl RtpDenoiser {
         } else if gap < 0 || gap > most_stray && stray.abs() > most_stray {
             self.counts.restarts += 1;
             self.splice(now, ticks);
+        } else if gap > 0 && self.asleep {
+            // The receiver knows best what to do with a hole.
+            self.expected = ticks;
         } else if gap > 0 {
             let frames = self.frames.min(gap as usize);
             if self.made_up + frames <= self.most_made_up() {
@@ -146,13 +156,13 @@ impl RtpDenoiser {
 
     /// Makes up `frames` that nothing came for.
     fn make_up(&mut self, frames: usize) {
-        self.counts.concealed += 1;
         self.wake();
         if !self.asleep {
+            self.counts.concealed += 1;
             self.decoder
                 .conceal(&mut self.block[..frames * self.channels]);
+            self.made_up += frames;
         }
-        self.made_up += frames;
         self.made(frames);
     }
 

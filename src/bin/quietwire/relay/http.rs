@@ -226,7 +226,7 @@ async fn create(
 
 /// One stream.
 #[utoipa::path(get, path = "/v1/streams/{id}", params(("id" = String, Path)), responses(
-    (status = 200, body = view::Stream), (status = 404, body = Fault)))]
+    (status = 200, body = view::Stream), (status = 400, body = Fault), (status = 404, body = Fault)))]
 async fn show(State(relay): Shared, Id(id): Id) -> Result<Json<view::Stream>, Refusal> {
     // A change of nothing.
     whole(async move { relay.change(&id, Change::default()).await })
@@ -258,7 +258,7 @@ async fn change(
 
 /// Ends a stream.
 #[utoipa::path(delete, path = "/v1/streams/{id}", params(("id" = String, Path)), responses(
-    (status = 204), (status = 404, body = Fault)))]
+    (status = 204), (status = 400, body = Fault), (status = 404, body = Fault)))]
 async fn remove(State(relay): Shared, Id(id): Id) -> Result<StatusCode, Refusal> {
     whole(async move { relay.remove(&id).await })
         .await

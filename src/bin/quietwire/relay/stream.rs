@@ -16,6 +16,8 @@ use super::view::{self, Change, CodecName, NewStream, State};
 const MOST_AT_ONCE: usize = 64;
 /// Without a packet for so long a stream is idle.
 const IDLE: Duration = Duration::from_secs(1);
+/// Nothing is left of what is so far down.
+const MOST_ATTENUATION_DB: f32 = 200.0;
 /// EMFILE and ENFILE, which have no kind of their own.
 const NO_FILES_HERE: i32 = 24;
 const NO_FILES_AT_ALL: i32 = 23;
@@ -65,6 +67,7 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(id: String, wish: &NewStream, models: Arc<[Arc<Model>]>) -> Result<Self, Refusal> {
+        check_attenuation(Some(wish.attenuation_db))?;
         let codec = match (wish.codec, wish.rate_hz) {
             (CodecName::Opus, None | Some(48_000)) => Codec::Opus,
             (CodecName::Pcmu, None | Some(8_000)) => Codec::Pcmu,
@@ -127,7 +130,7 @@ impl Stream {
             _ => Refusal::Invalid(format!("listen: cannot receive on {listen}: {e}")),
         })?;
         let listen = socket.local_addr().unwrap_or(listen);
-        check_loop(listen, wish.send_to)?;
+        check_pair(listen, wish.send_to)?;
         Ok(Self {
             id,
             socket,
@@ -231,9 +234,10 @@ impl Stream {
             Some(model) => Some(place(&self.models, model)?),
             None => None,
         };
+        check_attenuation(change.attenuation_db)?;
         if let Some(send_to) = change.send_to {
             check_target(send_to)?;
-            check_loop(self.listen, send_to)?;
+            check_pair(self.listen, send_to)?;
         }
         if let Some(attenuation_db) = change.attenuation_db {
             self.rtp
@@ -341,6 +345,17 @@ fn place(models: &[Arc<Model>], id: &str) -> Result<usize, Refusal> {
     })
 }
 
+/// JSON has no infinity, so what is as good as no limit is one.
+fn check_attenuation(db: Option<f32>) -> Result<(), Refusal> {
+    match db {
+        Some(db) if !(0.0..=MOST_ATTENUATION_DB).contains(&db) => {
+            let text = format!("attenuation_db: {db} is not 0 to {MOST_ATTENUATION_DB}");
+            Err(Refusal::Invalid(text))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_target(send_to: SocketAddr) -> Result<(), Refusal> {
     if send_to.port() == 0 || send_to.ip().is_unspecified() {
         let text = format!("send_to: nothing can be sent to {send_to}");
@@ -349,9 +364,13 @@ fn check_target(send_to: SocketAddr) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// That a stream does not hear itself.
-fn check_loop(listen: SocketAddr, send_to: SocketAddr) -> Result<(), Refusal> {
+/// That a stream reaches its target, and does not hear itself.
+fn check_pair(listen: SocketAddr, send_to: SocketAddr) -> Result<(), Refusal> {
     let any = listen.ip().is_unspecified() && send_to.ip().is_loopback();
+    if listen.is_ipv4() != send_to.is_ipv4() {
+        let text = format!("send_to: {send_to} cannot be reached from {listen}: IPv4 and IPv6");
+        return Err(Refusal::Invalid(text));
+    }
     if listen.port() == send_to.port() && (listen.ip() == send_to.ip() || any) {
         let text = format!("send_to: {send_to} is where the stream itself listens");
         return Err(Refusal::Invalid(text));

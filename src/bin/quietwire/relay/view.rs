@@ -56,7 +56,7 @@ pub struct NewStream {
     /// false: packets pass as they are
     #[serde(default = "yes")]
     pub on: bool,
-    /// at most so much is taken away, dB
+    /// at most so much is taken away, 0 to 200 dB
     #[serde(default = "forty")]
     pub attenuation_db: f32,
     /// one of those of `/v1/models`; default: the first
@@ -160,7 +160,6 @@ pub struct Stream {
     pub payload_type: u8,
     pub channels: usize,
     pub on: bool,
-    /// none: no limit
     pub attenuation_db: f32,
     pub model: String,
     /// constant, on or off
