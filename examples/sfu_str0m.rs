@@ -5,7 +5,7 @@
 //! of your own the datagrams go through sockets; what stands between `Event::RtpPacket` and
 //! `write_rtp` stays as it is here.
 //!
-//!     cargo run --features rtp --example sfu_str0m
+//!     cargo run -p sfu_str0m
 
 use std::error::Error;
 use std::net::SocketAddr;
