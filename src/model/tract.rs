@@ -285,12 +285,18 @@ impl Session {
     /// Puts every state back to its initial value.
     ///
     /// # Real-time
-    /// No allocation, unless the engine still holds a state.
+    /// No allocation.
     pub(crate) fn reset(&mut self) {
         for run in &mut self.runs {
             for input in &*run.inputs {
                 if let Input::State { initial, next } = input {
-                    write(&mut run.outputs[*next], numbers(initial), &self.nothing);
+                    let state = &mut run.outputs[*next];
+                    if state.is_exclusive() {
+                        write(state, numbers(initial), &self.nothing);
+                    } else {
+                        // The engine holds it still: what all sessions share takes its place.
+                        *state = initial.clone();
+                    }
                 }
             }
         }
@@ -319,7 +325,12 @@ fn numbers_mut(tensor: &mut Tensor) -> &mut [f32] {
 fn write(state: &mut TValue, numbers: &[f32], nothing: &TValue) {
     // A value gives its tensor up for writing only when it is given up itself.
     let mut tensor = std::mem::replace(state, nothing.clone()).into_arc_tensor();
-    numbers_mut(Arc::make_mut(&mut tensor)).copy_from_slice(numbers);
+    let mut plain = Arc::make_mut(&mut tensor)
+        .try_as_plain_ram_mut()
+        .expect("the CPU engine's tensors are plain");
+    let to = plain.as_slice_mut::<f32>();
+    to.expect("the facts were checked to be f32")
+        .copy_from_slice(numbers);
     *state = tensor.into_tvalue();
 }
 

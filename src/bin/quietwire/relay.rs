@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mio::{Poll, Waker};
-use quietwire::{BatchCounts, Model};
+use quietwire::{BatchCounts, Model, ModelStore};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::Usage;
 use crate::args::RelayArgs;
-use crate::{Usage, models};
 use stream::{Refusal, Stream};
 use view::{Change, NewStream};
 use worker::{Command, Worker};
@@ -59,7 +59,8 @@ pub struct WorkerLook {
 pub fn run(args: &RelayArgs) -> Result<()> {
     let mut all = Vec::new();
     for id in &args.models {
-        let model = models::load(id)?;
+        let model = ModelStore::user()?.load(id);
+        let model = model.with_context(|| format!("--models {id}"))?;
         if all
             .iter()
             .any(|other: &Arc<Model>| other.spec().id() == model.spec().id())
