@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::RtpDenoiser;
 use crate::rtp::buffer::Kind;
 
-/// Made up at most, at one place: longer holes are silence.
-const MOST_CONCEALED_SECONDS: f32 = 0.2;
+/// Without a packet for so long a sender has paused. Until then its next one may be late, which is
+/// no reason to make up what it will bring.
+const PAUSE: Duration = Duration::from_millis(150);
 /// A timestamp may be so far from what the clock says; else the source has begun anew.
 const MOST_STRAY_SECONDS: f32 = 2.0;
 
@@ -61,7 +62,8 @@ impl RtpDenoiser {
             return false;
         }
         let frames = self.frames;
-        if self.made_up >= self.most_made_up() {
+        // What is on the way through comes out; more is not made up for nobody.
+        if self.made_up > self.delay {
             self.due = None;
             self.sender.rest();
             return false;
@@ -70,10 +72,6 @@ impl RtpDenoiser {
         self.due = Some(due + Duration::from_secs_f64(seconds));
         self.make_up(frames);
         true
-    }
-
-    fn most_made_up(&self) -> usize {
-        (self.rate_hz as f32 * MOST_CONCEALED_SECONDS) as usize
     }
 
     /// The turn of a packet that is there, `gap` ticks after what was expected.
@@ -107,11 +105,7 @@ impl RtpDenoiser {
             // The receiver knows best what to do with a hole.
             self.expected = ticks;
         } else if gap > 0 {
-            let frames = self.frames.min(gap as usize);
-            if self.made_up + frames <= self.most_made_up() {
-                self.make_up(frames);
-                return;
-            }
+            // A silence that was not sent. What was on the way through is silence too.
             self.expected = ticks;
             self.sender.rest();
         }
@@ -134,8 +128,7 @@ impl RtpDenoiser {
         self.sender.remember(entry, self.expected);
         self.taken_at = now;
         let seconds = frames as f64 / f64::from(self.rate_hz);
-        self.due =
-            Some(entry.arrival.max(now) + Duration::from_secs_f64(seconds) + self.options.hold);
+        self.due = Some(entry.arrival.max(now) + Duration::from_secs_f64(seconds) + PAUSE);
         self.frames = frames;
         self.is_fresh = false;
         self.wake();
