@@ -15,7 +15,9 @@ use load::Load;
 /// A stream's work for one call of [`Batch::process`].
 pub trait Job {
     /// The stream and its next block, interleaved, to be cleaned in place; none: nothing to do.
-    /// Must give the same until the call is over.
+    ///
+    /// # Panics
+    /// Nothing here does; the batch does if the answer is another one before the call is over.
     fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])>;
 
     /// How it went, once for each job that had work: as [`Denoiser::process`] would have said.
@@ -222,10 +224,8 @@ impl Batch {
                 continue;
             };
             let channels = stream.channels();
-            let fault = Interleaved::new(None, block, channels)
-                .and_then(|block| stream.check_block(&block))
-                .err();
-            stream.begin_block(fault);
+            let checked = Interleaved::new(None, block, channels);
+            stream.begin_block(checked.and_then(|block| stream.check_block(&block)));
         }
         loop {
             self.to_come = jobs
@@ -289,16 +289,18 @@ impl Batch {
                 stream.miss_hop(flow);
                 self.counts.missed_hops += 1;
             } else {
-                stream.run_hop(flow);
+                stream.hop(flow);
                 self.counts.hops += 1;
                 self.counts.steps += minds as u64;
             }
             return;
         };
         for mind in 0..minds {
-            let seats = &mut self.groups[group].seats;
+            let Group {
+                seats, sessions, ..
+            } = &mut self.groups[group];
             seats.push(Seat { job, flow, mind });
-            if seats.len() == seats.capacity() {
+            if seats.len() == sessions.len() {
                 self.run_group(group, jobs, clock);
             }
         }
@@ -356,12 +358,13 @@ impl Batch {
                 let (stream, _) = jobs[seat.job]
                     .work()
                     .expect("the same until the call is over");
-                stream.finish_hop(seat.flow, !in_time);
                 if in_time {
                     self.counts.hops += 1;
                 } else {
+                    stream.note_missed_hop();
                     self.counts.missed_hops += 1;
                 }
+                stream.end_hop(seat.flow);
             }
         }
         if in_time {

@@ -6,7 +6,7 @@ mod builder;
 use std::sync::Arc;
 
 use crate::block::{Block, Interleaved, Planar, SilenceInto};
-use crate::flow::{Flow, Heard, Plan};
+use crate::flow::{Flow, Plan};
 use crate::hop::Queue;
 use crate::model::Model;
 use crate::switch::{Source, Switch};
@@ -41,8 +41,9 @@ pub struct Denoiser {
     /// frames of the block that are done, and of the part that is being done
     at: usize,
     chunk: Option<usize>,
-    /// what the block is now, as far as a batch takes it on
-    block: Progress,
+    /// whether a block is being taken on, and the first thing that went wrong with it
+    in_block: bool,
+    outcome: Result<(), Error>,
     /// [largest chunk] one channel's input, then its output
     heard: Vec<f32>,
     /// [largest chunk] one channel's signal that is faded to, or that nobody hears yet
@@ -51,12 +52,6 @@ pub struct Denoiser {
     hops: u64,
     missed_hops: u64,
     repaired: u64,
-}
-
-/// Of a block in a batch.
-enum Progress {
-    Going(Result<(), Error>),
-    Done(Result<(), Error>),
 }
 
 impl Denoiser {
@@ -100,7 +95,8 @@ impl Denoiser {
             delayed: vec![Queue::new(latency + chunk); options.channels],
             at: 0,
             chunk: None,
-            block: Progress::Done(Ok(())),
+            in_block: false,
+            outcome: Ok(()),
             heard: vec![0.0; chunk],
             other: vec![0.0; chunk],
             telemetry: Telemetry::SILENCE,
@@ -148,8 +144,9 @@ impl Denoiser {
     ///
     /// # Errors
     /// [`Error::BlockLength`] when the lengths differ or are not whole frames, or not whole hops
-    /// where the stream takes only these: nothing was processed. [`Error::Inference`] when the model failed: the block is complete, with the
-    /// delayed input in the place of the hops that failed.
+    /// where the stream takes only these: nothing was processed. [`Error::Inference`] when the
+    /// model failed: the block is complete, with the delayed input in the place of the hops that
+    /// failed.
     ///
     /// # Real-time
     /// No allocation, lock, log or syscall but the engine's own tensor allocations, once a hop.
@@ -339,16 +336,15 @@ impl Denoiser {
     }
 
     fn drive(&mut self, mut block: impl Block) -> Result<(), Error> {
-        self.check_block(&block)?;
-        let mut result = Ok(());
-        while !self.advance(&mut block) {
+        self.begin_block(self.check_block(&block));
+        while self.in_block && !self.advance(&mut block) {
             for flow in 0..self.flows.len() {
                 if self.is_due(flow) {
-                    result = result.and(self.hop(flow));
+                    self.hop(flow);
                 }
             }
         }
-        result
+        self.end_block()
     }
 
     pub(crate) fn check_block(&self, block: &impl Block) -> Result<(), Error> {
@@ -371,6 +367,7 @@ impl Denoiser {
                 Some(chunk) => chunk,
                 None if self.at == frames => {
                     self.at = 0;
+                    self.in_block = false;
                     return true;
                 }
                 None => self.take(block),
@@ -387,25 +384,27 @@ impl Denoiser {
         let mut chunk = (block.frames() - self.at)
             .min(self.heard.len())
             .min(self.switch.until_change());
-        let flows = self.flows.iter_mut().enumerate();
         let switch = &self.switch;
-        let mut awake = flows.filter(|(at, _)| switch.is_awake(*at));
-        let [one, two] = [awake.next(), awake.next()].map(|flow| flow.map(|(_, flow)| flow));
-        let mut awake = [one, two];
-        for flow in awake.iter().flatten() {
-            chunk = chunk.min(flow.room());
+        for (at, flow) in self.flows.iter().enumerate() {
+            if switch.is_awake(at) {
+                chunk = chunk.min(flow.room());
+            }
         }
         let samples = &mut self.heard[..chunk];
         for (channel, delayed) in self.delayed.iter_mut().enumerate() {
             block.read(channel, self.at, samples);
             self.repaired += repair(samples);
             delayed.push(samples);
-            for flow in awake.iter_mut().flatten() {
-                flow.hear(channel, samples);
+            for (at, flow) in self.flows.iter_mut().enumerate() {
+                if switch.is_awake(at) {
+                    flow.hear(channel, samples);
+                }
             }
         }
-        for flow in awake.iter_mut().flatten() {
-            flow.advance(chunk);
+        for (at, flow) in self.flows.iter_mut().enumerate() {
+            if switch.is_awake(at) {
+                flow.advance(chunk);
+            }
         }
         self.chunk = Some(chunk);
         chunk
@@ -439,58 +438,28 @@ impl Denoiser {
         self.chunk = None;
     }
 
-    /// A batch begins a block; none of it is processed when there is a `fault`.
-    pub(crate) fn begin_block(&mut self, fault: Option<Error>) {
-        self.block = match fault {
-            None => Progress::Going(Ok(())),
-            Some(fault) => Progress::Done(Err(fault)),
-        };
+    /// Begins a block that was `checked`; none of one that does not fit is processed.
+    pub(crate) fn begin_block(&mut self, checked: Result<(), Error>) {
+        self.in_block = checked.is_ok();
+        self.outcome = checked;
     }
 
     pub(crate) fn is_in_block(&self) -> bool {
-        matches!(self.block, Progress::Going(_))
+        self.in_block
     }
 
-    /// [`Self::advance`] for a block that was checked.
+    /// [`Self::advance`] for a block of a batch, which was checked.
     pub(crate) fn advance_interleaved(&mut self, block: &mut [f32]) -> bool {
-        let mut block = Interleaved {
+        self.advance(&mut Interleaved {
             input: None,
             output: block,
             channels: self.channels(),
-        };
-        let done = self.advance(&mut block);
-        if done {
-            self.block = match std::mem::replace(&mut self.block, Progress::Done(Ok(()))) {
-                Progress::Going(result) | Progress::Done(result) => Progress::Done(result),
-            };
-        }
-        done
+        })
     }
 
-    /// A batch ends a block: as [`Self::process`] says it.
+    /// Ends a block: how it went.
     pub(crate) fn end_block(&mut self) -> Result<(), Error> {
-        match std::mem::replace(&mut self.block, Progress::Done(Ok(()))) {
-            Progress::Going(result) | Progress::Done(result) => result,
-        }
-    }
-
-    fn note(&mut self, ended: Result<(), Error>) {
-        if let (Progress::Going(result @ Ok(())), Err(error)) = (&mut self.block, ended) {
-            *result = Err(error);
-        }
-    }
-
-    /// [`Self::hop`] in a batch.
-    pub(crate) fn run_hop(&mut self, flow: usize) {
-        let ended = self.hop(flow);
-        self.note(ended);
-    }
-
-    /// [`Self::end_hop`] in a batch.
-    pub(crate) fn finish_hop(&mut self, flow: usize, missed: bool) {
-        self.missed_hops += u64::from(missed);
-        let ended = self.end_hop(flow);
-        self.note(ended);
+        std::mem::replace(&mut self.outcome, Ok(()))
     }
 
     /// Whether a flow has gathered a hop.
@@ -507,14 +476,14 @@ impl Denoiser {
     }
 
     /// One hop: caller's samples, model's rate, spectrum, features, model, mask, and back.
-    pub(crate) fn hop(&mut self, at: usize) -> Result<(), Error> {
+    pub(crate) fn hop(&mut self, at: usize) {
         let flow = &mut self.flows[at];
         flow.begin();
         for mind in 0..flow.minds() {
             let (mind, channels) = flow.mind(mind);
             mind.run(channels);
         }
-        self.end_hop(at)
+        self.end_hop(at);
     }
 
     /// A hop that is the delayed input, for there is no time for the model.
@@ -525,27 +494,25 @@ impl Denoiser {
             let (mind, channels) = flow.mind(mind);
             mind.skip(channels, false);
         }
-        self.finish_hop(at, true);
+        self.missed_hops += 1;
+        self.end_hop(at);
+    }
+
+    /// Counts a hop of a batch that there was no time for.
+    pub(crate) fn note_missed_hop(&mut self) {
+        self.missed_hops += 1;
     }
 
     /// What every hop ends with.
-    pub(crate) fn end_hop(&mut self, at: usize) -> Result<(), Error> {
+    pub(crate) fn end_hop(&mut self, at: usize) {
         let heard = self.flows[at].end();
-        self.hops += 1;
-        let other = |source| !matches!(source, Source::Dry) && source != Source::Flow(at);
-        if !other(self.switch.heard()) {
-            let Heard {
-                energies,
-                scale,
-                speech,
-                ..
-            } = heard;
-            self.telemetry = Telemetry::new(energies, scale, speech, self.repaired);
+        if heard.failed && self.outcome.is_ok() {
+            self.outcome = Err(Error::Inference { hop: self.hops });
         }
-        if heard.failed {
-            Err(Error::Inference { hop: self.hops - 1 })
-        } else {
-            Ok(())
+        self.hops += 1;
+        if [Source::Dry, Source::Flow(at)].contains(&self.switch.heard()) {
+            self.telemetry =
+                Telemetry::new(heard.energies, heard.scale, heard.speech, self.repaired);
         }
     }
 }
