@@ -44,6 +44,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from ogg import ogg_packets
 
 PACKET_S = 0.020
 TICKS = 960
@@ -71,21 +72,6 @@ HELD_P99_MS = 30.0
 GROWTH_MIB = 4.0  # fitted, from the warm-up to the end
 MADE_UP_EARLY = 0.005  # share of packets whose time was made up before they came
 SENDER_P99_MS = 10.0
-
-
-def ogg_packets(data: bytes) -> list[bytes]:
-    """Packets of an Ogg file with one stream (RFC 3533)."""
-    packets, at, begun = [], 0, b""
-    while at < len(data):
-        sizes = data[at + 27 : at + 27 + data[at + 26]]
-        at += 27 + len(sizes)
-        for size in sizes:
-            begun += data[at : at + size]
-            at += size
-            if size < 255:
-                packets.append(begun)
-                begun = b""
-    return packets
 
 
 def opus_packets(sound: Path) -> list[bytes]:

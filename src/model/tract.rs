@@ -2,6 +2,7 @@
 
 mod direct;
 mod unroll;
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use tract_onnx::tract_hir::infer::{DimFact, Factoid as _};
 
 use super::spec::{Axis, BATCH, GraphSpec, HOPS, Role, TensorSpec};
 use crate::Error;
+
+pub(crate) use whole::whole_signal_difference;
 
 /// An optimised graph for one hop of one stream or, where its tensors have the axis "N", of any
 /// number of streams, checked against its manifest.
@@ -158,6 +161,21 @@ struct Run {
     outputs: TVec<TValue>,
 }
 
+impl Run {
+    /// What the next step takes in, after the graphs `before` this one.
+    fn gather(&self, before: &[Self]) -> TVec<TValue> {
+        let values = self.inputs.iter().zip(&self.fed);
+        values
+            .map(|(input, fed)| match (input, fed) {
+                (_, Some(fed)) => fed.clone().into_tvalue(),
+                (Input::State { next, .. }, _) => self.outputs[*next].clone(),
+                (Input::Link { graph, output }, _) => before[*graph].outputs[*output].clone(),
+                (Input::Fed { .. }, None) => unreachable!("made in `with_rows`"),
+            })
+            .collect()
+    }
+}
+
 impl Session {
     /// A stream's own side of the graphs: their states, at their initial values.
     pub(crate) fn new(graphs: &[Graph]) -> Result<Self, Error> {
@@ -226,16 +244,7 @@ impl Session {
     pub(crate) fn run(&mut self, graph: usize) -> Result<(), Error> {
         let (before, rest) = self.runs.split_at_mut(graph);
         let run = &mut rest[0];
-        let values = run.inputs.iter().zip(&run.fed);
-        let inputs: TVec<TValue> = values
-            .map(|(input, fed)| match (input, fed) {
-                (_, Some(fed)) => fed.clone().into_tvalue(),
-                (Input::State { next, .. }, _) => run.outputs[*next].clone(),
-                (Input::Link { graph, output }, _) => before[*graph].outputs[*output].clone(),
-                (Input::Fed { .. }, None) => unreachable!("made in `with_rows`"),
-            })
-            .collect();
-        match run.state.run(inputs) {
+        match run.state.run(run.gather(before)) {
             Ok(outputs) => {
                 run.outputs = outputs;
                 Ok(())
@@ -334,92 +343,6 @@ fn write(state: &mut TValue, numbers: &[f32], nothing: &TValue) {
     *state = tensor.into_tvalue();
 }
 
-/// Runs a graph that was exported for whole signals both ways, whole and hop by hop, on the same
-/// noise. Gives the largest difference against the largest output; none for other graphs.
-///
-/// # Errors
-/// As [`Graph::load`].
-pub(crate) fn whole_signal_difference(
-    onnx: &[u8],
-    spec: &GraphSpec,
-    graphs: &[GraphSpec],
-) -> Result<Option<f32>, Error> {
-    const HOPS_RUN: usize = 24;
-    let axis = |tensor: &TensorSpec| {
-        let symbol = Axis::Symbol(HOPS.into());
-        tensor.shape.iter().position(|axis| *axis == symbol)
-    };
-    if spec.inputs.iter().all(|tensor| axis(tensor).is_none()) {
-        return Ok(None);
-    }
-    let mut seed = 1u32;
-    let mut noise = |shape: &[usize]| {
-        let len = shape.iter().product();
-        let numbers: Vec<f32> = (0..len)
-            .map(|_| {
-                // A small random generator (Numerical Recipes) is noise enough.
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (seed >> 8) as f32 / (1 << 23) as f32 - 1.0
-            })
-            .collect();
-        Tensor::from_shape(shape, &numbers).map_err(engine)
-    };
-    let mut inputs = Vec::with_capacity(spec.inputs.len());
-    for tensor in &spec.inputs {
-        let mut shape = tensor.shape_of_one();
-        if let Some(axis) = axis(tensor) {
-            shape[axis] = HOPS_RUN;
-        }
-        inputs.push(match tensor.initial {
-            Some(start) => {
-                let mut state = Tensor::zero::<f32>(&shape).map_err(engine)?;
-                state.fill_t(start).map_err(engine)?;
-                state
-            }
-            None => noise(&shape)?,
-        });
-    }
-
-    let (model, hops, _) = parse(onnx, spec, false)?;
-    let all = HashMap::from([(hops, TDim::Val(HOPS_RUN as i64))]);
-    let whole = model.set_symbols(&all).map_err(engine)?;
-    let whole = whole.into_optimized().and_then(|m| m.into_runnable());
-    let values = inputs.iter().map(|t| t.clone().into_tvalue()).collect();
-    let whole = whole.and_then(|m| m.run(values)).map_err(engine)?;
-
-    // By the engine's operations, so that nothing but the order of hops differs.
-    let graph = Graph::build(onnx, spec, graphs, false, Ok)?;
-    let mut state = graph.plan.spawn().map_err(engine)?;
-    let mut latest: TVec<TValue> = tvec![];
-    let (mut largest, mut difference) = (0.0f32, 0.0f32);
-    for hop in 0..HOPS_RUN {
-        let mut values: TVec<TValue> = tvec![];
-        for (at, input) in graph.inputs.iter().enumerate() {
-            values.push(match input {
-                Input::State { initial, .. } if hop == 0 => initial.clone(),
-                Input::State { next, .. } => latest[*next].clone(),
-                Input::Fed { .. } | Input::Link { .. } => match axis(&spec.inputs[at]) {
-                    Some(axis) => inputs[at].slice(axis, hop, hop + 1).map_err(engine)?,
-                    None => inputs[at].clone(),
-                }
-                .into_tvalue(),
-            });
-        }
-        latest = state.run(values).map_err(engine)?;
-        for (at, tensor) in spec.outputs.iter().enumerate() {
-            let Some(axis) = axis(tensor) else { continue };
-            let expected = whole[at].slice(axis, hop, hop + 1).map_err(engine)?;
-            let numbers = expected.to_plain_array_view::<f32>().map_err(engine)?;
-            let found = latest[at].to_plain_array_view::<f32>().map_err(engine)?;
-            for (expected, found) in numbers.iter().zip(&found) {
-                largest = largest.max(expected.abs());
-                difference = difference.max((expected - found).abs());
-            }
-        }
-    }
-    Ok(Some(difference / largest.max(f32::MIN_POSITIVE)))
-}
-
 /// A graph with its inputs and outputs in the manifest's order, the symbol of its axis of hops, and
 /// the size of its axis of streams: one, or a symbol too.
 fn parse(
@@ -466,15 +389,7 @@ impl Session {
     pub(crate) fn profile(&mut self, graph: usize, runs: u32) -> Vec<(f64, String, String)> {
         let (before, rest) = self.runs.split_at_mut(graph);
         let run = &mut rest[0];
-        let mut inputs: TVec<TValue> = tvec![];
-        for (input, fed) in run.inputs.iter().zip(&run.fed) {
-            inputs.push(match (input, fed) {
-                (_, Some(fed)) => fed.clone().into_tvalue(),
-                (Input::State { initial, .. }, _) => initial.clone(),
-                (Input::Link { graph, output }, _) => before[*graph].outputs[*output].clone(),
-                (Input::Fed { .. }, None) => unreachable!("made in `with_rows`"),
-            });
-        }
+        let inputs = run.gather(before);
         let mut seconds = vec![0.0; run.state.model().nodes.len()];
         for _ in 0..runs {
             let timed = run

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// Counts of packets since the stream was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "relay", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct RtpCounts {
     /// Packets taken in, of the stream's payload types.
@@ -32,8 +33,8 @@ pub struct RtpCounts {
     pub undecodable: u64,
     /// Times that the source or its numbers began anew.
     pub restarts: u64,
-    /// Packets that were dropped because nobody took them from
-    /// [`RtpDenoiser::poll_packet`](crate::rtp::RtpDenoiser::poll_packet), and blocks that the codec or the model failed on.
+    /// Packets that were dropped because nobody took them, and blocks that the codec or the model
+    /// failed on.
     pub failed: u64,
 }
 

@@ -47,6 +47,8 @@ const INDEPENDENT_PACKETS: u8 = 2;
 /// ```
 pub struct RtpDenoiser {
     options: RtpDenoiserBuilder,
+    /// whether the models take hops as they come, at the codec's rate
+    can_be_whole_hops: bool,
     rate_hz: u32,
     channels: usize,
     decoder: Decoder,
@@ -109,9 +111,17 @@ impl RtpDenoiser {
         options.denoiser = options.denoiser.rate_hz(rate_hz).channels(channels);
         let mut encoder = Encoder::new(&options)?;
         let lookahead = encoder.lookahead();
+        // Packets are whole hops wherever hops are whole samples of the codec.
+        options.denoiser.whole_hops = true;
+        let denoiser = match options.denoiser.clone().build() {
+            Err(Error::WholeHops { .. }) => {
+                options.denoiser.whole_hops = false;
+                options.denoiser.clone().build()?
+            }
+            built => built?,
+        };
         // Until the first packet tells: 20 ms, as nearly all packets have.
         let frames = rate_hz as usize / 50;
-        let (denoiser, delay) = fit(&mut options, lookahead, frames, frames)?;
         let sender = Sender::new(
             options.sound(),
             options.red_payload_type.filter(|_| options.red_out),
@@ -119,6 +129,7 @@ impl RtpDenoiser {
         );
         let most = (rate_hz as f32 * MOST_SECONDS) as usize;
         let mut stream = Self {
+            can_be_whole_hops: options.denoiser.whole_hops,
             rate_hz,
             channels,
             decoder: Decoder::new(options.codec, channels)?,
@@ -129,7 +140,7 @@ impl RtpDenoiser {
             lookahead,
             buffer: Buffer::new(),
             sender,
-            delay,
+            delay: 0,
             pad: Queue::new(0),
             pad_frames: 0,
             ssrc: None,
@@ -152,7 +163,7 @@ impl RtpDenoiser {
             alike: 0,
             options,
         };
-        stream.set_pad();
+        stream.set_delay(frames, frames);
         Ok(stream)
     }
 
@@ -333,45 +344,57 @@ impl RtpDenoiser {
         });
     }
 
-    /// Makes the delay whole packets of this length, and the hops whole blocks if they can be.
+    /// Makes the delay whole packets of this length, and the denoiser one that takes them.
     fn fit(&mut self, frames: usize) {
-        let hops = frames.is_multiple_of(self.denoiser.hop_frames());
-        let hops = hops || !self.options.denoiser.whole_hops;
         self.alike = if frames == self.frames {
             self.alike + 1
         } else {
             0
         };
+        let is_whole = frames.is_multiple_of(self.denoiser.hop_frames());
+        let whole_hops = self.can_be_whole_hops && is_whole;
+        let breaks_hops = self.options.denoiser.whole_hops && !is_whole;
         // A stream whose packets go up and down by a sample is not made anew for each.
         let suits = self.delay.is_multiple_of(frames) || self.alike != STEADY_PACKETS;
-        if suits && hops && !self.is_fresh {
+        if suits && !breaks_hops && !self.is_fresh {
             return;
         }
-        let model = self.denoiser.model().clone();
-        let models = std::iter::once(&self.options.denoiser.model);
-        let mut models = models.chain(&self.options.denoiser.alternatives);
-        let index = models
-            .position(|other| Arc::ptr_eq(other, &model))
-            .unwrap_or(0);
-        let mut options = self.options.clone();
-        options.denoiser = options
-            .denoiser
-            .bypass(self.denoiser.bypass())
-            .attenuation_db(self.denoiser.attenuation_db());
+        if whole_hops != self.options.denoiser.whole_hops && self.remake(whole_hops).is_err() {
+            // The delay stays, and switching may be heard.
+            self.counts.failed += 1;
+            return;
+        }
         // Before the first packet there is no length that the delay should suit too.
         let before = if self.is_fresh { frames } else { self.delay };
-        match fit(&mut options, self.lookahead, frames, before) {
-            Ok((mut denoiser, delay)) => {
-                self.missed_hops += self.denoiser.missed_hops();
-                denoiser.set_steps_down(self.denoiser.steps_down());
-                denoiser.set_model(index).expect("the models are the same");
-                (self.denoiser, self.delay) = (denoiser, delay);
-                self.options = options;
-                self.set_pad();
-            }
-            // The delay stays, and switching may be heard.
-            Err(_) => self.counts.failed += 1,
-        }
+        self.set_delay(frames, before);
+    }
+
+    /// Makes the denoiser anew, as far as it can be told from the old one by its options.
+    fn remake(&mut self, whole_hops: bool) -> Result<(), Error> {
+        let old = &self.denoiser;
+        let options = self.options.denoiser.clone();
+        let options = options
+            .whole_hops(whole_hops)
+            .bypass(old.bypass())
+            .attenuation_db(old.attenuation_db());
+        let mut new = options.clone().build()?;
+        new.set_steps_down(old.steps_down());
+        let mut models = std::iter::once(&options.model).chain(&options.alternatives);
+        let index = models.position(|model| Arc::ptr_eq(model, old.model()));
+        new.set_model(index.unwrap_or(0))?;
+        self.missed_hops += old.missed_hops();
+        self.options.denoiser = options;
+        self.denoiser = new;
+        Ok(())
+    }
+
+    /// Makes the delay whole packets of `frames`, and if it can be of the length `before` too.
+    fn set_delay(&mut self, frames: usize, before: usize) {
+        let most = self.block.len() / self.channels;
+        let both = frames / gcd(frames, before) * before;
+        let step = if both <= most { both } else { frames };
+        self.delay = (self.denoiser.latency() + self.lookahead).next_multiple_of(step);
+        self.set_pad();
     }
 
     fn set_pad(&mut self) {
@@ -380,27 +403,6 @@ impl RtpDenoiser {
         self.pad = Queue::new(self.pad_frames * self.channels + most);
         self.pad.prime(self.pad_frames * self.channels);
     }
-}
-
-/// A denoiser for packets of `frames`, and the delay that it makes with the encoder: whole packets,
-/// and if it can be of the length that `before` was too.
-fn fit(
-    options: &mut RtpDenoiserBuilder,
-    lookahead: usize,
-    frames: usize,
-    before: usize,
-) -> Result<(Denoiser, usize), Error> {
-    let build = |whole_hops: bool| options.denoiser.clone().whole_hops(whole_hops).build();
-    let (denoiser, whole_hops) = match build(true) {
-        Ok(denoiser) if frames.is_multiple_of(denoiser.hop_frames()) => (denoiser, true),
-        _ => (build(false)?, false),
-    };
-    options.denoiser = options.denoiser.clone().whole_hops(whole_hops);
-    let most = (denoiser.rate_hz() as f32 * MOST_SECONDS) as usize;
-    let both = frames / gcd(frames, before) * before;
-    let step = if both <= most { both } else { frames };
-    let delay = (denoiser.latency() + lookahead).next_multiple_of(step);
-    Ok((denoiser, delay))
 }
 
 fn gcd(a: usize, b: usize) -> usize {

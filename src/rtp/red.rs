@@ -1,5 +1,7 @@
 //! Redundant audio: a packet that brings earlier ones again (RFC 2198).
 
+use std::ops::Range;
+
 use super::RtpError;
 
 /// Most blocks that are read of a packet, the primary one among them.
@@ -8,58 +10,75 @@ const MOST_BLOCKS: usize = 8;
 const MOST_LEN: usize = (1 << 10) - 1;
 const MOST_BEHIND: u32 = (1 << 14) - 1;
 
-/// One of the payloads in a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Block<'a> {
+/// One of the blocks of a packet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Block {
     pub(super) payload_type: u8,
     /// ticks before the packet's timestamp
     pub(super) behind: u32,
-    pub(super) payload: &'a [u8],
+    /// where it lies in the packet's payload
+    pub(super) bytes: Range<usize>,
 }
 
-/// The payloads of a packet, oldest first, the primary one last.
-pub(super) fn parse(payload: &[u8]) -> Result<impl Iterator<Item = Block<'_>>, RtpError> {
-    let short = RtpError::Malformed("redundant blocks are longer than their packet");
-    let mut headers = [(0u8, 0u32, 0usize); MOST_BLOCKS];
-    let (mut count, mut at) = (0, 0);
-    loop {
-        let first = *payload.get(at).ok_or(short)?;
-        if count == MOST_BLOCKS {
-            return Err(RtpError::Malformed(
-                "more redundant blocks than anybody sends",
-            ));
-        }
-        if first & 0x80 == 0 {
-            headers[count] = (first, 0, usize::MAX);
-            count += 1;
-            at += 1;
-            break;
-        }
-        let rest = payload.get(at + 1..at + 4).ok_or(short)?;
-        let behind = u32::from(rest[0]) << 6 | u32::from(rest[1] >> 2);
-        let len = usize::from(rest[1] & 3) << 8 | usize::from(rest[2]);
-        headers[count] = (first & 0x7F, behind, len);
-        count += 1;
-        at += 4;
-    }
-    let redundant: usize = headers[..count - 1].iter().map(|header| header.2).sum();
-    if at + redundant > payload.len() {
-        return Err(short);
-    }
-    Ok((0..count).map(move |block| {
-        let (payload_type, behind, len) = headers[block];
-        let begin = at;
-        at = if len == usize::MAX {
-            payload.len()
-        } else {
-            at + len
+/// The blocks of a packet.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    blocks: [Block; MOST_BLOCKS],
+    /// of them, those in front of the primary one
+    redundant: usize,
+}
+
+impl Blocks {
+    /// Reads the payload of a packet.
+    pub(super) fn parse(payload: &[u8]) -> Result<Self, RtpError> {
+        let short = RtpError::Malformed("redundant blocks are longer than their packet");
+        let mut all = Self::default();
+        let (mut at, mut len) = (0, 0);
+        let primary = loop {
+            let first = *payload.get(at).ok_or(short)?;
+            if first & 0x80 == 0 {
+                break first;
+            }
+            if all.redundant == MOST_BLOCKS - 1 {
+                return Err(RtpError::Malformed(
+                    "more redundant blocks than anybody sends",
+                ));
+            }
+            let rest = payload.get(at + 1..at + 4).ok_or(short)?;
+            let begin = len;
+            len += usize::from(rest[1] & 3) << 8 | usize::from(rest[2]);
+            all.blocks[all.redundant] = Block {
+                payload_type: first & 0x7F,
+                behind: u32::from(rest[0]) << 6 | u32::from(rest[1] >> 2),
+                bytes: begin..len,
+            };
+            all.redundant += 1;
+            at += 4;
         };
-        Block {
-            payload_type,
-            behind,
-            payload: &payload[begin..at],
+        let headers = at + 1;
+        if headers + len > payload.len() {
+            return Err(short);
         }
-    }))
+        for block in &mut all.blocks[..all.redundant] {
+            block.bytes.start += headers;
+            block.bytes.end += headers;
+        }
+        all.blocks[all.redundant] = Block {
+            payload_type: primary,
+            behind: 0,
+            bytes: headers + len..payload.len(),
+        };
+        Ok(all)
+    }
+
+    pub(super) fn primary(&self) -> &Block {
+        &self.blocks[self.redundant]
+    }
+
+    /// Those of earlier packets, oldest first.
+    pub(super) fn redundant(&self) -> &[Block] {
+        &self.blocks[..self.redundant]
+    }
 }
 
 /// Writes `payload` after a `redundant` one, if that fits what the fields can say.
@@ -95,10 +114,14 @@ mod tests {
         let (old, new) = ([7u8; 300], [9u8; 40]);
         let mut packet = Vec::new();
         write(111, Some((960, &old)), &new, &mut packet);
-        let blocks: Vec<Block> = parse(&packet).unwrap().collect();
-        assert_eq!((blocks[0].payload_type, blocks[0].behind), (111, 960));
-        assert_eq!((blocks[0].payload, blocks[1].payload), (&old[..], &new[..]));
-        assert_eq!((blocks.len(), blocks[1].behind), (2, 0));
+        let blocks = Blocks::parse(&packet).unwrap();
+        let [again] = blocks.redundant() else {
+            panic!("{blocks:?}");
+        };
+        assert_eq!((again.payload_type, again.behind), (111, 960));
+        assert_eq!(packet[again.bytes.clone()], old);
+        assert_eq!(blocks.primary().payload_type, 111);
+        assert_eq!(packet[blocks.primary().bytes.clone()], new);
     }
 
     #[test]
@@ -119,8 +142,8 @@ mod tests {
             &[0xEF, 0, 1, 0, 111],
             &[0x80; 64],
         ] {
-            assert!(parse(bytes).is_err(), "{bytes:?}");
+            assert!(Blocks::parse(bytes).is_err(), "{bytes:?}");
         }
-        assert_eq!(parse(&[111]).unwrap().next().unwrap().payload, &[] as &[u8]);
+        assert_eq!(Blocks::parse(&[111]).unwrap().primary().bytes, 1..1);
     }
 }

@@ -32,8 +32,6 @@ pub(super) struct Sender {
     audio_level_id: Option<u8>,
     /// what the next packet brings again, and since when
     redundant: (i64, Vec<u8>),
-    /// a packet in the making
-    coded: Vec<u8>,
     pub(super) sent: u64,
     pub(super) relayed: u64,
     pub(super) dropped: u64,
@@ -71,7 +69,6 @@ impl Sender {
             red_payload_type,
             audio_level_id,
             redundant: (0, Vec::new()),
-            coded: Vec::new(),
             sent: 0,
             relayed: 0,
             dropped: 0,
@@ -180,46 +177,42 @@ impl Sender {
     /// Sends what was cleaned in the place of what came.
     pub(super) fn send(&mut self, clean: &Clean<'_>) {
         self.pass_others_until(clean.ticks - 1);
+        let is_place = |came: &Entry| came.ticks == clean.ticks && came.kind == Kind::Sound;
+        let came = if self.line.front().is_some_and(is_place) {
+            self.line.pop_front()
+        } else {
+            None
+        };
         let at = clean.ticks + self.shift;
-        let header = self.line.front().filter(|entry| entry.ticks == clean.ticks);
-        let header = header
-            .filter(|entry| entry.kind == Kind::Sound)
-            .map(|entry| {
-                let mut header = std::mem::take(&mut self.coded);
-                header.clear();
-                header.extend_from_slice(&entry.header);
-                header
-            });
-        if self.end.is_some_and(|end| at < end) {
-            self.coded = header.unwrap_or_default();
-            self.pass_others_until(clean.ticks);
-            return;
-        }
-        match clean.payload {
-            None => self.silent = true,
-            Some(payload) => {
-                let level = self.audio_level_id.map(|id| (id, clean.voice, clean.level));
-                let marker = std::mem::take(&mut self.silent);
-                let payload_type = self.red_payload_type.unwrap_or(self.payload_type);
-                let plain = header.as_deref().unwrap_or(&PLAIN_HEADER);
-                let mut packet = self.rewrite(marker, payload_type, at, level, plain);
-                if self.red_payload_type.is_some() {
-                    let behind = u32::try_from(at - self.redundant.0).unwrap_or(u32::MAX);
-                    let redundant = (!marker).then_some((behind, &self.redundant.1[..]));
-                    red::write(self.payload_type, redundant, payload, &mut packet);
-                    self.redundant.0 = at;
-                    self.redundant.1.clear();
-                    self.redundant.1.extend_from_slice(payload);
-                } else {
-                    packet.extend_from_slice(payload);
-                }
-                self.post(packet);
-                self.sent += 1;
+        if self.end.is_none_or(|end| at >= end) {
+            let header = came.as_ref().map_or(&PLAIN_HEADER[..], |came| &came.header);
+            match clean.payload {
+                Some(payload) => self.post_clean(clean, payload, at, header),
+                None => self.silent = true,
             }
+            self.ends_at(clean.ticks + clean.frames as i64);
         }
-        self.coded = header.unwrap_or_default();
-        self.ends_at(clean.ticks + clean.frames as i64);
+        self.spare.extend(came);
         self.pass_others_until(clean.ticks);
+    }
+
+    fn post_clean(&mut self, clean: &Clean<'_>, payload: &[u8], at: i64, header: &[u8]) {
+        let level = self.audio_level_id.map(|id| (id, clean.voice, clean.level));
+        let marker = std::mem::take(&mut self.silent);
+        let payload_type = self.red_payload_type.unwrap_or(self.payload_type);
+        let mut packet = self.rewrite(marker, payload_type, at, level, header);
+        if self.red_payload_type.is_some() {
+            let behind = u32::try_from(at - self.redundant.0).unwrap_or(u32::MAX);
+            let redundant = (!marker).then_some((behind, &self.redundant.1[..]));
+            red::write(self.payload_type, redundant, payload, &mut packet);
+            self.redundant.0 = at;
+            self.redundant.1.clear();
+            self.redundant.1.extend_from_slice(payload);
+        } else {
+            packet.extend_from_slice(payload);
+        }
+        self.post(packet);
+        self.sent += 1;
     }
 
     fn rewrite(

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use quietwire::{Batch, BatchBlock, Denoiser, Error, Job};
 
-use crate::signal::{Noise, model, rms, voice};
+use crate::noise::Dice;
+use crate::signal::{model, rms, voice};
 
 /// A stream with the whole of its input, taken in blocks of its own lengths.
 struct Caller {
@@ -144,7 +145,7 @@ fn a_batch_of_any_streams_equals_each_of_them_alone() {
 fn damage_in_one_stream_reaches_no_other() {
     let mut batch = Batch::new(&[model("base")], 8).unwrap();
     let input = voice(48_000, 1, 0.5, 3);
-    let mut noise = Noise::new(9);
+    let mut dice = Dice::new(9);
     let mut calls: Vec<BatchBlock> = (0..8)
         .map(|_| {
             let stream = Denoiser::builder(model("base")).build().unwrap();
@@ -156,7 +157,7 @@ fn damage_in_one_stream_reaches_no_other() {
         for (n, call) in calls.iter_mut().enumerate() {
             call.samples_mut().copy_from_slice(block);
             if n != 4 {
-                let wild = |_: usize| f32::from_bits(noise.bits() as u32);
+                let wild = |_: usize| f32::from_bits(dice.bits() as u32);
                 call.samples_mut()
                     .copy_from_slice(&Vec::from_iter((0..480).map(wild)));
             }
@@ -259,6 +260,7 @@ fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
     alone.process_in_place(&mut settled).unwrap();
     for output in &outputs {
         assert_eq!(output.len(), tone.len(), "no sample is lost");
+        assert!(output[..24_000] == settled[..24_000], "there was time");
         assert!(rms(&output[60_000..]) > 0.01, "something must be heard");
         let step = largest_step(&output[2000..]);
         assert!(step < 3.0 * largest_step(&tone), "step {step}");

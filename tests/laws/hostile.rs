@@ -2,13 +2,14 @@
 
 use quietwire::{Denoiser, Error};
 
-use crate::signal::{Noise, model, rms, stream, voice};
+use crate::noise::Dice;
+use crate::signal::{model, rms, stream, voice, white};
 
 fn hostile_blocks() -> Vec<(&'static str, Vec<f32>)> {
-    let mut noise = Noise::new(3);
+    let mut dice = Dice::new(3);
     let mut random = |scale: f32| {
         (0..4800)
-            .map(|_| scale * noise.sample())
+            .map(|_| scale * white(&mut dice))
             .collect::<Vec<_>>()
     };
     vec![

@@ -7,6 +7,8 @@ mod chunking;
 mod hostile;
 mod isolation;
 mod level;
+#[path = "../noise/mod.rs"]
+mod noise;
 mod parity;
 mod reconstruction;
 mod reset;

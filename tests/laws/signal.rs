@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use quietwire::{ChannelMode, Denoiser, Model};
 
+use crate::noise::Dice;
+
 pub const RATES_HZ: [u32; 12] = [
     8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000,
 ];
@@ -49,29 +51,14 @@ pub fn linked(id: &'static str, rate_hz: u32, channels: usize) -> Denoiser {
         .unwrap()
 }
 
-/// Deterministic noise in [-1, 1] (xorshift, Marsaglia 2003).
-pub struct Noise(u64);
-
-impl Noise {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub fn bits(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub fn sample(&mut self) -> f32 {
-        (self.bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
+/// The next sample of white noise in [-1, 1].
+pub fn white(dice: &mut Dice) -> f32 {
+    2.0 * dice.share() as f32 - 1.0
 }
 
 /// Speech-like: a gliding harmonic voice in syllables over noise. Interleaved frames.
 pub fn voice(rate_hz: u32, channels: usize, seconds: f32, seed: u64) -> Vec<f32> {
-    let mut noise = Noise::new(seed + 1);
+    let mut dice = Dice::new(seed + 1);
     let frames = (rate_hz as f32 * seconds) as usize;
     let mut phase = 0.0f64;
     let mut out = Vec::with_capacity(frames * channels);
@@ -85,7 +72,7 @@ pub fn voice(rate_hz: u32, channels: usize, seconds: f32, seed: u64) -> Vec<f32>
             .sum();
         for channel in 0..channels {
             let share = 1.0 - 0.2 * channel as f32;
-            out.push(0.12 * share * syllable * harmonics as f32 + 0.01 * noise.sample());
+            out.push(0.12 * share * syllable * harmonics as f32 + 0.01 * white(&mut dice));
         }
     }
     out

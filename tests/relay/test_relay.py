@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ogg import ogg_packets
 
 BINARY = os.environ.get("QUIETWIRE") or str(Path(__file__).parent / "../../target/debug/quietwire")
 PACKET_S = 0.020
@@ -296,21 +297,6 @@ def lines(text: str) -> list[str]:
 
 
 # Opus, through ffmpeg and Ogg (RFC 3533, RFC 7845).
-
-
-def ogg_packets(data: bytes) -> list[bytes]:
-    packets, at, begun = [], 0, b""
-    while at < len(data):
-        assert data[at : at + 4] == b"OggS"
-        sizes = data[at + 27 : at + 27 + data[at + 26]]
-        at += 27 + len(sizes)
-        for size in sizes:
-            begun += data[at : at + size]
-            at += size
-            if size < 255:
-                packets.append(begun)
-                begun = b""
-    return packets
 
 
 def ogg_page(packet: bytes, number: int, samples: int, flags: int) -> bytes:
@@ -803,7 +789,7 @@ def test_the_description_is_true(relay: Relay) -> None:
     schemas = description["components"]["schemas"]
     stream = relay.create()
     assert set(schemas["Stream"]["properties"]) == set(stream)
-    assert set(schemas["Packets"]["properties"]) == set(stream["packets"])
+    assert set(schemas["RtpCounts"]["properties"]) == set(stream["packets"])
     known = relay.ask("POST", "/v1/streams", {"none of them": 0}).error
     fields = set(re.findall(r"`(\w+)`", known.split("expected one of")[1]))
     assert set(schemas["NewStream"]["properties"]) == fields

@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use quietwire::rtp::{Packet, RtpDenoiser, RtpError};
 
-use crate::wire::{Dice, Sent, chord, hear, run, run_with, stream, unity, voice};
+use crate::noise::Dice;
+use crate::wire::{Sent, chord, hear, run, run_with, stream, unity, voice};
 
 #[test]
 fn what_is_no_packet_of_the_stream_is_counted_and_told() {

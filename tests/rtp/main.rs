@@ -6,6 +6,8 @@ mod continuity;
 mod damage;
 mod dtx;
 mod network;
+#[path = "../noise/mod.rs"]
+mod noise;
 mod redundancy;
 mod relaying;
 mod wire;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::RtpDenoiser;
+use crate::rtp::RtpError;
 use crate::rtp::buffer::{Entry, Kind, WINDOW};
 use crate::rtp::packet::Packet;
-use crate::rtp::{RtpError, red};
+use crate::rtp::red::{Block, Blocks};
 
 /// Longest datagram that is taken in: 40 ms of the fastest L16 that one frame of any network holds.
 const MOST_BYTES: usize = 9000;
@@ -34,31 +35,28 @@ impl RtpDenoiser {
             });
         }
         // Nothing of a packet is taken before all of it is known to be right.
-        let mut primary = None;
-        if is_red {
-            for block in red::parse(packet.payload())? {
-                primary = Some(block);
-            }
-            if primary.is_none_or(|block| block.payload_type != sound) {
-                return Err(RtpError::Malformed("redundant audio of another codec"));
-            }
+        let blocks = is_red
+            .then(|| Blocks::parse(packet.payload()))
+            .transpose()?;
+        if blocks
+            .as_ref()
+            .is_some_and(|b| b.primary().payload_type != sound)
+        {
+            return Err(RtpError::Malformed("redundant audio of another codec"));
         }
         let sequence = self.place(now, &packet)?;
         let ticks = self.unwrapped(packet.timestamp());
-        let payload = packet.payload();
-        let coded = primary.map_or(0, |block| payload.len() - block.payload.len())..payload.len();
-        let entry = Arrived {
+        let all = 0..packet.payload().len();
+        let coded = blocks.as_ref().map_or(all, |b| b.primary().bytes.clone());
+        let arrived = Arrived {
             ticks,
             now,
             packet: &packet,
         };
-        entry.write(
-            self.buffer.put(sequence),
-            if is_other { Kind::Other } else { Kind::Sound },
-            coded,
-        );
-        if is_red {
-            self.take_redundant(sequence, &entry)?;
+        let kind = if is_other { Kind::Other } else { Kind::Sound };
+        arrived.write(self.buffer.put(sequence), kind, coded);
+        if let Some(blocks) = blocks {
+            self.take_redundant(sequence, &arrived, blocks.redundant());
         }
         if !is_other {
             self.jitter.note(now, ticks, self.rate_hz);
@@ -129,39 +127,22 @@ impl RtpDenoiser {
         self.expected + i64::from(timestamp.wrapping_sub(self.expected as u32) as i32)
     }
 
-    fn take_redundant(&mut self, sequence: u64, entry: &Arrived<'_>) -> Result<(), RtpError> {
-        let payload = entry.packet.payload();
-        let count = red::parse(payload)?.count() as u64;
-        let mut blocks_before = count;
-        let mut begin = None;
-        for block in red::parse(payload)? {
-            // Blocks lie one after the other, in front of the primary one.
-            let len = block.payload.len();
-            let at = begin.unwrap_or_else(|| {
-                let all: usize = red::parse(payload)
-                    .map(|blocks| blocks.map(|block| block.payload.len()).sum())
-                    .unwrap_or(0);
-                payload.len() - all
-            });
-            begin = Some(at + len);
-            blocks_before -= 1;
-            let Some(place) = sequence.checked_sub(blocks_before) else {
-                continue;
-            };
-            let wanted = blocks_before > 0
-                && len > 0
+    /// Puts what a packet brings again in the places that are still empty.
+    fn take_redundant(&mut self, sequence: u64, arrived: &Arrived<'_>, blocks: &[Block]) {
+        for (block, before) in blocks.iter().rev().zip(1..) {
+            let place = sequence.saturating_sub(before);
+            let is_wanted = place >= self.turn
+                && !block.bytes.is_empty()
                 && block.payload_type == self.options.sound()
-                && place >= self.turn
                 && !self.buffer.holds(place);
-            if wanted {
+            if is_wanted {
                 let again = Arrived {
-                    ticks: entry.ticks - i64::from(block.behind),
-                    ..*entry
+                    ticks: arrived.ticks - i64::from(block.behind),
+                    ..*arrived
                 };
-                again.write(self.buffer.put(place), Kind::Recovered, at..at + len);
+                again.write(self.buffer.put(place), Kind::Recovered, block.bytes.clone());
             }
         }
-        Ok(())
     }
 }
 

@@ -10,30 +10,28 @@ struct Family<T> {
     name: &'static str,
     kind: &'static str,
     help: &'static str,
-    number: fn(&T) -> Option<f64>,
+    number: Number<T>,
 }
 
-const fn gauge<T>(
+type Number<T> = fn(&T) -> Option<f64>;
+
+const fn gauge<T>(name: &'static str, help: &'static str, number: Number<T>) -> Family<T> {
+    family("gauge", name, help, number)
+}
+
+const fn counter<T>(name: &'static str, help: &'static str, number: Number<T>) -> Family<T> {
+    family("counter", name, help, number)
+}
+
+const fn family<T>(
+    kind: &'static str,
     name: &'static str,
     help: &'static str,
-    number: fn(&T) -> Option<f64>,
+    number: Number<T>,
 ) -> Family<T> {
     Family {
         name,
-        kind: "gauge",
-        help,
-        number,
-    }
-}
-
-const fn counter<T>(
-    name: &'static str,
-    help: &'static str,
-    number: fn(&T) -> Option<f64>,
-) -> Family<T> {
-    Family {
-        name,
-        kind: "counter",
+        kind,
         help,
         number,
     }

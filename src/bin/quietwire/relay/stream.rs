@@ -274,7 +274,8 @@ impl Stream {
     }
 
     pub fn view(&self, now: Instant) -> view::Stream {
-        let counts = self.rtp.counts();
+        let mut packets = self.rtp.counts();
+        packets.failed += self.send_failures;
         let denoiser = self.rtp.denoiser();
         let idle = self.heard.is_none_or(|at| now > at + IDLE);
         let state = if idle {
@@ -309,22 +310,7 @@ impl Stream {
             state,
             seconds: now.duration_since(self.made).as_secs_f64(),
             levels: matches!(state, State::Denoising | State::SteppedDown).then_some(levels),
-            packets: view::Packets {
-                received: counts.received,
-                sent: counts.sent,
-                relayed: counts.relayed,
-                lost: counts.lost,
-                recovered: counts.recovered,
-                concealed: counts.concealed,
-                late: counts.late,
-                duplicate: counts.duplicate,
-                malformed: counts.malformed,
-                foreign: counts.foreign,
-                strange: counts.strange,
-                undecodable: counts.undecodable,
-                restarts: counts.restarts,
-                failed: counts.failed + self.send_failures,
-            },
+            packets,
             jitter_ms: self.rtp.jitter().as_secs_f64() * 1000.0,
             missed_deadlines: self.rtp.missed_hops(),
             cpu_seconds: self.cpu.as_secs_f64(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use quietwire::rtp::RtpCounts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -123,31 +124,6 @@ pub struct Levels {
     pub speech_share: f32,
 }
 
-/// Counts of packets since the stream was made.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub struct Packets {
-    pub received: u64,
-    pub sent: u64,
-    /// of those sent, unchanged
-    pub relayed: u64,
-    pub lost: u64,
-    /// of those lost, found again in later packets
-    pub recovered: u64,
-    pub concealed: u64,
-    pub late: u64,
-    pub duplicate: u64,
-    pub malformed: u64,
-    /// of another payload type
-    pub foreign: u64,
-    /// of another source or far from the others
-    pub strange: u64,
-    pub undecodable: u64,
-    /// times that the source began anew
-    pub restarts: u64,
-    /// refused by the network, or failed in the codec or the model
-    pub failed: u64,
-}
-
 /// A stream.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Stream {
@@ -169,7 +145,7 @@ pub struct Stream {
     pub seconds: f64,
     /// none while packets pass unchanged or do not come
     pub levels: Option<Levels>,
-    pub packets: Packets,
+    pub packets: RtpCounts,
     pub jitter_ms: f64,
     /// hops that passed unchanged for want of time
     pub missed_deadlines: u64,
