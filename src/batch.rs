@@ -272,7 +272,7 @@ impl Batch {
         flow: usize,
         clock: &mut Option<Clock<'_>>,
     ) {
-        let Some((stream, _)) = jobs[job].work().filter(|(s, _)| s.is_due(flow)) else {
+        let Some((stream, block)) = jobs[job].work().filter(|(s, _)| s.is_due(flow)) else {
             return;
         };
         let minds = stream.flows()[flow].minds();
@@ -293,6 +293,7 @@ impl Batch {
                 self.counts.hops += 1;
                 self.counts.steps += minds as u64;
             }
+            stream.advance_interleaved(block);
             return;
         };
         for mind in 0..minds {
@@ -332,15 +333,14 @@ impl Batch {
         }
         let mut ran = in_time;
         for graph in 0..graphs {
-            if !ran {
-                break;
-            }
-            for (row, seat) in group.seats.iter().enumerate() {
+            for (row, seat) in group.seats.iter().enumerate().filter(|_| ran) {
                 let (mind, channels) = seat.flow_of(jobs).mind(seat.mind);
                 mind.before(graph, session, row, channels);
             }
-            ran = session.run(graph).is_ok();
-            for (row, seat) in group.seats.iter().enumerate().filter(|_| ran) {
+            ran = ran && session.run(graph).is_ok();
+            // The last graph's outputs are taken below, while the stream is in the cache.
+            let more = ran && graph + 1 < graphs;
+            for (row, seat) in group.seats.iter().enumerate().filter(|_| more) {
                 let (mind, channels) = seat.flow_of(jobs).mind(seat.mind);
                 mind.after(graph, session, row, channels);
             }
@@ -350,14 +350,13 @@ impl Batch {
             let minds = flow.minds();
             let (mind, channels) = flow.mind(seat.mind);
             if ran {
+                mind.after(graphs - 1, session, row, channels);
                 mind.leave(session, row, channels);
             } else {
                 mind.skip(channels, in_time);
             }
             if seat.mind + 1 == minds {
-                let (stream, _) = jobs[seat.job]
-                    .work()
-                    .expect("the same until the call is over");
+                let (stream, block) = seat.work_of(jobs);
                 if in_time {
                     self.counts.hops += 1;
                 } else {
@@ -365,6 +364,7 @@ impl Batch {
                     self.counts.missed_hops += 1;
                 }
                 stream.end_hop(seat.flow);
+                stream.advance_interleaved(block);
             }
         }
         if in_time {
@@ -385,11 +385,13 @@ impl Batch {
 }
 
 impl Seat {
+    fn work_of<'a, J: Job>(&self, jobs: &'a mut [J]) -> (&'a mut Denoiser, &'a mut [f32]) {
+        let work = jobs[self.job].work();
+        work.expect("the same until the call is over")
+    }
+
     fn flow_of<'a, J: Job>(&self, jobs: &'a mut [J]) -> &'a mut crate::flow::Flow {
-        let (stream, _) = jobs[self.job]
-            .work()
-            .expect("the same until the call is over");
-        stream.flow_mut(self.flow)
+        self.work_of(jobs).0.flow_mut(self.flow)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::flow::{Flow, Plan};
 use crate::hop::Queue;
 use crate::model::Model;
 use crate::switch::{Source, Switch};
+use crate::wide::wide;
 use crate::{Error, Telemetry};
 use builder::check_attenuation;
 pub use builder::{ChannelMode, DenoiserBuilder};
@@ -527,19 +528,17 @@ impl std::fmt::Debug for Denoiser {
     }
 }
 
-/// Makes every sample finite and of a sane size; says how many were not.
-fn repair(samples: &mut [f32]) -> u64 {
-    let mut repaired = 0;
-    for sample in samples {
-        let sane = sample.abs() <= MOST_AMPLITUDE; // false for NaN
-        if !sane {
-            *sample = if sample.is_finite() {
-                MOST_AMPLITUDE.copysign(*sample)
-            } else {
-                0.0
-            };
-            repaired += 1;
+wide! {
+    /// Makes every sample finite and of a sane size; says how many were not.
+    fn repair<'a>(samples: &'a mut [f32]) -> u64 {
+        let mut repaired = 0u32;
+        for sample in samples {
+            let x = *sample;
+            let is_sane = x.abs() <= MOST_AMPLITUDE; // false for NaN
+            let most = if x.is_finite() { MOST_AMPLITUDE } else { 0.0 };
+            *sample = if is_sane { x } else { most.copysign(x) };
+            repaired += u32::from(!is_sane);
         }
+        u64::from(repaired)
     }
-    repaired
 }

@@ -4,12 +4,13 @@
 //! pin the two.
 
 mod bands;
+mod decibels;
 mod relative;
 mod running;
 
 use realfft::num_complex::Complex32;
 
-pub(crate) use bands::BandGains;
+pub(crate) use bands::Bands;
 
 use crate::model::spec::{Layout, Role, Spec, TensorSpec};
 use relative::Relative;

@@ -11,6 +11,7 @@ use crate::mind::{Channel, Mind};
 use crate::model::Model;
 use crate::resample::{RatePlan, ToCaller, ToModel};
 use crate::stft::Transform;
+use crate::wide::wide;
 
 /// -300 dBFS: smaller samples enter the stages as silence, so that no denormal numbers arise.
 const LEAST_AMPLITUDE: f32 = 1e-15;
@@ -199,13 +200,7 @@ impl Flow {
     /// Takes the next samples of one channel, at most [`Self::room`].
     pub(crate) fn hear(&mut self, channel: usize, samples: &[f32]) {
         let gathered = &mut self.lanes[channel].gathered[self.fill..];
-        for (to, sample) in gathered.iter_mut().zip(samples) {
-            *to = if sample.abs() < LEAST_AMPLITUDE {
-                0.0
-            } else {
-                *sample
-            };
-        }
+        gather(samples, gathered);
     }
 
     /// Every channel has taken `samples`.
@@ -278,5 +273,13 @@ impl Lane {
         self.rates
             .as_ref()
             .map_or(self.hop.len(), |(up, _)| up.need())
+    }
+}
+
+wide! {
+    fn gather<'a>(samples: &'a [f32], gathered: &'a mut [f32]) {
+        for (to, x) in gathered.iter_mut().zip(samples) {
+            *to = if x.abs() < LEAST_AMPLITUDE { 0.0 } else { *x };
+        }
     }
 }

@@ -14,6 +14,7 @@ mod resample;
 mod stft;
 mod switch;
 mod telemetry;
+mod wide;
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

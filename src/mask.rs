@@ -2,8 +2,9 @@
 
 use realfft::num_complex::Complex32;
 
-use crate::feature::BandGains;
+use crate::feature::Bands;
 use crate::model::spec::{Layout, Spec, TapLayout, TapsSpec};
+use crate::wide::{flat, flat_mut, wide};
 
 /// Hops over which a new attenuation limit takes hold.
 const LIMIT_HOPS: f32 = 5.0;
@@ -77,11 +78,11 @@ impl std::ops::AddAssign for Energies {
 
 /// Applies what a model says to the spectra of one stream.
 pub(crate) struct Masker {
-    band_gains: BandGains,
+    bands: Bands,
     taps: Option<TapsSpec>,
     lookahead: usize,
     spectrum_scale: f32,
-    /// [bins]
+    /// [padded bins]
     curve: Vec<f32>,
     limit: Limit,
 }
@@ -89,11 +90,11 @@ pub(crate) struct Masker {
 impl Masker {
     pub(crate) fn new(spec: &Spec, attenuation_db: f32) -> Self {
         Self {
-            band_gains: BandGains::new(spec),
+            bands: Bands::of_gains(spec),
             taps: spec.taps(),
             lookahead: spec.lookahead(),
             spectrum_scale: spec.spectrum_scale(),
-            curve: vec![0.0; spec.bins()],
+            curve: vec![0.0; Bands::padded(spec.bins())],
             limit: Limit::new(attenuation_db),
         }
     }
@@ -105,7 +106,7 @@ impl Masker {
 
     /// Takes this hop's `[bands]` gains, once for all channels.
     pub(crate) fn take_gains(&mut self, gains: &[f32]) {
-        self.band_gains.spread(gains, &mut self.curve);
+        self.bands.spread(gains, &mut self.curve);
     }
 
     /// Writes `[bins]` of one channel as they came, delayed like the masked ones.
@@ -115,10 +116,7 @@ impl Masker {
 
     /// Writes `[bins]` of one channel under the gains taken last.
     pub(crate) fn apply_gains(&self, history: &History, out: &mut [Complex32]) {
-        let input = history.back(self.lookahead);
-        for (out, (x, gain)) in out.iter_mut().zip(input.iter().zip(&self.curve)) {
-            *out = x * gain;
-        }
+        scale(history.back(self.lookahead), &self.curve, out);
     }
 
     /// Writes the lowest bins of one channel, filtered over hops.
@@ -132,9 +130,7 @@ impl Masker {
                 for (hop, tap) in taps.chunks_exact(2 * spec.bins).enumerate() {
                     let (re, im) = tap.split_at(spec.bins);
                     let past = history.back(newest + hop);
-                    for (((out, x), re), im) in low.iter_mut().zip(past).zip(re).zip(im) {
-                        *out += x * Complex32::new(*re, *im);
-                    }
+                    add_tap(past, re, im, low);
                 }
             }
             TapLayout::BinOldestPart => {
@@ -161,16 +157,11 @@ impl Masker {
 
     /// Mixes the input of one channel into its `[bins]`, as much as the limit leaves.
     pub(crate) fn limit(&self, history: &History, out: &mut [Complex32]) -> Energies {
-        let floor = self.limit.now;
-        let mut energies = Energies::default();
-        for (out, x) in out.iter_mut().zip(history.back(self.lookahead)) {
-            energies.input += x.norm_sqr();
-            energies.speech += out.norm_sqr();
-            energies.noise += (x - *out).norm_sqr();
-            *out = *out * (1.0 - floor) + x * floor;
-            energies.output += out.norm_sqr();
-        }
-        energies
+        mix(
+            self.limit.now,
+            flat(history.back(self.lookahead)),
+            flat_mut(out),
+        )
     }
 
     /// The same of a `[window]` that will be overlap-added as it is; `dry` is the input likewise.
@@ -208,6 +199,60 @@ impl Masker {
     /// Jumps to the limit that was set last.
     pub(crate) fn reset(&mut self) {
         self.limit.now = self.limit.target;
+    }
+}
+
+wide! {
+    fn scale<'a>(input: &'a [Complex32], curve: &'a [f32], out: &'a mut [Complex32]) {
+        for (out, (x, gain)) in out.iter_mut().zip(input.iter().zip(curve)) {
+            *out = x * gain;
+        }
+    }
+}
+
+wide! {
+    /// Adds the bins of one hop, each times its tap.
+    fn add_tap<'a>(past: &'a [Complex32], re: &'a [f32], im: &'a [f32], out: &'a mut [Complex32]) {
+        for (((out, x), re), im) in out.iter_mut().zip(past).zip(re).zip(im) {
+            *out += x * Complex32::new(*re, *im);
+        }
+    }
+}
+
+wide! {
+    /// Mixes `dry`, times `floor`, into `out`.
+    fn mix<'a, S>(simd: S; floor: f32, dry: &'a [f32], out: &'a mut [f32]) -> Energies {
+        let (drys, dry_rest) = S::as_simd_f32s(dry);
+        let (outs, out_rest) = S::as_mut_simd_f32s(out);
+        let (floors, keeps) = (simd.splat_f32s(floor), simd.splat_f32s(1.0 - floor));
+        let [mut input, mut output, mut speech, mut noise] = [simd.splat_f32s(0.0); 4];
+        for (dry, out) in drys.iter().zip(outs) {
+            let (dry, made) = (*dry, *out);
+            let mixed = simd.add_f32s(simd.mul_f32s(made, keeps), simd.mul_f32s(dry, floors));
+            let taken = simd.sub_f32s(dry, made);
+            *out = mixed;
+            input = simd.add_f32s(input, simd.mul_f32s(dry, dry));
+            output = simd.add_f32s(output, simd.mul_f32s(mixed, mixed));
+            speech = simd.add_f32s(speech, simd.mul_f32s(made, made));
+            noise = simd.add_f32s(noise, simd.mul_f32s(taken, taken));
+        }
+        let mut sums = Energies {
+            input: simd.reduce_sum_f32s(input),
+            output: simd.reduce_sum_f32s(output),
+            speech: simd.reduce_sum_f32s(speech),
+            noise: simd.reduce_sum_f32s(noise),
+        };
+        for (dry, out) in dry_rest.iter().zip(out_rest) {
+            let made = *out;
+            *out = made * (1.0 - floor) + dry * floor;
+            sums += Energies {
+                input: dry * dry,
+                output: *out * *out,
+                speech: made * made,
+                noise: (dry - made) * (dry - made),
+            };
+        }
+        sums
     }
 }
 

@@ -69,6 +69,8 @@ struct Roles {
     /// with graph and input of each
     features: Vec<(usize, usize, FeatureMaker)>,
     steps: Vec<Step>,
+    /// whether the first graph gives every bin a gain, so that nothing need be there before
+    gains_first: bool,
     masker: Masker,
     gate: Option<Gate>,
     need: Need,
@@ -148,11 +150,13 @@ impl Mind {
                 features.extend(maker.map(|maker| (graph, input, maker)));
             }
         }
+        let steps: Vec<Step> = spec.graphs().iter().map(Step::new).collect();
         Ok(Self {
             channels,
             roles: Roles {
                 features,
-                steps: spec.graphs().iter().map(Step::new).collect(),
+                gains_first: steps[0].gain.is_some(),
+                steps,
                 masker: Masker::new(spec, attenuation_db),
                 gate: spec.gate().filter(|_| gate),
                 need: Need::All,
@@ -275,6 +279,13 @@ impl Roles {
             let spectra = channels.iter().map(|channel| channel.history.back(0));
             maker.run(spectra, session.input_mut(*graph, *input, row));
         }
+        if !self.gains_first {
+            self.pass(channels);
+        }
+    }
+
+    /// Makes the hop the delayed input.
+    fn pass(&self, channels: &mut [Channel]) {
         for channel in channels {
             self.masker.pass(&channel.history, &mut channel.made);
         }
@@ -306,6 +317,10 @@ impl Roles {
         }
         if let (Some(gate), Some(at)) = (self.gate, step.snr) {
             self.need = Need::new(gate, output(at)[0]);
+        }
+        if self.gains_first && self.need == Need::Nothing {
+            self.pass(channels);
+            return;
         }
         if let Some(at) = step.gain {
             self.masker.take_gains(output(at));
