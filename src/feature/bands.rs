@@ -174,8 +174,8 @@ mod tests {
         let mut curve = vec![9.0; Bands::padded(41)];
         let gains = CENTRES.map(|bin| bin as f32 / 40.0);
         Bands::hats(&CENTRES).spread(&gains, &mut curve);
-        for bin in 0..=40 {
-            assert!((curve[bin] - bin as f32 / 40.0).abs() < 1e-6, "{bin}");
+        for (bin, gain) in curve[..41].iter().enumerate() {
+            assert!((gain - bin as f32 / 40.0).abs() < 1e-6, "{bin}");
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) fn decibels(power: f32) -> f32 {
         -1.666_805_7e-1,
         2.000_071_5e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1,
+        3.333_333e-1,
     ];
     // power = (1 + f) 2^exponent, with 1 + f from the root of a half to that of two.
     let exponent = (power.to_bits().wrapping_sub(ROOT_HALF) as i32) >> 23;

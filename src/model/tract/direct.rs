@@ -31,6 +31,9 @@ pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
         } else if let Some(op) = node.op_as::<GruSeq>() {
             kept.extend(node.inputs.last().copied());
             gru::small(&model, node, op)?.map(|op| Box::new(op) as _)
+        } else if let Some((heard, op)) = linear::biased(&model, node)? {
+            kept = tvec![heard];
+            Some(Box::new(op))
         } else if let Some(op) = node.op_as::<TypedBinOp>() {
             kept.extend(node.inputs.last().copied());
             pairwise::pairwise(&model, node, op)?.map(|op| Box::new(op) as _)

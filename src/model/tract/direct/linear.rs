@@ -3,6 +3,7 @@
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
 use super::{add_product, is_fused};
 
@@ -17,7 +18,7 @@ const LEAST_WEIGHTS: usize = 16_384;
 /// Weights are whole numbers up to this, times a scale for each output.
 const LARGEST: f32 = 32_767.0;
 
-/// [rows, in] to [rows, out], each output's weights rounded to 1/65534 of their range.
+/// [rows, in] to [rows, out] and a bias, each output's weights rounded to 1/65534 of their range.
 ///
 /// A row's sums are made in the same order whatever other rows there are, so that a stream sounds
 /// the same, to the bit, alone and in a batch.
@@ -30,8 +31,10 @@ pub(super) struct Linear16 {
     rows_axis: Option<usize>,
     /// [panels, in, PANEL] i16
     weights: Arc<Tensor>,
-    /// [out] f32
+    /// [panels, PANEL] f32
     scales: Arc<Tensor>,
+    /// [panels, PANEL] f32, added in the end
+    biases: Arc<Tensor>,
 }
 
 impl Linear16 {
@@ -57,6 +60,7 @@ impl Linear16 {
             return Ok(None);
         }
         let panels = outputs.div_ceil(PANEL);
+        let nothing = Tensor::zero::<f32>(&[panels, PANEL])?;
         let mut packed = vec![0i16; panels * inputs * PANEL];
         for (input, row) in numbers.chunks_exact(outputs).enumerate() {
             for (output, number) in row.iter().enumerate() {
@@ -65,13 +69,32 @@ impl Linear16 {
                 packed[at] = (number / scales[output]).round() as i16;
             }
         }
+        scales.resize(panels * PANEL, 0.0);
         Ok(Some(Self {
             inputs,
             outputs,
             output_shape,
             rows_axis,
             weights: Tensor::from_shape(&[panels, inputs, PANEL], &packed)?.into_arc_tensor(),
-            scales: Tensor::from_shape(&[outputs], &scales)?.into_arc_tensor(),
+            scales: Tensor::from_shape(&[panels, PANEL], &scales)?.into_arc_tensor(),
+            biases: nothing.into_arc_tensor(),
+        }))
+    }
+
+    /// The same with a bias for each output, which goes on from this one's sums.
+    pub(super) fn with_bias(&self, bias: &Tensor) -> TractResult<Option<Self>> {
+        let plain = bias.try_as_plain_ram()?;
+        let numbers = plain.as_slice::<f32>()?;
+        let biases = self.biases.try_as_plain_ram()?;
+        let mut biases = biases.as_slice::<f32>()?.to_vec();
+        if numbers.len() != self.outputs || biases.iter().any(|bias| *bias != 0.0) {
+            return Ok(None);
+        }
+        biases[..numbers.len()].copy_from_slice(numbers);
+        let biases = Tensor::from_shape(self.biases.shape(), &biases)?;
+        Ok(Some(Self {
+            biases: biases.into_arc_tensor(),
+            ..self.clone()
         }))
     }
 
@@ -85,12 +108,40 @@ impl Linear16 {
     }
 }
 
+/// If `node` adds a bias to a linear layer that nobody else hears: what that hears, and both in one.
+pub(super) fn biased(
+    model: &TypedModel,
+    node: &TypedNode,
+) -> TractResult<Option<(OutletId, Linear16)>> {
+    let add = node.op_as::<TypedBinOp>().filter(|op| op.0.name() == "Add");
+    let ([a, b], Some(_)) = (&node.inputs[..], add) else {
+        return Ok(None);
+    };
+    for (sums, bias) in [(a, b), (b, a)] {
+        let layer = model.node(sums.node);
+        let alone = model.outlet_successors(*sums).len() == 1;
+        let alone = alone && !model.outputs.contains(sums);
+        let bias = model.outlet_fact(*bias)?.konst.clone();
+        let bias = bias.filter(|bias| bias.datum_type() == f32::datum_type());
+        let same = model.outlet_fact(*sums)?.shape == model.outlet_fact(node.id.into())?.shape;
+        let (Some(op), Some(bias), true) = (layer.op_as::<Linear16>(), bias, alone && same) else {
+            continue;
+        };
+        // A bias for each output, whatever the row.
+        if bias.shape().last() == Some(&op.outputs) {
+            return Ok(op.with_bias(&bias)?.map(|both| (layer.inputs[0], both)));
+        }
+    }
+    Ok(None)
+}
+
 struct Run<'a> {
     op: &'a Linear16,
     /// [rows, in]
     input: &'a [f32],
     weights: &'a [i16],
     scales: &'a [f32],
+    biases: &'a [f32],
     /// [rows, out]
     output: &'a mut [f32],
 }
@@ -108,21 +159,34 @@ impl pulp::WithSimd for Run<'_> {
     }
 }
 
-impl Run<'_> {
+/// Outputs that are computed at least: what is past a layer's last ones is computed for nobody.
+const NARROW: usize = 16;
+
+impl<'a> Run<'a> {
+    /// [in, PANEL] weights of each panel, with its scales and biases and its first output.
+    #[inline(always)]
+    fn panels(&self) -> impl Iterator<Item = Panel<'a>> + Clone + use<'a> {
+        let weights = self.weights.chunks_exact(self.op.inputs * PANEL);
+        let (scales, _) = self.scales.as_chunks::<PANEL>();
+        let (biases, _) = self.biases.as_chunks::<PANEL>();
+        let outputs = self.op.outputs;
+        let panels = weights.zip(scales.iter().zip(biases)).enumerate();
+        panels.map(move |(at, (weights, (scales, biases)))| Panel {
+            weights: weights.as_chunks::<PANEL>().0,
+            scales,
+            biases,
+            begin: at * PANEL,
+            outputs,
+        })
+    }
+
     #[inline(always)]
     fn one_row<S: pulp::Simd>(self) {
-        let panels = self.weights.chunks_exact(self.op.inputs * PANEL);
-        let outputs = self.output.chunks_mut(PANEL).zip(self.scales.chunks(PANEL));
-        for (panel, (output, scales)) in panels.zip(outputs) {
-            let mut sums = [0.0f32; PANEL];
-            let (rows, _) = panel.as_chunks::<PANEL>();
-            for (x, row) in self.input.iter().zip(rows) {
-                for at in 0..PANEL {
-                    sums[at] = add_product::<S>(sums[at], *x, f32::from(row[at]));
-                }
-            }
-            for ((output, sum), scale) in output.iter_mut().zip(&sums).zip(scales) {
-                *output = sum * scale;
+        for panel in self.panels() {
+            if panel.left() <= NARROW {
+                panel.add_row::<S, NARROW>(self.input, self.output);
+            } else {
+                panel.add_row::<S, PANEL>(self.input, self.output);
             }
         }
     }
@@ -132,25 +196,14 @@ impl Run<'_> {
         let (inputs, outputs) = (self.op.inputs, self.op.outputs);
         let tiles = ROWS.min(self.input.len() / inputs).div_ceil(TILE);
         let mut heard = vec![[0.0f32; TILE]; tiles * inputs];
+        let panels = self.panels();
         let groups = self.input.chunks(ROWS * inputs);
         for (input, output) in groups.zip(self.output.chunks_mut(ROWS * outputs)) {
-            let rows = input.len() / inputs;
             side_by_side(input, inputs, &mut heard);
-            for (at, panel) in self.weights.chunks_exact(inputs * PANEL).enumerate() {
-                let mut sums = [[[0.0f32; PANEL]; TILE]; ROWS / TILE];
-                let (numbers, _) = panel.as_chunks::<PANEL>();
-                let tiles = heard.chunks_exact(inputs).zip(&mut sums).enumerate();
-                for (tile, (heard, sums)) in tiles {
-                    let rows = rows.saturating_sub(tile * TILE).min(TILE);
-                    add_tile(simd, rows, heard, numbers, sums);
-                }
-                let begin = at * PANEL;
-                let scales = &self.scales[begin..];
-                let sums = sums.iter().flatten();
-                for (row, sums) in output.chunks_exact_mut(outputs).zip(sums) {
-                    for ((output, sum), scale) in row[begin..].iter_mut().zip(sums).zip(scales) {
-                        *output = sum * scale;
-                    }
+            for panel in panels.clone() {
+                let tiles = heard.chunks_exact(inputs);
+                for (heard, output) in tiles.zip(output.chunks_mut(TILE * outputs)) {
+                    panel.add_tile(simd, heard, output);
                 }
             }
         }
@@ -168,65 +221,109 @@ fn side_by_side(input: &[f32], inputs: usize, heard: &mut [[f32; TILE]]) {
     }
 }
 
-/// Adds to the sums of a tile's rows what they heard, as many rows at a time as registers hold.
-#[inline(always)]
-fn add_tile<S: pulp::Simd>(
-    simd: S,
-    rows: usize,
-    heard: &[[f32; TILE]],
-    numbers: &[[i16; PANEL]],
-    sums: &mut [[f32; PANEL]; TILE],
-) {
-    let mut row = 0;
-    while row < rows {
-        let args = (simd, row, heard, numbers);
-        // Vectors of a part times rows are the registers that hold sums.
-        row += match (S::F32_LANES, rows - row) {
-            (16, 8..) => add_rows::<S, 8, 2, 32>(args, sums),
-            (16, 4..) => add_rows::<S, 4, 4, 64>(args, sums),
-            (16, 3) => add_rows::<S, 3, 4, 64>(args, sums),
-            (16, 2) => add_rows::<S, 2, 4, 64>(args, sums),
-            (16, _) => add_rows::<S, 1, 4, 64>(args, sums),
-            (8, 2..) => add_rows::<S, 2, 4, 32>(args, sums),
-            (8, _) => add_rows::<S, 1, 4, 32>(args, sums),
-            (4, 2..) => add_rows::<S, 2, 8, 32>(args, sums),
-            (4, _) => add_rows::<S, 1, 8, 32>(args, sums),
-            _ => add_rows::<S, 1, 8, 8>(args, sums),
-        };
-    }
+/// Some of a layer's outputs.
+struct Panel<'a> {
+    weights: &'a [[i16; PANEL]],
+    scales: &'a [f32; PANEL],
+    biases: &'a [f32; PANEL],
+    /// of the layer's outputs
+    begin: usize,
+    outputs: usize,
 }
 
-/// The same for `R` rows from `row` on, whose sums are `V` vectors, `P` numbers wide; gives `R`.
-/// Weights become f32 in registers, which goes on beside the sums.
-#[inline(always)]
-fn add_rows<S: pulp::Simd, const R: usize, const V: usize, const P: usize>(
-    (simd, row, heard, numbers): (S, usize, &[[f32; TILE]], &[[i16; PANEL]]),
-    sums: &mut [[f32; PANEL]; TILE],
-) -> usize {
-    for part in 0..PANEL / P {
-        let mut now = [[simd.splat_f32s(0.0); V]; R];
-        for (x, weights) in heard.iter().zip(numbers) {
-            let (parts, _) = weights.as_chunks::<P>();
-            let mut wide = [0.0f32; P];
-            for lane in 0..P {
-                wide[lane] = f32::from(parts[part][lane]);
-            }
-            let (vectors, _) = S::as_simd_f32s(&wide);
-            for at in 0..R {
-                let x = simd.splat_f32s(x[row + at]);
-                for vector in 0..V {
-                    now[at][vector] = add_products(simd, now[at][vector], x, vectors[vector]);
-                }
+impl Panel<'_> {
+    /// Outputs from this panel's first on.
+    fn left(&self) -> usize {
+        self.outputs - self.begin
+    }
+
+    /// The first `P` outputs of the panel, of one row.
+    #[inline(always)]
+    fn add_row<S: pulp::Simd, const P: usize>(&self, heard: &[f32], output: &mut [f32]) {
+        let mut sums = [0.0f32; P];
+        for (x, weights) in heard.iter().zip(self.weights) {
+            for at in 0..P {
+                sums[at] = add_product::<S>(sums[at], *x, f32::from(weights[at]));
             }
         }
-        for at in 0..R {
-            let (vectors, _) = S::as_mut_simd_f32s(&mut sums[row + at]);
-            for vector in 0..V {
-                vectors[part * V + vector] = now[at][vector];
-            }
+        let scaled = sums.iter().zip(self.scales).zip(self.biases);
+        for (output, ((sum, scale), bias)) in output[self.begin..].iter_mut().zip(scaled) {
+            *output = sum * scale + bias;
         }
     }
-    R
+
+    /// A tile's rows, as many at a time as registers hold.
+    #[inline(always)]
+    fn add_tile<S: pulp::Simd>(&self, simd: S, heard: &[[f32; TILE]], output: &mut [f32]) {
+        let rows = output.len() / self.outputs;
+        let is_narrow = self.left() <= NARROW;
+        let mut row = 0;
+        while row < rows {
+            let args = (simd, row, heard);
+            // Vectors of a part times rows are the registers that hold sums.
+            row += match (S::F32_LANES, rows - row) {
+                (16, 8..) if is_narrow => self.add_rows::<S, 8, 1, 16>(args, output),
+                (16, _) if is_narrow => self.add_rows::<S, 1, 1, 16>(args, output),
+                (16, 8..) => self.add_rows::<S, 8, 2, 32>(args, output),
+                (16, 4..) => self.add_rows::<S, 4, 4, 64>(args, output),
+                (16, 3) => self.add_rows::<S, 3, 4, 64>(args, output),
+                (16, 2) => self.add_rows::<S, 2, 4, 64>(args, output),
+                (16, _) => self.add_rows::<S, 1, 4, 64>(args, output),
+                (8, 4..) if is_narrow => self.add_rows::<S, 4, 2, 16>(args, output),
+                (8, 2..) => self.add_rows::<S, 2, 4, 32>(args, output),
+                (8, _) => self.add_rows::<S, 1, 4, 32>(args, output),
+                (4, 2..) if is_narrow => self.add_rows::<S, 2, 4, 16>(args, output),
+                (4, 2..) => self.add_rows::<S, 2, 8, 32>(args, output),
+                (4, _) => self.add_rows::<S, 1, 8, 32>(args, output),
+                _ => self.add_rows::<S, 1, 8, 8>(args, output),
+            };
+        }
+    }
+
+    /// The same for `R` rows from `row` on, whose sums are `V` vectors, `P` numbers wide; gives
+    /// `R`. Weights become f32 in registers, which goes on beside the sums.
+    #[inline(always)]
+    fn add_rows<S: pulp::Simd, const R: usize, const V: usize, const P: usize>(
+        &self,
+        (simd, row, heard): (S, usize, &[[f32; TILE]]),
+        output: &mut [f32],
+    ) -> usize {
+        for part in 0..PANEL / P {
+            let begin = self.begin + part * P;
+            let end = (begin + P).min(self.outputs);
+            if begin >= end {
+                break;
+            }
+            let mut sums = [[simd.splat_f32s(0.0); V]; R];
+            for (x, weights) in heard.iter().zip(self.weights) {
+                let (parts, _) = weights.as_chunks::<P>();
+                let mut wide = [0.0f32; P];
+                for lane in 0..P {
+                    wide[lane] = f32::from(parts[part][lane]);
+                }
+                let (vectors, _) = S::as_simd_f32s(&wide);
+                for at in 0..R {
+                    let x = simd.splat_f32s(x[row + at]);
+                    for vector in 0..V {
+                        sums[at][vector] = add_products(simd, sums[at][vector], x, vectors[vector]);
+                    }
+                }
+            }
+            let (scales, _) = S::as_simd_f32s(&self.scales[part * P..]);
+            let (biases, _) = S::as_simd_f32s(&self.biases[part * P..]);
+            for at in 0..R {
+                let mut said = [0.0f32; P];
+                let (vectors, _) = S::as_mut_simd_f32s(&mut said);
+                for vector in 0..V {
+                    let scaled = simd.mul_f32s(sums[at][vector], scales[vector]);
+                    vectors[vector] = simd.add_f32s(scaled, biases[vector]);
+                }
+                let output = &mut output[(row + at) * self.outputs..];
+                output[begin..end].copy_from_slice(&said[..end - begin]);
+            }
+        }
+        R
+    }
 }
 
 /// [`add_product`] of vectors: fused where that one is.
@@ -255,15 +352,15 @@ impl EvalOp for Linear16 {
         let mut output = Tensor::zero::<f32>(&self.shape(rows)?)?;
         {
             let input = inputs[0].try_as_plain_ram()?;
-            let (weights, scales) = (
-                self.weights.try_as_plain_ram()?,
-                self.scales.try_as_plain_ram()?,
-            );
+            let weights = self.weights.try_as_plain_ram()?;
+            let scales = self.scales.try_as_plain_ram()?;
+            let biases = self.biases.try_as_plain_ram()?;
             pulp::Arch::new().dispatch(Run {
                 op: self,
                 input: input.as_slice()?,
                 weights: weights.as_slice()?,
                 scales: scales.as_slice()?,
+                biases: biases.as_slice()?,
                 output: output.try_as_plain_ram_mut()?.as_slice_mut()?,
             });
         }
@@ -298,21 +395,43 @@ mod tests {
 
     #[test]
     fn a_row_is_the_same_alone_and_among_others() {
-        let (inputs, outputs, mut seed) = (75, 130, 5);
-        let weights = noise(&mut seed, &[inputs, outputs]);
-        let shape = tvec![TDim::Val(-1), outputs.to_dim()];
-        let op = Linear16::new(&weights, [inputs, outputs], shape, Some(0));
-        let op = op.unwrap().unwrap();
-        for rows in [1, 2, 3, 5, 7, 8, 13, 16, 33, 70] {
+        for (outputs, rows) in [1, 31, 130, 256]
+            .into_iter()
+            .flat_map(|outputs| [1, 2, 3, 5, 7, 8, 13, 16, 33, 70].map(|rows| (outputs, rows)))
+        {
+            let (inputs, mut seed) = (75, 5);
+            let weights = noise(&mut seed, &[inputs, outputs]);
+            let bias = noise(&mut seed, &[outputs]);
+            let shape = tvec![TDim::Val(-1), outputs.to_dim()];
+            let op = Linear16::new(&weights, [inputs, outputs], shape, Some(0));
+            let op = op.unwrap().unwrap().with_bias(&bias).unwrap().unwrap();
             let input = noise(&mut seed, &[rows, inputs]);
             let together = run(&op, &input);
             for row in 0..rows {
                 let alone = run(&op, &input.slice(0, row, row + 1).unwrap());
                 assert!(
                     together[row * outputs..][..outputs] == alone,
-                    "{row} of {rows}"
+                    "{row} of {rows}, {outputs} outputs"
                 );
+                for (output, found) in alone.iter().enumerate() {
+                    let expected: f32 = (0..inputs)
+                        .map(|at| {
+                            number(&input, row * inputs + at)
+                                * number(&weights, at * outputs + output)
+                        })
+                        .sum();
+                    let expected = expected + number(&bias, output);
+                    assert!((expected - found).abs() < 2e-3, "{expected} {found}");
+                }
             }
         }
+    }
+
+    fn number(tensor: &Tensor, at: usize) -> f32 {
+        tensor
+            .to_plain_array_view::<f32>()
+            .unwrap()
+            .as_slice()
+            .unwrap()[at]
     }
 }
