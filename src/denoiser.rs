@@ -135,6 +135,15 @@ impl Denoiser {
         self.flows[self.model].model()
     }
 
+    /// The model that is heard now: another than [`model`](Self::model) while the stream is
+    /// stepped down, none while the delayed input passes.
+    pub fn model_heard(&self) -> Option<&Arc<Model>> {
+        match self.switch.heard() {
+            Source::Flow(flow) => Some(self.flows[flow].model()),
+            Source::Dry => None,
+        }
+    }
+
     /// Caller samples per channel of one hop, rounded down: blocks of this length make at most one
     /// hop each, but for the first, which may make more while the stages fill.
     pub fn hop_frames(&self) -> usize {

@@ -218,6 +218,10 @@ fn largest_step(samples: &[f32]) -> f32 {
     steps.fold(0.0, f32::max)
 }
 
+fn heard(call: &BatchBlock) -> Option<&str> {
+    call.stream().model_heard().map(|model| model.spec().id())
+}
+
 #[test]
 fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
     let models = [model("base"), model("tiny")];
@@ -247,12 +251,14 @@ fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
         }
         if n == 99 {
             lowest = calls.iter().map(|call| call.stream().steps_down()).sum();
+            assert!(calls.iter().any(|call| heard(call).is_none()));
         }
     }
     let counts = batch.counts();
     assert!(counts.missed_hops > 0 && lowest >= 6, "{counts:?} {lowest}");
     assert_eq!(counts.steps_down, counts.steps_up, "{counts:?}");
     assert!(calls.iter().all(|call| call.stream().steps_down() == 0));
+    assert!(calls.iter().all(|call| heard(call) == Some("base")));
     let missed: u64 = calls.iter().map(|call| call.stream().missed_hops()).sum();
     assert_eq!(missed, counts.missed_hops);
     let mut settled = tone.clone();

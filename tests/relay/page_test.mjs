@@ -1,90 +1,329 @@
-// Checks the relay's page in a browser, against the real process or fake.mjs.
-//   node page_test.mjs URL STREAM_ID [--token T] [--chromium PATH] [--playwright DIR] [--no-strips]
-// The stream must be receiving packets, so that its strips show something.
-// It switches the stream once and back. Exit status 0: all passed; 1: a check failed; 2: wrong use.
+// The relay's page in Chromium, against a real relay; page.sh starts all of it.
+//
+//     node page_test.mjs URL OUT_FOLDER --npm FOLDER STREAM_ID STREAM_ID ...
+//
+// The relay has these streams and no others, made with default values, and each of them receives
+// noisy speech. The first one is switched and turned; the last one is removed, as is a stream
+// that the page makes. Leaves screenshots in OUT_FOLDER.
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
 
-const args = process.argv.slice(2), plain = [], options = {};
-while (args.length) {
-  const a = args.shift();
-  if (a === '--no-strips') options.noStrips = true;
-  else if (a.startsWith('--')) options[a.slice(2)] = args.shift();
-  else plain.push(a);
+const PATIENCE_MS = 10_000; // for anything that should take a second
+
+const { positionals, values: options } = parseArgs({
+  allowPositionals: true,
+  options: { npm: { type: 'string' } },
+});
+const [url, out, ...ids] = positionals;
+if (ids.length < 2 || !options.npm) {
+  throw new Error('usage: page_test.mjs URL OUT_FOLDER --npm FOLDER STREAM_ID STREAM_ID ...');
 }
-const [url, id] = plain;
-if (!url || !id) {
-  console.error('usage: node page_test.mjs URL STREAM_ID [--token T] [--chromium PATH] [--playwright DIR] [--no-strips]');
-  process.exit(2);
-}
-const here = path.dirname(new URL(import.meta.url).pathname);
-const dirs = [options.playwright, process.env.PLAYWRIGHT_DIR, here, path.join(here, 'node'), process.cwd()].filter(Boolean);
-let chromium;
-for (const dir of dirs) {
-  try { ({ chromium } = createRequire(path.resolve(dir) + '/x.js')('playwright-core')); break; } catch (e) { if (e.code !== 'MODULE_NOT_FOUND') throw e; }
-}
-if (!chromium) {
-  console.error('playwright-core was not found in: ' + dirs.join(', ') + '. Install it, or name its folder with --playwright DIR.');
-  process.exit(2);
-}
+const npm = path.resolve(options.npm);
+const { chromium } = createRequire(path.join(npm, 'package.json'))('playwright-core');
+const [one] = ids;
+const last = ids.at(-1);
+const made = 'made-by-the-page';
 
 let failed = 0;
-const check = (ok, what) => { console.log((ok ? 'ok    ' : 'FAIL  ') + what); if (!ok) failed++; };
+const check = (ok, what) => {
+  console.log(`${ok ? 'ok    ' : 'FAIL  '}${what}`);
+  if (!ok) failed++;
+};
+const step = (what) => console.log(`${(performance.now() / 1000).toFixed(1)} s: ${what}`);
+
+// Whether `probe` comes true in time; its errors count as false.
+async function soon(probe, patience = PATIENCE_MS) {
+  const end = performance.now() + patience;
+  for (;;) {
+    if (await Promise.resolve().then(probe).catch(() => false)) return true;
+    if (performance.now() > end) return false;
+    await sleep(50);
+  }
+}
+
+// What the relay says without the page. `undefined`: there is no such stream.
+async function stream(id) {
+  const answer = await fetch(new URL(`v1/streams/${id}`, url), {
+    signal: AbortSignal.timeout(PATIENCE_MS),
+  });
+  return answer.ok ? answer.json() : undefined;
+}
+async function remove(id) {
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  await fetch(new URL(`v1/streams/${id}`, url), { method: 'DELETE', signal });
+}
+
+const unsigned = (text) => Number.parseFloat(text.replace('−', '-'));
+const different = (list) => new Set(list).size;
+
+async function test(page) {
+  const row = (id) => page.locator(`tbody.stream[data-id="${id}"]`);
+  // What the page shows of a stream: `columns` by their headings, `facts` by their names, `lit`,
+  // `colours`, `light` and `image` of its two large strips.
+  const shown = (id) =>
+    row(id).evaluate((body) => {
+      const headings = [...document.querySelectorAll('thead th')].map((th) => th.innerText);
+      const cells = [...body.rows[0].cells].map((cell) => cell.innerText.trim());
+      const facts = [...body.querySelectorAll('.facts > div')].map((fact) => [
+        fact.querySelector('dt').textContent,
+        fact.querySelector('dd').textContent,
+      ]);
+      const strips = [...body.querySelectorAll('.plot canvas')].map((canvas) => {
+        const { width, height } = canvas;
+        const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+        const pixels = new Uint32Array(data.buffer);
+        let light = 0;
+        const lit = new Set();
+        for (let i = 0; i < pixels.length; i++) {
+          const value = data[4 * i] + data[4 * i + 1] + data[4 * i + 2];
+          light += value / pixels.length;
+          if (value > 150) lit.add(i % width); // above the darkest fifth of the scale
+        }
+        const image = canvas.toDataURL();
+        return { width, height, colours: new Set(pixels).size, lit: lit.size, light, image };
+      });
+      return {
+        columns: Object.fromEntries(headings.map((heading, i) => [heading.trim(), cells[i]])),
+        facts: Object.fromEntries(facts),
+        strips,
+        meters: [...body.querySelectorAll('.meter')].map((meter) => meter.ariaValueText),
+      };
+    });
+  const listed = () =>
+    page.locator('tbody.stream').evaluateAll((all) => all.map((body) => body.dataset.id));
+  const sees = (...wanted) => soon(async () => `${(await listed()).sort()}` === `${wanted.sort()}`);
+  const count = () => page.textContent('#count');
+  const picture = async (name) => {
+    await page.evaluate(() => window.scrollTo(0, 0));
+    await page.screenshot({ path: path.join(out, `${name}.png`), fullPage: true });
+  };
+  // What happens to the first request of a kind that `act` causes.
+  const sent = async (method, act) => {
+    const asked = page.waitForResponse((answer) => answer.request().method() === method, {
+      timeout: PATIENCE_MS,
+    });
+    const [answer] = await Promise.all([asked.catch(() => null), act()]);
+    return { body: answer?.request().postData(), url: answer?.url(), ok: answer?.ok() };
+  };
+
+  step('loading');
+  const answer = await page.goto(url, { timeout: PATIENCE_MS });
+  check(answer.ok(), 'the page loads');
+  const policy = answer.headers()['content-security-policy'] ?? '';
+  check(policy.includes("default-src 'none'"), 'its policy is to load nothing from elsewhere');
+  check(await sees(...ids), 'the streams are listed');
+  check(await soon(async () => (await count()) === `${ids.length}`), 'they are counted');
+  check(await soon(async () => (await page.textContent('#health')) === 'ok'), 'health is ok');
+  const { version } = await (await fetch(new URL('health', url))).json();
+  check((await page.textContent('#version')) === version, `the version is shown: ${version}`);
+
+  step('levels and strips');
+  const speaks = async (id) => /denoising|stepped-down/.test((await shown(id)).columns.State);
+  for (const id of ids) check(await soon(() => speaks(id)), `${id} is denoised`);
+  const looks = [];
+  for (let i = 0; i < 20; i++) {
+    looks.push(await Promise.all(ids.map(shown)));
+    await sleep(250);
+  }
+  for (const [at, id] of ids.entries()) {
+    const of = looks.map((look) => look[at]);
+    for (const name of ['In dBFS', 'Out dBFS', 'SNR in → out']) {
+      const seen = of.map((look) => look.columns[name]);
+      const fit = seen.every((text) => unsigned(text) > -150 && unsigned(text) < 100);
+      const n = different(seen);
+      check(fit && n > 4, `${id}: ${name} is a number and moves (${n} values, now ${seen.at(-1)})`);
+    }
+    for (const name of ['SNR in', 'SNR out (est.)', 'Gain', 'Speech now', 'received', 'sent']) {
+      const n = different(of.map((look) => look.facts[name]));
+      check(n > 3, `${id}: ${name} moves (${n} values, now ${of.at(-1).facts[name]})`);
+    }
+    const same = of.every((look) =>
+      ['In dBFS', 'Out dBFS'].every((name, i) => look.meters[i] === `${look.columns[name]} dBFS`),
+    );
+    check(same, `${id}: the meters say what is written beside them`);
+    const [input, output] = of.at(-1).strips;
+    check(of.at(-1).strips.length === 2, `${id}: there are two strips`);
+    for (const [name, strip] of Object.entries({ input, output })) {
+      const moves = different(of.map((look) => look.strips[name === 'input' ? 0 : 1].image));
+      check(
+        strip.colours > 30 && strip.lit > 40 && moves > 8,
+        `${id}: the strip of the ${name} is drawn and moves ` +
+          `(${strip.colours} colours, ${strip.lit} of ${strip.width} columns, ${moves} images)`,
+      );
+    }
+    check(
+      output.light < input.light,
+      `${id}: the output is darker than the input ` +
+        `(${output.light.toFixed(0)} and ${input.light.toFixed(0)} of 765)`,
+    );
+  }
+  // The page shows an answer as soon as it has it, and the next one comes half a second later.
+  const agrees = async () => {
+    const list = await page.waitForResponse((answer) => answer.url().endsWith('/v1/streams'));
+    const { levels } = (await list.json()).streams.find(({ id }) => id === one);
+    const { columns } = await shown(one);
+    const near = (name, value) => Math.abs(unsigned(columns[name]) - value) < 0.06;
+    return near('In dBFS', levels.input_dbfs) && near('Out dBFS', levels.output_dbfs);
+  };
+  check(await soon(agrees), "what is shown is the relay's answer");
+  await picture('page');
+
+  step('the switch');
+  const toggle = row(one).getByRole('switch');
+  for (const on of [false, true]) {
+    const word = on ? 'on' : 'off';
+    const patch = await sent('PATCH', () => (on ? toggle.press('Space') : toggle.click()));
+    check(
+      patch.ok && patch.body === JSON.stringify({ on }) && patch.url.endsWith(`/${one}`),
+      `${on ? 'the space bar' : 'a click'} sends ${patch.body}`,
+    );
+    const state = on ? /denoising|stepped-down/ : /relaying/;
+    const obeys = async () => {
+      const now = await stream(one);
+      return now.on === on && state.test(now.state);
+    };
+    check(await soon(obeys), `the relay says that ${one} is ${word}`);
+    const tells = async () => state.test((await shown(one)).columns.State);
+    check(await soon(tells), 'the page too');
+    const { relayed } = (await stream(one)).packets;
+    await sleep(1200);
+    const passed = (await stream(one)).packets.relayed - relayed;
+    check(on ? passed < 5 : passed > 20, `${passed} packets pass unchanged meanwhile`);
+    check((await toggle.isChecked()) === on, `polls leave the switch ${word}`);
+    const { columns } = await shown(one);
+    const levels = [columns['In dBFS'], columns['Out dBFS']];
+    check(levels.every((text) => (text !== '–') === on), `the levels are ${levels}`);
+    if (!on) await picture('off');
+  }
+  for (const id of ids.slice(1)) check((await stream(id)).on, `${id} was left on`);
+
+  step('attenuation and model');
+  const number = row(one).locator('.ctl input[type=number]');
+  const range = row(one).locator('.ctl input[type=range]');
+  const attenuation = async () => (await stream(one)).attenuation_db;
+  check((await number.inputValue()) === `${await attenuation()}`, 'the attenuation is shown');
+  await number.fill('6');
+  await number.press('Enter');
+  check(await soon(async () => (await attenuation()) === 6), 'a number typed is set');
+  check((await range.inputValue()) === '6', 'and the slider follows');
+  await sleep(500); // for the gain to get there
+  const gains = [];
+  const low = async () => {
+    gains.push((await stream(one)).levels.gain_db);
+    return gains.length >= 20 && Math.min(...gains) < -3;
+  };
+  check(
+    (await soon(low)) && Math.min(...gains) > -6.5,
+    `the gain goes down to it and no further (${Math.min(...gains).toFixed(1)} dB)`,
+  );
+  await range.press('ArrowRight');
+  check(await soon(async () => (await attenuation()) === 7), 'the slider sets it');
+  check((await number.inputValue()) === '7', 'and the number follows');
+  await number.fill('-1');
+  await number.press('Enter');
+  const warned = async () => (await page.textContent('#notetext')).includes('attenuation');
+  check(await soon(warned), 'a number that cannot be is refused');
+  check((await attenuation()) === 7 && (await number.inputValue()) === '7', 'and taken back');
+  await page.click('#dismiss');
+  check(!(await page.isVisible('#note')), 'a note can be dismissed');
+
+  const { models } = await (await fetch(new URL('v1/models', url))).json();
+  const choice = row(one).locator('.ctl select');
+  const offered = await choice.locator('option').allTextContents();
+  check(`${offered}` === `${models}`, `the models are offered: ${offered}`);
+  await choice.selectOption(models.at(-1));
+  const chosen = async () => (await stream(one)).model === models.at(-1);
+  check(await soon(chosen), `the model is set: ${models.at(-1)}`);
+  await sleep(600);
+  check((await choice.inputValue()) === models.at(-1), 'polls leave the model');
+
+  step('details, filter, order');
+  const open = row(one).locator('button.exp');
+  const mini = row(one).locator('.mini');
+  await open.focus();
+  await page.keyboard.press('Enter');
+  check((await open.getAttribute('aria-expanded')) === 'false', 'the details close by keyboard');
+  check(await mini.isVisible(), 'the row has small strips instead');
+  const drawn = () =>
+    mini.locator('canvas').evaluateAll((all) =>
+      all.map((canvas) => {
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return new Set(new Uint32Array(data.buffer)).size;
+      }),
+    );
+  check(await soon(async () => (await drawn()).every((n) => n > 30)), 'and they are drawn');
+  await page.keyboard.press('Enter');
+  check((await open.getAttribute('aria-expanded')) === 'true', 'the details open again');
+  await page.fill('#filter', one.toUpperCase());
+  const visible = async () => {
+    const all = await page.locator('tbody.stream').all();
+    const seen = await Promise.all(all.map(async (body) => (await body.isVisible()) && body));
+    return Promise.all(seen.filter(Boolean).map((body) => body.getAttribute('data-id')));
+  };
+  check(`${await visible()}` === one, 'the filter leaves one stream');
+  await page.fill('#filter', '');
+  check(`${await visible()}` === `${[...ids].sort()}`, 'all are back, by their ids');
+  await page.getByRole('columnheader', { name: 'Id' }).getByRole('button').click();
+  check(`${await visible()}` === `${[...ids].sort().reverse()}`, 'a heading turns the order');
+  await page.getByRole('columnheader', { name: 'Id' }).getByRole('button').click();
+
+  step('a stream made, streams removed');
+  await page.click('#add summary');
+  await page.fill('#form [name=id]', made);
+  await page.fill('#form [name=send_to]', '127.0.0.1:9');
+  await page.selectOption('#form [name=codec]', 'pcmu');
+  const post = await sent('POST', () => page.click('#form button'));
+  check(post.ok && (await stream(made))?.codec === 'pcmu', `the form makes a stream: ${post.body}`);
+  check(await sees(...ids, made), 'it is listed');
+  const { columns } = await shown(made);
+  check(columns.State.includes('idle') && columns['In dBFS'] === '–', 'as idle, without levels');
+  await picture('made');
+
+  await remove(last);
+  const rest = ids.slice(0, -1);
+  check(await sees(...rest, made), 'a stream that the relay has no more disappears');
+  let question = '';
+  page.once('dialog', (dialog) => {
+    question = dialog.message();
+    return dialog.accept();
+  });
+  const gone = await sent('DELETE', () => row(made).getByText('Remove…').click());
+  check(gone.ok && question.includes(made), 'the button asks, and removes');
+  check(await sees(...rest), 'what it removed disappears');
+  check(!(await stream(made)), 'the relay has it no more');
+  await sleep(1200);
+  check(await sees(...rest), 'and polls do not bring it back');
+  check((await count()) === `${rest.length}`, 'the rest is counted');
+}
+
 const browser = await chromium.launch({
-  executablePath: options.chromium ?? process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  timeout: 3 * PATIENCE_MS,
+  args: ['--no-sandbox', '--disable-gpu'], // root and most containers cannot have a sandbox
 });
 try {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
-  const trouble = [], outside = [];
-  page.on('console', m => { if (m.type() === 'error') trouble.push(m.text()); });
-  page.on('pageerror', e => trouble.push(String(e)));
-  page.on('request', r => { if (new URL(r.url()).origin !== new URL(url).origin && !r.url().startsWith('data:')) outside.push(r.url()); });
-  if (options.token) await page.addInitScript(t => sessionStorage.setItem('quietwire-token', t), options.token);
-
-  const answer = await page.goto(url, { timeout: 10000 });
-  check(answer.ok(), 'the page loads');
-  const csp = answer.headers()['content-security-policy'] ?? '';
-  check(csp.includes("default-src 'none'"), "the page comes with Content-Security-Policy default-src 'none'");
-
-  const find = () => page.evaluateHandle(wanted => [...document.querySelectorAll('tbody.stream')].find(e => e.dataset.id === wanted) ?? null, id);
-  await page.waitForFunction(wanted => [...document.querySelectorAll('tbody.stream')].some(e => e.dataset.id === wanted), id, { timeout: 10000 }).catch(() => {});
-  const row = (await find()).asElement();
-  check(!!row, 'the stream is listed');
-  check(await page.textContent('#health') === 'ok', 'health is shown as ok');
-  if (row) {
-    await page.fill('#filter', id);
-    const toggle = await row.$('[role=switch]'), was = await toggle.isChecked();
-    for (const want of [!was, was]) {
-      const [sent] = await Promise.all([
-        page.waitForResponse(r => r.request().method() === 'PATCH', { timeout: 10000 }).catch(() => null),
-        toggle.click(),
-      ]);
-      const word = want ? 'on' : 'off';
-      check(!!sent && sent.request().postData() === JSON.stringify({ on: want }), `switching ${word} sends PATCH {"on":${want}}`);
-      check(!!sent && sent.ok() && (await sent.json()).on === want, `the process answers that the stream is ${word}`);
-      check(!!sent && decodeURIComponent(sent.url().split('/').pop()) === id, 'the PATCH names the stream');
-      await page.waitForTimeout(1200);
-      check(await toggle.isChecked() === want, `after the next polls the switch still shows ${word}`);
-    }
-
-    const open = await row.$('button.exp');
-    if (await open.getAttribute('aria-expanded') !== 'true') { await open.focus(); await page.keyboard.press('Enter'); }
-    check(await open.getAttribute('aria-expanded') === 'true', 'the details open from the keyboard');
-    if (!options.noStrips) {
-      const colours = () => row.$$eval('tr:nth-child(2) canvas', all => all.map(c => {
-        const d = new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer);
-        return new Set(d).size;
-      }));
-      let seen = [0, 0];
-      for (const end = Date.now() + 15000; Date.now() < end && !(seen[0] > 8);) { await page.waitForTimeout(300); seen = await colours(); }
-      check(seen.length === 2, 'there are two strips');
-      check(seen[0] > 8, `the input strip is drawn (${seen[0]} colours; is the stream receiving packets?)`);
-      check(seen[1] > 1, `the output strip is drawn (${seen[1]} colours)`);
-    }
-  }
-  check(outside.length === 0, 'nothing is asked of another origin' + outside.map(u => '\n      ' + u).join(''));
-  check(trouble.length === 0, 'no console errors' + trouble.map(t => '\n      ' + t).join(''));
-} finally { await browser.close(); }
-console.log(failed ? failed + ' checks failed' : 'all checks passed');
-process.exit(failed ? 1 : 0);
+  page.setDefaultTimeout(PATIENCE_MS);
+  const trouble = [];
+  const outside = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error') trouble.push(message.text());
+  });
+  page.on('pageerror', (error) => trouble.push(String(error)));
+  page.on('request', (request) => {
+    const { origin, protocol } = new URL(request.url());
+    if (origin !== new URL(url).origin && protocol !== 'data:') outside.push(request.url());
+  });
+  await test(page).catch(async (error) => {
+    check(false, error.message);
+    await page.screenshot({ path: path.join(out, 'failed.png') }).catch(() => {});
+  });
+  check(!outside.length, `nothing is asked of another origin ${outside}`);
+  check(!trouble.length, `no errors in the console ${trouble.join('\n      ')}`);
+} finally {
+  await browser.close();
+}
+step(failed ? `${failed} checks failed` : 'all checks passed');
+process.exitCode = failed ? 1 : 0;

@@ -358,6 +358,7 @@ def test_a_new_stream_has_the_documented_defaults(relay: Relay) -> None:
         "on": True,
         "attenuation_db": 40.0,
         "model": "base",
+            "model_heard": "base",
         "delay_ms": 20.0,
         "state": "idle",
         "levels": None,

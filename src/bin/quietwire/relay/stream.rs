@@ -259,11 +259,8 @@ impl Stream {
     /// Its strips after column `since`; makes them from now on.
     pub fn strips(&mut self, now: Instant, column: u64, since: u64) -> view::Strip {
         self.watched = Some(now);
-        let strips = self.strips.get_or_insert_with(|| {
-            let mut strips = Strips::new(self.rate_hz);
-            strips.draw_until(column);
-            strips
-        });
+        let strips = &mut self.strips;
+        let strips = strips.get_or_insert_with(|| Strips::new(self.rate_hz, column));
         strips.since(since)
     }
 
@@ -306,6 +303,7 @@ impl Stream {
             on: !denoiser.bypass(),
             attenuation_db: denoiser.attenuation_db(),
             model: denoiser.model().spec().id().into(),
+            model_heard: denoiser.model_heard().map(|model| model.spec().id().into()),
             delay_ms: self.rtp.delay().as_secs_f64() * 1000.0,
             state,
             seconds: now.duration_since(self.made).as_secs_f64(),

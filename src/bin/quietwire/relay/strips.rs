@@ -17,7 +17,7 @@ pub const BANDS: usize = 32;
 const QUIET: u64 = 3;
 const LOWEST_HZ: f32 = 100.0;
 const HIGHEST_HZ: f32 = 20_000.0;
-/// dBFS of the bytes 0 and 255.
+/// dBFS of a byte of 0, which stands for what was not drawn; 255 is 0 dBFS.
 const FLOOR_DBFS: f32 = -120.0;
 
 /// Centres of the bands, evenly apart on a logarithmic scale.
@@ -51,7 +51,8 @@ pub struct Strips {
 }
 
 impl Strips {
-    pub fn new(rate_hz: u32) -> Self {
+    /// Strips that begin after column number `column`.
+    pub fn new(rate_hz: u32, column: u64) -> Self {
         let len = (rate_hz as usize * COLUMN_MS as usize / 1000).max(64);
         let fft = RealFftPlanner::new().plan_fft_forward(len);
         let turn = std::f32::consts::TAU / len as f32;
@@ -76,7 +77,7 @@ impl Strips {
             spectrum: fft.make_output_vec(),
             fft,
             sides: [side(), side()],
-            newest: 0,
+            newest: column,
         }
     }
 
@@ -129,7 +130,7 @@ impl Strips {
                 .map(|x| x.norm_sqr())
                 .sum();
             let dbfs = 10.0 * (power / (full * full) + 1e-20).log10();
-            *to = (255.0 * (1.0 - dbfs / FLOOR_DBFS)) as u8;
+            *to = ((255.0 * (1.0 - dbfs / FLOOR_DBFS)) as u8).max(1);
         }
         drawn
     }
@@ -156,16 +157,20 @@ mod tests {
 
     #[test]
     fn a_tone_shows_in_its_band_on_its_side() {
-        let mut strips = Strips::new(48_000);
+        let mut strips = Strips::new(48_000, 100);
+        assert_eq!(strips.since(0).input, "", "nothing is known of before");
         let tone: Vec<f32> = (0..4800)
             .map(|n| (n as f32 * 1000.0 * std::f32::consts::TAU / 48_000.0).sin())
             .collect();
         strips.hear(0, &tone, 1);
-        strips.draw_until(7);
-        let strip = strips.since(6);
+        strips.draw_until(107);
+        let strip = strips.since(106);
         let [input, output] =
             [strip.input, strip.output].map(|s| BASE64_STANDARD.decode(s).unwrap());
-        assert_eq!((strip.newest, input.len(), output.len()), (7, BANDS, BANDS));
+        assert_eq!(
+            (strip.newest, input.len(), output.len()),
+            (107, BANDS, BANDS)
+        );
         assert!(output.iter().all(|level| *level == 0));
         // Seven columns are drawn, and the sound is in the first of them.
         let all = BASE64_STANDARD.decode(strips.since(0).input).unwrap();

@@ -138,6 +138,9 @@ pub struct Stream {
     pub on: bool,
     pub attenuation_db: f32,
     pub model: String,
+    /// the one that is heard now: another while the stream is stepped down, none while its input
+    /// passes
+    pub model_heard: Option<String>,
     /// constant, on or off
     pub delay_ms: f64,
     pub state: State,
@@ -183,7 +186,8 @@ pub struct Strips {
     pub streams: BTreeMap<String, Strip>,
 }
 
-/// One stream's: bytes in base64, [columns][bands], 0 for -120 dBFS to 255 for 0 dBFS.
+/// One stream's: bytes in base64, [columns][bands], 0 for what was not heard, 1 for -120 dBFS and
+/// less, to 255 for 0 dBFS.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Strip {
     /// number of the newest column, counted since the relay began
