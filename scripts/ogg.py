@@ -1,10 +1,12 @@
-"""Packets of Ogg files (RFC 3533)."""
+"""Ogg files with one stream (RFC 3533), of Opus (RFC 7845)."""
 
 from __future__ import annotations
 
+import struct
+
 
 def ogg_packets(data: bytes) -> list[bytes]:
-    """Packets of a file with one stream; the first two of an Opus file are its headers."""
+    """Packets of a file; the first two of an Opus file are its headers."""
     packets, at, begun = [], 0, b""
     while at < len(data):
         if data[at : at + 4] != b"OggS":
@@ -18,3 +20,33 @@ def ogg_packets(data: bytes) -> list[bytes]:
                 packets.append(begun)
                 begun = b""
     return packets
+
+
+def opus_file(packets: list[bytes], samples: int = 960) -> bytes:
+    """A file of mono packets with as many samples each, at 48 kHz."""
+    head = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 0, 48000, 0, 0)
+    pages = [_page(head, 0, 0, flags=2), _page(b"OpusTags" + bytes(8), 1, 0)]
+    pages += [_page(packet, n + 2, (n + 1) * samples) for n, packet in enumerate(packets)]
+    return b"".join(pages)
+
+
+def _page(packet: bytes, number: int, samples: int, flags: int = 0) -> bytes:
+    sizes = bytes([255] * (len(packet) // 255) + [len(packet) % 255])
+    head = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, samples, 1, number, 0, len(sizes))
+    crc = 0
+    for byte in head + sizes + packet:
+        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC[crc >> 24 ^ byte]
+    return head[:22] + struct.pack("<I", crc) + head[26:] + sizes + packet
+
+
+def _crc_table() -> list[int]:
+    table = []
+    for byte in range(256):
+        value = byte << 24
+        for _ in range(8):
+            value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
+        table.append(value)
+    return table
+
+
+_CRC = _crc_table()

@@ -12,6 +12,8 @@ pub(super) struct Entry {
     pub(super) sequence: u64,
     /// ticks, counted on across wraps
     pub(super) ticks: i64,
+    /// what `ticks` were when it came
+    pub(super) stamp: i64,
     pub(super) arrival: Duration,
     pub(super) marker: bool,
     pub(super) payload_type: u8,

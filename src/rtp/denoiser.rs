@@ -79,6 +79,8 @@ pub struct RtpDenoiser {
     /// when the latest packet's turn was
     taken_at: Duration,
     is_fresh: bool,
+    /// the latest packet was no sound
+    after_other: bool,
 
     /// [most frames][channels]
     block: Vec<f32>,
@@ -152,6 +154,7 @@ impl RtpDenoiser {
             due: None,
             taken_at: Duration::ZERO,
             is_fresh: true,
+            after_other: false,
             block: vec![0.0; most * channels],
             pending: None,
             dry: 0,

@@ -136,7 +136,7 @@ impl Sender {
     }
 
     /// Sends what is neither sound nor changed, up to `ticks`, and forgets the sound.
-    fn pass_others_until(&mut self, ticks: i64) {
+    pub(super) fn pass_others_until(&mut self, ticks: i64) {
         while self.line.front().is_some_and(|entry| entry.ticks <= ticks) {
             let Some(entry) = self.line.pop_front() else {
                 break;
@@ -162,7 +162,12 @@ impl Sender {
             Kind::Sound => self.silent = false,
             Kind::Other => {}
         }
-        let mut packet = self.rewrite(entry.marker, entry.payload_type, at, None, &entry.header);
+        // All packets of an event have the time of its beginning (RFC 4733 section 2.3.5).
+        let stamp = match entry.kind {
+            Kind::Other => entry.stamp + self.shift,
+            _ => at,
+        };
+        let mut packet = self.rewrite(entry.marker, entry.payload_type, stamp, None, &entry.header);
         packet.extend_from_slice(&entry.payload);
         self.post(packet);
         self.relayed += 1;

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ogg import ogg_packets
+from ogg import ogg_packets, opus_file
 
 BINARY = os.environ.get("QUIETWIRE") or str(Path(__file__).parent / "../../target/debug/quietwire")
 PACKET_S = 0.020
@@ -299,17 +299,6 @@ def lines(text: str) -> list[str]:
 # Opus, through ffmpeg and Ogg (RFC 3533, RFC 7845).
 
 
-def ogg_page(packet: bytes, number: int, samples: int, flags: int) -> bytes:
-    sizes = bytes([255] * (len(packet) // 255) + [len(packet) % 255])
-    head = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, samples, 1, number, 0, len(sizes))
-    crc = 0
-    for byte in head + sizes + packet:
-        crc ^= byte << 24
-        for _ in range(8):
-            crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
-    return head[:22] + struct.pack("<I", crc) + head[26:] + sizes + packet
-
-
 def ffmpeg(data: bytes, *args: str) -> bytes:
     command = ["ffmpeg", "-v", "error", *args, "pipe:1"]
     return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
@@ -323,12 +312,8 @@ def to_opus(samples: np.ndarray) -> list[bytes]:
 
 
 def from_opus(packets: list[bytes]) -> np.ndarray:
-    head = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 0, 48000, 0, 0)
-    comments = b"OpusTags" + struct.pack("<II", 0, 0)
-    pages = [ogg_page(head, 0, 0, 2), ogg_page(comments, 1, 0, 0)]
-    pages += [ogg_page(p, n + 2, (n + 1) * 960, 0) for n, p in enumerate(packets)]
     pcm = ["-f", "s16be", "-ar", "48000", "-ac", "1"]
-    return np.frombuffer(ffmpeg(b"".join(pages), "-f", "ogg", "-i", "pipe:0", *pcm), ">i2")
+    return np.frombuffer(ffmpeg(opus_file(packets), "-f", "ogg", "-i", "pipe:0", *pcm), ">i2")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ mod codecs;
 mod continuity;
 mod damage;
 mod dtx;
+mod events;
 mod network;
 #[path = "../noise/mod.rs"]
 mod noise;

@@ -10,6 +10,7 @@ npm_folder="${1:?usage: setup.sh NPM_FOLDER}"
 packages=()
 need() { command -v "$1" >/dev/null || packages+=("$2"); }
 need janus janus
+need rtpengine rtpengine-daemon
 need chromium chromium
 need gcc gcc
 need node nodejs

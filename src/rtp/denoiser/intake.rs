@@ -157,6 +157,7 @@ struct Arrived<'a> {
 impl Arrived<'_> {
     fn write(&self, entry: &mut Entry, kind: Kind, coded: std::ops::Range<usize>) {
         entry.ticks = self.ticks;
+        entry.stamp = self.ticks;
         entry.arrival = self.now;
         entry.marker = self.packet.marker();
         entry.payload_type = self.packet.payload_type();

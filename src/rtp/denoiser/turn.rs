@@ -63,8 +63,9 @@ impl RtpDenoiser {
         }
         let frames = self.frames;
         // What is on the way through comes out; more is not made up for nobody.
-        if self.made_up > self.delay {
+        if self.made_up >= self.delay {
             self.due = None;
+            self.pass_others();
             self.sender.rest();
             return false;
         }
@@ -82,11 +83,20 @@ impl RtpDenoiser {
             self.sender.remember(entry, self.expected);
             self.buffer.drop_one(self.turn);
             self.turn += 1;
-            if self.asleep {
+            if std::mem::replace(&mut self.after_other, true) {
+                // Numbers say that no sound was sent between the two: it is not late, but none.
+                let seconds = 2.0 * self.frames as f64 / f64::from(self.rate_hz);
+                let silent = now.max(self.taken_at + Duration::from_secs_f64(seconds));
+                self.due = self.due.map(|due| due.min(silent));
+            }
+            if self.due.is_none() {
+                self.pass_others();
+            } else if self.asleep {
                 self.sender.relay_until(self.expected - self.delay as i64);
             }
             return;
         }
+        self.after_other = false;
         let made_up = self.made_up as i64;
         let stray = gap - (self.ticks_since(now) - self.frames as i64);
         let most_stray = (self.rate_hz as f32 * MOST_STRAY_SECONDS) as i64;
@@ -104,8 +114,11 @@ impl RtpDenoiser {
         } else if gap > 0 && self.asleep {
             // The receiver knows best what to do with a hole.
             self.expected = ticks;
+        } else if gap > 0 && self.made_up < self.delay {
+            // A silence that was not sent. What is on the way through comes out in its own place.
+            self.make_up(self.frames.min(gap as usize));
+            return;
         } else if gap > 0 {
-            // A silence that was not sent. What was on the way through is silence too.
             self.expected = ticks;
             self.sender.rest();
         }
@@ -145,6 +158,15 @@ impl RtpDenoiser {
         self.turn += 1;
         self.made(frames);
         self.made_up = 0;
+    }
+
+    /// Nothing is on the way through that events should wait for.
+    fn pass_others(&mut self) {
+        if self.asleep {
+            self.sender.relay_until(self.expected);
+        } else {
+            self.sender.pass_others_until(self.expected);
+        }
     }
 
     /// Makes up `frames` that nothing came for.
