@@ -25,6 +25,9 @@ const { positionals, values: options } = parseArgs({
     api: { type: 'string', default: 'http://127.0.0.1:8790' },
     janus: { type: 'string', default: 'ws://127.0.0.1:8188' },
     'send-to': { type: 'string', default: '127.0.0.1:5002' },
+    suite: { type: 'string', default: '' }, // of SRTP; without one the legs are in the clear
+    'key-in': { type: 'string' },
+    'key-out': { type: 'string' },
   },
 });
 const [out] = positionals;
@@ -148,12 +151,18 @@ async function call(browser) {
     id: 'call',
     send_to: options['send-to'],
     payload_type: 111,
+    ...(options.suite && {
+      srtp_in: { suite: options.suite, key: options['key-in'] },
+      srtp_out: { suite: options.suite, key: options['key-out'] },
+    }),
   });
   const stream = () => api('GET', `/v1/streams/${id}`);
   const [host, port] = listen.split(':');
+  const tagBits = options.suite && Number(options.suite.split('_').at(-1));
+  const forwardKey = tagBits && { srtp_suite: tagBits, srtp_crypto: options['key-in'] };
   const forwarder = await speaker.evaluate(
-    ([host, port]) => window.call.forward(host, port),
-    [host, Number(port)],
+    ([host, port, key]) => window.call.forward(host, port, key),
+    [host, Number(port), forwardKey],
   );
   log(`the room forwards to the relay at ${listen}`);
   await until('packets in the relay', async () => (await stream()).packets.sent > 0);

@@ -4,8 +4,9 @@
 #     tests/sfu/run.sh QUIETWIRE_BINARY [OUT_FOLDER]
 #
 # OUT_FOLDER keeps the recording and the logs. Environment: SECONDS_OF_CALL (20), MICROPHONE (a WAV
-# file of 48 kHz), PYTHON (one that has numpy), NPM_FOLDER, and RELAY_COMMAND, which is started in
-# place of `QUIETWIRE_BINARY relay`.
+# file of 48 kHz), PYTHON (one that has numpy), NPM_FOLDER, SRTP (80 or 32: bits of the tag under
+# which the relay's legs are put), and RELAY_COMMAND, which is started in place of
+# `QUIETWIRE_BINARY relay`.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$here/../.."
@@ -68,10 +69,19 @@ print(*(s.getsockname()[1] for s in (*tcp, udp)))
 PY
 )
 
+suite="" key_in="" key_out="" mountpoint_key=""
+if [ -n "${SRTP:-}" ]; then
+  suite="AES_CM_128_HMAC_SHA1_$SRTP"
+  key_in="$(head -c 30 /dev/urandom | base64)"
+  key_out="$(head -c 30 /dev/urandom | base64)"
+  mountpoint_key="srtpsuite = $SRTP srtpcrypto = \"$key_out\""
+fi
+
 mkdir "$work/janus"
 for template in "$here"/janus/*.jcfg; do
   sed -e "s#@CONFIGS@#$work/janus#" -e "s#@WEBSOCKET_PORT@#$websocket_port#" \
-    -e "s#@MOUNTPOINT_PORT@#$mountpoint_port#" "$template" >"$work/janus/$(basename "$template")"
+    -e "s#@MOUNTPOINT_PORT@#$mountpoint_port#" -e "s#@MOUNTPOINT_KEY@#$mountpoint_key#" \
+    "$template" >"$work/janus/$(basename "$template")"
 done
 gcc -shared -fPIC -O1 -o "$work/lo_shim.so" "$here/lo_shim.c" -ldl
 LD_PRELOAD="$work/lo_shim.so" janus -F "$work/janus" >"$out/janus.log" 2>&1 &
@@ -86,6 +96,7 @@ await_port "the relay" "$relay_pid" "$http_port"
 node "$here/call.mjs" "$out" --npm "$npm_folder" --microphone "$microphone" \
   --seconds "${SECONDS_OF_CALL:-20}" --api "http://127.0.0.1:$http_port" \
   --janus "ws://127.0.0.1:$websocket_port" --send-to "127.0.0.1:$mountpoint_port" \
+  --suite "$suite" --key-in "$key_in" --key-out "$key_out" \
   > >(tee "$out/call.log") 2>&1 &
 call=$!
 children=("$call" "${children[@]}")

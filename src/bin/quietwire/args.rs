@@ -200,8 +200,8 @@ const RELAY_EXAMPLES: &str = "\
 A stream takes RTP on a UDP port and sends it, clean, to another address. Streams are made,
 switched and ended over HTTP; GET / is a page that shows them, GET /openapi.json describes it all.
 
-The RTP legs are not encrypted: they belong inside the trust boundary, on one host or a private
-network, beside the SFU that ends SRTP.
+Legs without a key (srtp_in, srtp_out) are in the clear: they belong inside the trust boundary, on
+one host or a private network.
 
 Examples:
   quietwire relay

@@ -2,6 +2,7 @@
 
 mod http;
 mod metrics;
+mod srtp;
 mod stream;
 mod strips;
 mod view;

@@ -73,10 +73,11 @@ async function publish(server) {
 const askRoom = (request, details) =>
   ask(publisher, { request, room: ROOM, secret: SECRET, publisher_id: feed, ...details });
 
-// Makes the room send the publisher's RTP to a UDP port too; resolves to the forwarder's id.
-async function forward(host, port) {
+// Makes the room send the publisher's RTP to a UDP port too, under a key if there is one; resolves
+// to the forwarder's id.
+async function forward(host, port, key) {
   const streams = [{ mid: '0', port, pt: 111 }];
-  const { forwarders } = await askRoom('rtp_forward', { host, host_family: 'ipv4', streams });
+  const { forwarders } = await askRoom('rtp_forward', { host, host_family: 'ipv4', streams, ...key });
   return forwarders[0].stream_id;
 }
 

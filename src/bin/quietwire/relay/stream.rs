@@ -9,8 +9,9 @@ use mio::net::UdpSocket;
 use quietwire::rtp::{Codec, RtpDenoiser, RtpError};
 use quietwire::{Denoiser, Error, Job, Model};
 
+use super::srtp::{Closed, Closer, Opener};
 use super::strips::Strips;
-use super::view::{self, Change, CodecName, NewStream, State};
+use super::view::{self, Change, CodecName, NewStream, Srtp, State, Suite};
 
 /// Datagrams that are taken in at once, so that a flood on one stream is not the others' matter.
 const MOST_AT_ONCE: usize = 64;
@@ -43,6 +44,10 @@ pub struct Stream {
     socket: UdpSocket,
     listen: SocketAddr,
     send_to: SocketAddr,
+    /// on the legs, and a packet that was opened
+    srtp_in: Option<(Suite, Opener)>,
+    srtp_out: Option<(Suite, Closer)>,
+    opened: Vec<u8>,
     rtp: RtpDenoiser,
     codec: CodecName,
     payload_type: u8,
@@ -55,6 +60,9 @@ pub struct Stream {
     cleaned: u64,
     spoken: u64,
     send_failures: u64,
+    /// packets that came again, and such that the key does not open
+    replayed: u64,
+    unopened: u64,
     pub(super) cpu: Duration,
     last_error: Option<String>,
     strips: Option<Strips>,
@@ -120,6 +128,8 @@ impl Stream {
             rtp.set_model(place(&models, model)?)
                 .map_err(|e| Refusal::Invalid(e.to_string()))?;
         }
+        let srtp_in = opener(wish.srtp_in.as_ref())?;
+        let srtp_out = closer(wish.srtp_out.as_ref())?;
         check_target(wish.send_to)?;
         let listen = wish.listen.unwrap_or(([127, 0, 0, 1], 0).into());
         let socket = UdpSocket::bind(listen).map_err(|e| match (e.kind(), e.raw_os_error()) {
@@ -136,6 +146,9 @@ impl Stream {
             socket,
             listen,
             send_to: wish.send_to,
+            srtp_in,
+            srtp_out,
+            opened: Vec::new(),
             rtp,
             codec: wish.codec,
             payload_type: wish
@@ -149,6 +162,8 @@ impl Stream {
             cleaned: 0,
             spoken: 0,
             send_failures: 0,
+            replayed: 0,
+            unopened: 0,
             cpu: Duration::ZERO,
             last_error: None,
             strips: None,
@@ -177,7 +192,23 @@ impl Stream {
         for _ in 0..MOST_AT_ONCE {
             match self.socket.recv_from(buffer) {
                 Ok((len, _)) => {
-                    let result = self.rtp.receive(since, &buffer[..len]);
+                    let mut datagram = &buffer[..len];
+                    if let Some((_, opener)) = self.srtp_in.as_mut().filter(|_| !is_rtcp(datagram))
+                    {
+                        match opener.open(datagram, &mut self.opened) {
+                            Ok(()) => datagram = &self.opened,
+                            Err(Closed::Again) => {
+                                self.replayed += 1;
+                                continue;
+                            }
+                            Err(Closed::Wrong(error)) => {
+                                self.unopened += 1;
+                                self.last_error = Some(format!("srtp_in: {error}"));
+                                continue;
+                            }
+                        }
+                    }
+                    let result = self.rtp.receive(since, datagram);
                     if result.is_ok() {
                         self.heard = Some(now);
                     } else if let Err(error) = result
@@ -217,6 +248,13 @@ impl Stream {
     /// Sends what is ready.
     pub fn send(&mut self, packet: &mut Vec<u8>) {
         while self.rtp.poll_packet(packet) {
+            if let Some((_, closer)) = &mut self.srtp_out
+                && let Err(error) = closer.close(packet)
+            {
+                self.send_failures += 1;
+                self.last_error = Some(format!("srtp_out: {error}"));
+                continue;
+            }
             if let Err(error) = self.socket.send_to(packet, self.send_to) {
                 self.fail(&error);
             }
@@ -239,6 +277,8 @@ impl Stream {
             check_target(send_to)?;
             check_pair(self.listen, send_to)?;
         }
+        let srtp_in = opener(change.srtp_in.as_ref())?;
+        let srtp_out = closer(change.srtp_out.as_ref())?;
         if let Some(attenuation_db) = change.attenuation_db {
             self.rtp
                 .set_attenuation_db(attenuation_db)
@@ -253,6 +293,8 @@ impl Stream {
             self.rtp.set_bypass(!on);
         }
         self.send_to = change.send_to.unwrap_or(self.send_to);
+        self.srtp_in = srtp_in.or(self.srtp_in.take());
+        self.srtp_out = srtp_out.or(self.srtp_out.take());
         Ok(())
     }
 
@@ -273,6 +315,8 @@ impl Stream {
     pub fn view(&self, now: Instant) -> view::Stream {
         let mut packets = self.rtp.counts();
         packets.failed += self.send_failures;
+        packets.malformed += self.unopened;
+        packets.duplicate += self.replayed;
         let denoiser = self.rtp.denoiser();
         let idle = self.heard.is_none_or(|at| now > at + IDLE);
         let state = if idle {
@@ -297,6 +341,8 @@ impl Stream {
             id: self.id.clone(),
             listen: self.listen,
             send_to: self.send_to,
+            srtp_in: self.srtp_in.as_ref().map(|(suite, _)| *suite),
+            srtp_out: self.srtp_out.as_ref().map(|(suite, _)| *suite),
             codec: self.codec,
             payload_type: self.payload_type,
             channels: self.channels,
@@ -315,6 +361,25 @@ impl Stream {
             last_error: self.last_error.clone(),
         }
     }
+}
+
+/// RTCP beside RTP (RFC 5761 section 4), which keys of its own protect.
+fn is_rtcp(datagram: &[u8]) -> bool {
+    matches!(datagram.get(1), Some(192..=223))
+}
+
+fn opener(key: Option<&Srtp>) -> Result<Option<(Suite, Opener)>, Refusal> {
+    let opener = key.map(|key| Opener::new(key).map(|opener| (key.suite, opener)));
+    opener
+        .transpose()
+        .map_err(|e| Refusal::Invalid(format!("srtp_in: {e}")))
+}
+
+fn closer(key: Option<&Srtp>) -> Result<Option<(Suite, Closer)>, Refusal> {
+    let closer = key.map(|key| Closer::new(key).map(|closer| (key.suite, closer)));
+    closer
+        .transpose()
+        .map_err(|e| Refusal::Invalid(format!("srtp_out: {e}")))
 }
 
 /// The place of a model among those that streams are made with.

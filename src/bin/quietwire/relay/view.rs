@@ -22,6 +22,53 @@ pub enum CodecName {
     L16,
 }
 
+/// How packets are put under a key, by the names that SDP has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum Suite {
+    /// RFC 3711
+    #[serde(rename = "AES_CM_128_HMAC_SHA1_80")]
+    AesCm128HmacSha1_80,
+    #[serde(rename = "AES_CM_128_HMAC_SHA1_32")]
+    AesCm128HmacSha1_32,
+    /// RFC 6188
+    #[serde(rename = "AES_256_CM_HMAC_SHA1_80")]
+    Aes256CmHmacSha1_80,
+    #[serde(rename = "AES_256_CM_HMAC_SHA1_32")]
+    Aes256CmHmacSha1_32,
+    /// RFC 7714
+    #[serde(rename = "AEAD_AES_128_GCM")]
+    AeadAes128Gcm,
+    #[serde(rename = "AEAD_AES_256_GCM")]
+    AeadAes256Gcm,
+}
+
+/// SRTP on one leg, as in a line of SDP: `a=crypto:1 SUITE inline:KEY`.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Srtp {
+    pub suite: Suite,
+    /// master key and salt in base64; never shown again
+    #[schema(value_type = String)]
+    pub key: Secret,
+}
+
+/// What is not shown, not even to those who debug.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 /// A stream to be made. Only `send_to` is required.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +120,10 @@ pub struct NewStream {
     pub dtx: bool,
     /// the longest that a missing packet is waited for, ms; default: 40
     pub hold_ms: Option<u32>,
+    /// packets come under this key; default: in the clear
+    pub srtp_in: Option<Srtp>,
+    /// packets go under this key; default: in the clear
+    pub srtp_out: Option<Srtp>,
 }
 
 fn one() -> usize {
@@ -96,6 +147,10 @@ pub struct Change {
     pub model: Option<String>,
     #[schema(value_type = Option<String>)]
     pub send_to: Option<SocketAddr>,
+    /// a new key, from the next packet on
+    pub srtp_in: Option<Srtp>,
+    /// a new key, from the next packet on
+    pub srtp_out: Option<Srtp>,
 }
 
 /// What a stream is doing.
@@ -132,6 +187,8 @@ pub struct Stream {
     pub listen: SocketAddr,
     #[schema(value_type = String)]
     pub send_to: SocketAddr,
+    pub srtp_in: Option<Suite>,
+    pub srtp_out: Option<Suite>,
     pub codec: CodecName,
     pub payload_type: u8,
     pub channels: usize,

@@ -1,0 +1,297 @@
+"""A relay, its streams and the packets of their callers, for the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import re
+import resource
+import select
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ogg import ogg_packets, opus_file
+
+BINARY = os.environ.get("QUIETWIRE") or str(Path(__file__).parent / "../../target/debug/quietwire")
+PACKET_S = 0.020
+ANYWHERE = "127.0.0.1:9"  # where nobody listens
+
+# The process and its interface.
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.text)
+
+    @property
+    def error(self) -> str:
+        """The only thing that a refusal says."""
+        assert self.headers.get_content_type() == "application/json", self.text
+        assert list(self.json) == ["error"] and self.json["error"].strip()
+        return self.json["error"]
+
+
+class Relay:
+    """A relay on a free port."""
+
+    def __init__(self, *args: str, files: int | None = None) -> None:
+        limit = files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
+        command = [BINARY, "relay", "--http", "127.0.0.1:0", *args]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=limit)
+        said = ""
+        if select.select([self.process.stdout], [], [], 10)[0]:
+            said = self.process.stdout.readline()
+        found = re.fullmatch(r"relay: control on http://([0-9.:]+), \d+ workers?\n", said)
+        if not found:
+            self.kill()
+            pytest.fail(f"the relay did not start: {said!r}, {self.process.stderr.read()!r}")
+        self.address = found[1]
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+        """A request; a body that is no text is sent as JSON."""
+        if body is not None and not isinstance(body, str | bytes):
+            body = json.dumps(body)
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body is not None:
+            fields.setdefault("content-type", "application/json")
+        connection = http.client.HTTPConnection(self.address, timeout=5)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, fields)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.msg, answer.read().decode())
+
+    def create(self, **wish: object) -> dict:
+        answer = self.ask("POST", "/v1/streams", {"send_to": ANYWHERE, **wish})
+        assert answer.status == 201, answer.text
+        return answer.json
+
+    def show(self, id: str) -> dict:
+        answer = self.ask("GET", f"/v1/streams/{id}")
+        assert answer.status == 200, answer.text
+        return answer.json
+
+    def patch(self, id: str, **change: object) -> dict:
+        answer = self.ask("PATCH", f"/v1/streams/{id}", change)
+        assert answer.status == 200, answer.text
+        return answer.json
+
+    def ids(self) -> list[str]:
+        return [stream["id"] for stream in self.ask("GET", "/v1/streams").json["streams"]]
+
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def wait(self, seconds: float) -> int:
+        """Its exit status."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the relay still ran after {seconds} s")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+# RTP.
+
+
+def rtp(payload_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes = b"") -> bytes:
+    numbers = (0x80, payload_type, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc)
+    return struct.pack("!BBHII", *numbers) + payload
+
+
+@dataclass
+class Heard:
+    """A packet that the relay sent."""
+
+    at: float
+    payload_type: int
+    sequence: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+    datagram: bytes
+
+    @classmethod
+    def parse(cls, datagram: bytes) -> Heard:
+        first, second, sequence, timestamp, ssrc = struct.unpack_from("!BBHII", datagram)
+        assert first >> 6 == 2 and not first & 0x20
+        begin = 12 + 4 * (first & 15)
+        if first & 0x10:
+            begin += 4 + 4 * struct.unpack_from("!H", datagram, begin + 2)[0]
+        now = time.monotonic()
+        return cls(now, second & 0x7F, sequence, timestamp, ssrc, datagram[begin:], datagram)
+
+
+class Leg:
+    """A stream with its sender and its receiver, on one socket. Numbers wrap after a few packets."""
+
+    FIRST_SEQUENCE = 0xFFF0
+    FIRST_TIMESTAMP = -4800
+    sources = itertools.count(0x51570000)
+
+    def __init__(
+        self, relay: Relay, payload: Callable[[int], bytes], ticks: int = 960, **wish: object
+    ) -> None:
+        self.relay, self.payload, self.ticks = relay, payload, ticks
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        host, port = self.socket.getsockname()
+        # A long hold, so that a test that is kept waiting is not taken for a lossy network.
+        stream = relay.create(**{"send_to": f"{host}:{port}", "hold_ms": 200, **wish})
+        self.id, self.payload_type = stream["id"], stream["payload_type"]
+        host, port = stream["listen"].rsplit(":", 1)
+        self.listen = (host, int(port))
+        self.ssrc = next(self.sources)
+        self.heard: list[Heard] = []
+
+    def timestamp(self, n: int) -> int:
+        return (self.FIRST_TIMESTAMP + n * self.ticks) & 0xFFFFFFFF
+
+    def packet(self, n: int) -> bytes:
+        numbers = self.payload_type, self.FIRST_SEQUENCE + n, self.timestamp(n), self.ssrc
+        return rtp(*numbers, self.payload(n))
+
+    def send(self, n: int) -> None:
+        self.throw(self.packet(n))
+
+    def throw(self, datagram: bytes) -> None:
+        self.socket.sendto(datagram, self.listen)
+
+    def hear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.heard.append(Heard.parse(self.socket.recv(16384)))
+
+    def show(self) -> dict:
+        return self.relay.show(self.id)
+
+    def is_continuous(self) -> bool:
+        """Whether numbers and timestamps go on without a gap, all of the sender's source."""
+        pairs = list(itertools.pairwise(self.heard))
+        return (
+            len(self.heard) > 1
+            and all((b.sequence - a.sequence) & 0xFFFF == 1 for a, b in pairs)
+            and all((b.timestamp - a.timestamp) & 0xFFFFFFFF == self.ticks for a, b in pairs)
+            and {h.ssrc for h in self.heard} == {self.ssrc}
+        )
+
+    def sound(self, begin: int, end: int) -> dict[int, bytes]:
+        """What was heard of packets `begin` to `end`, by the sender's counting."""
+        of = {self.timestamp(n): n for n in range(begin, end)}
+        return {of[h.timestamp]: h.payload for h in self.heard if h.timestamp in of}
+
+
+def listen(legs: Iterable[Leg], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    by_socket = {leg.socket: leg for leg in legs}
+    while (left := until - time.monotonic()) > 0:
+        for ready in select.select(list(by_socket), [], [], left)[0]:
+            by_socket[ready].hear()
+
+
+def play(legs: list[Leg], numbers: range, events: dict[int, Callable[[], object]] | None = None) -> None:
+    """Sends packets in their time and hears; an event comes before the packets of its number."""
+    begin = time.monotonic()
+    for turn, n in enumerate(numbers):
+        if events and n in events:
+            events[n]()
+        for leg in legs:
+            leg.send(n)
+        listen(legs, begin + (turn + 1) * PACKET_S - time.monotonic())
+
+
+def noise(count: int, seed: int = 1) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(count) * 3000).astype(">i2")
+
+
+def l16(samples: np.ndarray, size: int = 960) -> Callable[[int], bytes]:
+    return lambda n: samples[n * size : (n + 1) * size].tobytes()
+
+
+def mu_law(samples: np.ndarray) -> bytes:
+    """G.711 mu-law, after the usual reference code."""
+    linear = np.minimum(np.abs(samples.astype(int)), 32635) + 132
+    exponent = np.floor(np.log2(linear)).astype(int) - 7
+    code = exponent << 4 | (linear >> (exponent + 3)) & 15
+    return (~(code | np.where(samples < 0, 0x80, 0)) & 0xFF).astype(np.uint8).tobytes()
+
+
+def from_mu_law(coded: bytes) -> np.ndarray:
+    code = ~np.frombuffer(coded, np.uint8).astype(int) & 0xFF
+    linear = ((((code & 15) << 3) + 132) << (code >> 4 & 7)) - 132
+    return np.where(code & 0x80, -linear, linear)
+
+
+def from_l16(payload: bytes) -> np.ndarray:
+    return np.frombuffer(payload, ">i2")
+
+
+def dbfs(samples: np.ndarray) -> float:
+    power = np.mean((samples / 32768.0) ** 2)
+    return 10 * np.log10(max(power, 1e-12))
+
+
+def drop_db(leg: Leg, begin: int, end: int, decode: Callable[[bytes], np.ndarray]) -> float:
+    """How much quieter packets came out; the median, so that one late hop does not decide."""
+    heard = leg.sound(begin, end)
+    assert len(heard) == end - begin
+    return float(np.median([dbfs(decode(leg.payload(n))) - dbfs(decode(heard[n])) for n in heard]))
+
+
+def lines(text: str) -> list[str]:
+    return text.strip().splitlines()
+
+
+# Opus, through ffmpeg and Ogg (RFC 3533, RFC 7845).
+
+
+def ffmpeg(data: bytes, *args: str) -> bytes:
+    command = ["ffmpeg", "-v", "error", *args, "pipe:1"]
+    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def to_opus(samples: np.ndarray) -> list[bytes]:
+    """Packets of 20 ms, mono."""
+    pcm = ["-f", "s16be", "-ar", "48000", "-ac", "1", "-i", "pipe:0"]
+    coder = ["-c:a", "libopus", "-b:a", "48k", "-application", "voip", "-f", "ogg"]
+    return ogg_packets(ffmpeg(samples.tobytes(), *pcm, *coder))[2:]
+
+
+def from_opus(packets: list[bytes]) -> np.ndarray:
+    pcm = ["-f", "s16be", "-ar", "48000", "-ac", "1"]
+    return np.frombuffer(ffmpeg(opus_file(packets), "-f", "ogg", "-i", "pipe:0", *pcm), ">i2")
+
+
+ZERO_COUNTS = dict.fromkeys(
+    "received sent relayed lost recovered concealed late duplicate malformed foreign strange "
+    "undecodable restarts failed".split(),
+    0,
+)
