@@ -239,6 +239,31 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_of_any_bytes_are_refused_in_peace() {
+        let mut seed = 1u64;
+        let mut bits = || {
+            // xorshift (Marsaglia 2003)
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        for (suite, len) in SUITES {
+            let mut opener = Opener::new(&key(suite, len)).unwrap();
+            for n in 0..20_000 {
+                let len = (bits() % if n % 10 == 0 { 1500 } else { 60 }) as usize;
+                let mut datagram: Vec<u8> = (0..len).map(|_| bits() as u8).collect();
+                // Mostly such as pass for RTP at first sight, from few sources.
+                if let Some(header) = datagram.first_chunk_mut::<12>().filter(|_| n % 3 > 0) {
+                    header[0] = 0x80 | header[0] & 0x3F;
+                    header[8..11].fill(0);
+                }
+                assert!(open(&mut opener, &datagram).is_err());
+            }
+        }
+    }
+
+    #[test]
     fn a_wrong_key_is_told_without_it() {
         let short = key("AES_CM_128_HMAC_SHA1_80", 28);
         let error = Opener::new(&short).err().unwrap();
