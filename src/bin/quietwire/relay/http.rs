@@ -15,7 +15,7 @@ use utoipa::OpenApi;
 
 use super::stream::Refusal;
 use super::strips::{COLUMN_MS, bands_hz};
-use super::view::{self, Change, Fault, Health, Models, NewStream, Streams, Strips};
+use super::view::{self, Change, Fault, Health, Models, NewStream, Object, Streams, Strips};
 use super::{Relay, metrics};
 
 /// Longest body that is read: many times the longest that makes sense.
@@ -213,10 +213,10 @@ async fn list(State(relay): Shared) -> Json<Streams> {
     (status = 503, body = Fault, description = "draining, or as many streams as there may be")))]
 async fn create(
     State(relay): Shared,
-    body: Result<Json<NewStream>, JsonRejection>,
+    body: Result<Json<Object<NewStream>>, JsonRejection>,
 ) -> Result<Response, Refusal> {
     Ok(match body {
-        Ok(Json(wish)) => {
+        Ok(Json(Object(wish))) => {
             let stream = whole(async move { relay.add(wish).await }).await?;
             (StatusCode::CREATED, Json(stream)).into_response()
         }
@@ -246,10 +246,10 @@ async fn show(State(relay): Shared, Id(id): Id) -> Result<Json<view::Stream>, Re
 async fn change(
     State(relay): Shared,
     Id(id): Id,
-    body: Result<Json<Change>, JsonRejection>,
+    body: Result<Json<Object<Change>>, JsonRejection>,
 ) -> Result<Response, Refusal> {
     Ok(match body {
-        Ok(Json(change)) => {
+        Ok(Json(Object(change))) => {
             Json(whole(async move { relay.change(&id, change).await }).await?).into_response()
         }
         Err(rejection) => body_fault(&rejection),
