@@ -3,7 +3,7 @@
 /// 10 / ln 10.
 const DB_PER_NEPER: f32 = 4.342_944_8;
 
-/// 10 log10 `power`, for a positive normal number; within 2e-6 of it, relative to 1 dB and up.
+/// 10 log10 `power`, for a positive normal number: to 2e-6 of it, or 2e-6 dB near 0.
 ///
 /// The logarithm is that of Cephes (`logf`, S. L. Moshier), without a branch or a call, so that
 /// loops over it go on in vectors.

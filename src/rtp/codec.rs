@@ -52,6 +52,14 @@ impl Codec {
             (Self::Opus, _) => 111,
         }
     }
+
+    /// Whether one packet can hold `frames`: 2.5 to 60 ms for one of Opus (RFC 6716 section 2.1.4).
+    pub(super) fn has_packets_of(self, frames: usize) -> bool {
+        match self {
+            Self::Opus => [120, 240, 480, 960, 1920, 2880].contains(&frames),
+            _ => true,
+        }
+    }
 }
 
 /// The fault of one packet's payload: it is replaced as if it had been lost.

@@ -31,8 +31,7 @@ impl RtpDenoiser {
         self.counts.lost += 1;
         self.sender.remember_lost(self.expected);
         self.turn += 1;
-        if gap > 0 && !self.is_fresh {
-            let frames = self.frames.min(gap as usize);
+        if let Some(frames) = self.silence_in(gap).filter(|_| !self.is_fresh) {
             let coded = if ahead == 1 { first.coded() } else { &[] };
             let recovered = !self.asleep
                 && frames == gap as usize
@@ -114,9 +113,9 @@ impl RtpDenoiser {
         } else if gap > 0 && self.asleep {
             // The receiver knows best what to do with a hole.
             self.expected = ticks;
-        } else if gap > 0 && self.made_up < self.delay {
+        } else if let Some(frames) = self.silence_in(gap).filter(|_| self.made_up < self.delay) {
             // A silence that was not sent. What is on the way through comes out in its own place.
-            self.make_up(self.frames.min(gap as usize));
+            self.make_up(frames);
             return;
         } else if gap > 0 {
             self.expected = ticks;
@@ -167,6 +166,17 @@ impl RtpDenoiser {
         } else {
             self.sender.pass_others_until(self.expected);
         }
+    }
+
+    /// A packet's worth of a gap, or all of a smaller one that the stages take; none: it is skipped.
+    fn silence_in(&self, gap: i64) -> Option<usize> {
+        let gap = usize::try_from(gap).ok().filter(|gap| *gap > 0)?;
+        if gap >= self.frames {
+            return Some(self.frames);
+        }
+        let hops = self.options.denoiser.whole_hops;
+        let fits = !hops || gap.is_multiple_of(self.denoiser.hop_frames());
+        Some(gap).filter(|_| fits && self.options.codec.has_packets_of(gap))
     }
 
     /// Makes up `frames` that nothing came for.
