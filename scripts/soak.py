@@ -44,7 +44,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from ogg import ogg_packets
+from ogg import opus_packets
 
 PACKET_S = 0.020
 TICKS = 960
@@ -72,13 +72,6 @@ HELD_P99_MS = 30.0
 GROWTH_MIB = 4.0  # fitted, from the warm-up to the end
 MADE_UP_EARLY = 0.005  # share of packets whose time was made up before they came
 SENDER_P99_MS = 10.0
-
-
-def opus_packets(sound: Path) -> list[bytes]:
-    """Payloads of 20 ms, mono; the two header packets are left out."""
-    command = ["ffmpeg", "-v", "error", "-i", str(sound), "-ac", "1", "-ar", "48000"]
-    command += ["-c:a", "libopus", "-b:a", "32k", "-application", "voip", "-f", "ogg", "pipe:1"]
-    return ogg_packets(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)[2:]
 
 
 @dataclass
@@ -470,7 +463,7 @@ def main() -> int:
     if args.seconds < 15 or args.streams < 1:
         parser.error("at least 15 seconds and one stream")
 
-    payloads = opus_packets(args.sound)
+    payloads = opus_packets("-i", str(args.sound), bitrate="32k")
     plan = planned(args.streams, args.seconds, args.seed)
     load = os.getloadavg()[0]
     process, address = started(args)

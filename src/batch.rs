@@ -15,9 +15,7 @@ use load::Load;
 /// A stream's work for one call of [`Batch::process`].
 pub trait Job {
     /// The stream and its next block, interleaved, to be cleaned in place; none: nothing to do.
-    ///
-    /// # Panics
-    /// Nothing here does; the batch does if the answer is another one before the call is over.
+    /// Must give the same until the call is over; the batch panics if there is none any more.
     fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])>;
 
     /// How it went, once for each job that had work: as [`Denoiser::process`] would have said.
@@ -331,25 +329,23 @@ impl Batch {
                 mind.join(session, row, channels);
             }
         }
-        let mut ran = in_time;
-        for graph in 0..graphs {
-            for (row, seat) in group.seats.iter().enumerate().filter(|_| ran) {
-                let (mind, channels) = seat.flow_of(jobs).mind(seat.mind);
-                mind.before(graph, session, row, channels);
-            }
-            ran = ran && session.run(graph).is_ok();
-            // The last graph's outputs are taken below, while the stream is in the cache.
-            let more = ran && graph + 1 < graphs;
-            for (row, seat) in group.seats.iter().enumerate().filter(|_| more) {
-                let (mind, channels) = seat.flow_of(jobs).mind(seat.mind);
-                mind.after(graph, session, row, channels);
-            }
-        }
+        let ran = in_time
+            && (0..graphs).all(|graph| {
+                for (row, seat) in group.seats.iter().enumerate() {
+                    let (mind, channels) = seat.flow_of(jobs).mind(seat.mind);
+                    if graph > 0 {
+                        mind.after(graph - 1, session, row, channels);
+                    }
+                    mind.before(graph, session, row, channels);
+                }
+                session.run(graph).is_ok()
+            });
         for (row, seat) in group.seats.iter().enumerate() {
             let flow = seat.flow_of(jobs);
             let minds = flow.minds();
             let (mind, channels) = flow.mind(seat.mind);
             if ran {
+                // All that is left of the hop at once, while the stream is in the cache.
                 mind.after(graphs - 1, session, row, channels);
                 mind.leave(session, row, channels);
             } else {

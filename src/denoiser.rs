@@ -504,7 +504,7 @@ impl Denoiser {
             let (mind, channels) = flow.mind(mind);
             mind.skip(channels, false);
         }
-        self.missed_hops += 1;
+        self.note_missed_hop();
         self.end_hop(at);
     }
 

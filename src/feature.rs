@@ -13,6 +13,7 @@ use realfft::num_complex::Complex32;
 pub(crate) use bands::Bands;
 
 use crate::model::spec::{Layout, Role, Spec, TensorSpec};
+use crate::wide::wide;
 use relative::Relative;
 use running::{Levels, Unit};
 
@@ -84,9 +85,7 @@ impl FeatureMaker {
             power.fill(0.0);
             let scale = scale * scale / self.channels as f32;
             for spectrum in spectra.clone() {
-                for (sum, x) in power.iter_mut().zip(spectrum) {
-                    *sum += x.norm_sqr() * scale;
-                }
+                add_powers(power, spectrum, scale);
             }
         }
         match kind {
@@ -157,6 +156,15 @@ impl Layout {
                     *x = Complex32::new(*re, *im) * scale;
                 }
             }
+        }
+    }
+}
+
+wide! {
+    /// Adds |X|^2 `scale` of each bin.
+    fn add_powers<'a>(sums: &'a mut [f32], spectrum: &'a [Complex32], scale: f32) {
+        for (sum, x) in sums.iter_mut().zip(spectrum) {
+            *sum += (x.re * x.re + x.im * x.im) * scale;
         }
     }
 }

@@ -174,11 +174,7 @@ impl Masker {
         let floor = self.limit.now;
         let mut energies = Energies::default();
         for (out, x) in out.iter_mut().zip(dry) {
-            energies.input += x * x;
-            energies.speech += *out * *out;
-            energies.noise += (x - *out) * (x - *out);
-            *out = *out * (1.0 - floor) + x * floor;
-            energies.output += *out * *out;
+            energies += mix_one(floor, x, out);
         }
         // In the spectrum's units, for the telemetry of all models is one.
         let input: f32 = history.back(0).iter().map(|x| x.norm_sqr()).sum();
@@ -243,16 +239,21 @@ wide! {
             noise: simd.reduce_sum_f32s(noise),
         };
         for (dry, out) in dry_rest.iter().zip(out_rest) {
-            let made = *out;
-            *out = made * (1.0 - floor) + dry * floor;
-            sums += Energies {
-                input: dry * dry,
-                output: *out * *out,
-                speech: made * made,
-                noise: (dry - made) * (dry - made),
-            };
+            sums += mix_one(floor, *dry, out);
         }
         sums
+    }
+}
+
+/// The same of one number.
+fn mix_one(floor: f32, dry: f32, out: &mut f32) -> Energies {
+    let made = *out;
+    *out = made * (1.0 - floor) + dry * floor;
+    Energies {
+        input: dry * dry,
+        output: *out * *out,
+        speech: made * made,
+        noise: (dry - made) * (dry - made),
     }
 }
 

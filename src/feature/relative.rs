@@ -2,6 +2,7 @@
 
 use realfft::num_complex::Complex32;
 
+use super::add_powers;
 use super::bands::Bands;
 use super::decibels::decibels;
 use crate::model::spec::{Features, Level, Spec};
@@ -102,14 +103,6 @@ impl Relative {
             size.fill(0.0);
         }
         self.level.reset();
-    }
-}
-
-wide! {
-    fn add_powers<'a>(sums: &'a mut [f32], spectrum: &'a [Complex32], scale: f32) {
-        for (sum, x) in sums.iter_mut().zip(spectrum) {
-            *sum += (x.re * x.re + x.im * x.im) * scale;
-        }
     }
 }
 

@@ -174,7 +174,11 @@ impl RtpDenoiser {
     /// the network's: constant, on or off. With 20 ms packets of Opus and the embedded models,
     /// 20 ms. Packets of another length, if they stay, make it the next whole number of them.
     pub fn delay(&self) -> Duration {
-        Duration::from_secs_f64(self.delay as f64 / f64::from(self.rate_hz))
+        self.time_of(self.delay)
+    }
+
+    fn time_of(&self, frames: usize) -> Duration {
+        Duration::from_secs_f64(frames as f64 / f64::from(self.rate_hz))
     }
 
     /// The stream of samples inside, to read its telemetry.

@@ -126,22 +126,20 @@ impl Sender {
     /// Sends, as they came, the packets up to `ticks`. Those that were lost leave their numbers
     /// out, so that the receiver knows of them.
     pub(super) fn relay_until(&mut self, ticks: i64) {
-        while self.line.front().is_some_and(|entry| entry.ticks <= ticks) {
-            let Some(entry) = self.line.pop_front() else {
-                break;
-            };
-            self.relay(&entry);
-            self.spare.push(entry);
-        }
+        self.pass_until(ticks, |_| true);
     }
 
     /// Sends what is neither sound nor changed, up to `ticks`, and forgets the sound.
     pub(super) fn pass_others_until(&mut self, ticks: i64) {
+        self.pass_until(ticks, |kind| kind == Kind::Other);
+    }
+
+    fn pass_until(&mut self, ticks: i64, is_sent: fn(Kind) -> bool) {
         while self.line.front().is_some_and(|entry| entry.ticks <= ticks) {
             let Some(entry) = self.line.pop_front() else {
                 break;
             };
-            if entry.kind == Kind::Other {
+            if is_sent(entry.kind) {
                 self.relay(&entry);
             }
             self.spare.push(entry);

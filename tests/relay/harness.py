@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ogg import ogg_packets, opus_file
+from ogg import opus_file, opus_packets
 
 BINARY = os.environ.get("QUIETWIRE") or str(Path(__file__).parent / "../../target/debug/quietwire")
 PACKET_S = 0.020
@@ -281,8 +281,7 @@ def ffmpeg(data: bytes, *args: str) -> bytes:
 def to_opus(samples: np.ndarray) -> list[bytes]:
     """Packets of 20 ms, mono."""
     pcm = ["-f", "s16be", "-ar", "48000", "-ac", "1", "-i", "pipe:0"]
-    coder = ["-c:a", "libopus", "-b:a", "48k", "-application", "voip", "-f", "ogg"]
-    return ogg_packets(ffmpeg(samples.tobytes(), *pcm, *coder))[2:]
+    return opus_packets(*pcm, bitrate="48k", data=samples.tobytes())
 
 
 def from_opus(packets: list[bytes]) -> np.ndarray:

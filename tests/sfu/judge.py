@@ -196,6 +196,18 @@ def read_wav(path: Path) -> tuple[np.ndarray, int]:
         return data.reshape(-1, 2) / 32768, file.getframerate()
 
 
+def verdict(checks: list[Check]) -> int:
+    """Prints them; the exit status that they make."""
+    for one in checks:
+        print("ok  " if one.ok else "FAIL", one.text)
+    failed = sum(not one.ok for one in checks)
+    if failed:
+        print(f"FAILED: {failed} of {len(checks)} checks", file=sys.stderr)
+        return 1
+    print(f"all {len(checks)} checks hold")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="what call.mjs wrote")
@@ -212,14 +224,7 @@ def main() -> int:
     except Unjudgeable as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
-    for one in checks:
-        print("ok  " if one.ok else "FAIL", one.text)
-    failed = sum(not one.ok for one in checks)
-    if failed:
-        print(f"FAILED: {failed} of {len(checks)} checks", file=sys.stderr)
-        return 1
-    print(f"all {len(checks)} checks hold")
-    return 0
+    return verdict(checks)
 
 
 if __name__ == "__main__":

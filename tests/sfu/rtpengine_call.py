@@ -29,11 +29,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from judge import Check, dbfs, noise_floor, quietest, speech_level
+from judge import Check, dbfs, noise_floor, quietest, speech_level, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
-from ogg import ogg_packets, opus_file  # noqa: E402
+from ogg import opus_file, opus_packets  # noqa: E402
 
 SAMPLES = ROOT / "samples"
 
@@ -434,14 +434,18 @@ class Calls:
     def voice(self, name: str, speaker: Phone, listener: Phone, source: Address, clean: bool = True) -> None:
         self.voices.append(Voice(name, speaker, listener, source, name.replace(" ", "-") if clean else None))
 
+    def connect(self, a: Phone, b: Phone, for_b: str, for_a: str) -> None:
+        """Tells the phones where to send to. B speaks first: if it hides, that is how it is found."""
+        b.obey(for_b)
+        a.obey(for_a)
+        self.phones += [b, a]
+
     def one_way(self, name: str, a: Phone, b: Phone) -> None:
         """A's voice goes through the relay to B; B's goes to rtpengine as ever."""
         offered = self.rtpengine.offer(name, a.sdp(), **PLAIN)
         to_b = self.stream(f"{name} to B", a, b.address)
         answered = self.rtpengine.answer(name, moved(b.sdp(), to_b), **ASYMMETRIC)
-        b.obey(offered)
-        a.obey(answered)
-        self.phones += [b, a]
+        self.connect(a, b, offered, answered)
         self.voice(f"{name} to B", a, b, to_b)
         self.voice(f"{name} to A", b, a, media_address(answered), clean=False)
 
@@ -451,9 +455,7 @@ class Calls:
         offered = self.rtpengine.offer(name, moved(a.sdp(), to_a), **PLAIN, **ASYMMETRIC)
         to_b = self.stream(f"{name} to B", a, b.address)
         answered = self.rtpengine.answer(name, moved(b.sdp(), to_b), **ASYMMETRIC)
-        b.obey(offered)
-        a.obey(answered)
-        self.phones += [b, a]
+        self.connect(a, b, offered, answered)
         self.voice(f"{name} to B", a, b, to_b)
         self.voice(f"{name} to A", b, a, to_a)
 
@@ -471,10 +473,7 @@ class Calls:
         if "UDP/TLS/RTP/SAVPF" not in answered:
             raise RuntimeError(f"rtpengine answered A without DTLS: {answered}")
         for_a = rtpengine.answer(device, answered)
-        b.obey(offered)
-        a.obey(for_a)
-        # Who hides speaks first, so that it is found.
-        self.phones += [b, a]
+        self.connect(a, b, offered, for_a)
         self.voice(f"{name} to B", a, b, media_address(offered))
         self.voice(f"{name} to A", b, a, media_address(for_a))
 
@@ -638,8 +637,7 @@ def coded(codec: Codec, sample: str) -> list[bytes]:
     if codec is PCMU:
         data = ffmpeg(*sound, "-ar", "8000", "-f", "mulaw")
         return [data[at : at + 160] for at in range(0, len(data) - 159, 160)]
-    coder = ["-c:a", "libopus", "-b:a", "48k", "-application", "voip", "-f", "ogg"]
-    return ogg_packets(ffmpeg(*sound, "-ar", "48000", *coder))[2:]
+    return opus_packets(*sound, bitrate="48k")
 
 
 def decoded(codec: Codec, payloads: list[bytes]) -> np.ndarray:
@@ -684,14 +682,7 @@ def main() -> int:
         except (OSError, RuntimeError) as error:
             print(f"FAILED: {error}", file=sys.stderr)
             return 1
-    for one in checks:
-        print("ok  " if one.ok else "FAIL", one.text)
-    failed = sum(not one.ok for one in checks)
-    if failed:
-        print(f"FAILED: {failed} of {len(checks)} checks", file=sys.stderr)
-        return 1
-    print(f"all {len(checks)} checks hold")
-    return 0
+    return verdict(checks)
 
 
 if __name__ == "__main__":

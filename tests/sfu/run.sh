@@ -10,34 +10,10 @@
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$here/../.."
-binary="${1:?usage: run.sh QUIETWIRE_BINARY [OUT_FOLDER]}"
 python="${PYTHON:-python3}"
-npm_folder="${NPM_FOLDER:-${XDG_CACHE_HOME:-$HOME/.cache}/quietwire-sfu}"
 microphone="${MICROPHONE:-$root/samples/office-fan.wav}"
-read -ra relay <<<"${RELAY_COMMAND:-}"
-((${#relay[@]})) || relay=("$binary" relay)
-
-work="$(mktemp -d)"
-out="${2:-$work/out}"
-mkdir -p "$out"
-children=()
-finish() {
-  status=$?
-  trap - EXIT
-  for child in "${children[@]}"; do kill "$child" 2>/dev/null || true; done
-  for child in "${children[@]}"; do wait "$child" 2>/dev/null || true; done
-  if ((status)); then
-    for log in "$out"/{janus,relay}.log; do
-      [ -e "$log" ] || continue
-      printf '\n=== %s, its last lines\n' "$log"
-      tail -n 40 "$log"
-    done
-  fi
-  rm -rf "$work"
-  exit "$status"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
+logs=(janus relay)
+source "$here/session.sh" "$@"
 
 # Waits until a program, a child with that id, listens on a port.
 await_port() {

@@ -68,8 +68,7 @@ impl RtpDenoiser {
             self.sender.rest();
             return false;
         }
-        let seconds = frames as f64 / f64::from(self.rate_hz);
-        self.due = Some(due + Duration::from_secs_f64(seconds));
+        self.due = Some(due + self.time_of(frames));
         self.make_up(frames);
         true
     }
@@ -80,12 +79,10 @@ impl RtpDenoiser {
         let ticks = entry.ticks;
         if entry.kind == Kind::Other {
             self.sender.remember(entry, self.expected);
-            self.buffer.drop_one(self.turn);
-            self.turn += 1;
+            self.end_turn();
             if std::mem::replace(&mut self.after_other, true) {
                 // Numbers say that no sound was sent between the two: it is not late, but none.
-                let seconds = 2.0 * self.frames as f64 / f64::from(self.rate_hz);
-                let silent = now.max(self.taken_at + Duration::from_secs_f64(seconds));
+                let silent = now.max(self.taken_at + self.time_of(2 * self.frames));
                 self.due = self.due.map(|due| due.min(silent));
             }
             if self.due.is_none() {
@@ -104,8 +101,7 @@ impl RtpDenoiser {
         } else if gap < 0 && -gap <= made_up {
             // Its time was made up.
             self.counts.late += 1;
-            self.buffer.drop_one(self.turn);
-            self.turn += 1;
+            self.end_turn();
             return;
         } else if gap < 0 || gap > most_stray && stray.abs() > most_stray {
             self.counts.restarts += 1;
@@ -126,8 +122,7 @@ impl RtpDenoiser {
         let Ok(frames) = self.decoder.frames(entry.coded(), self.rate_hz) else {
             self.counts.undecodable += 1;
             self.sender.remember_lost(self.expected);
-            self.buffer.drop_one(self.turn);
-            self.turn += 1;
+            self.end_turn();
             self.make_up(self.frames);
             return;
         };
@@ -139,8 +134,7 @@ impl RtpDenoiser {
         let entry = self.buffer.get(self.turn).expect("it is there");
         self.sender.remember(entry, self.expected);
         self.taken_at = now;
-        let seconds = frames as f64 / f64::from(self.rate_hz);
-        self.due = Some(entry.arrival.max(now) + Duration::from_secs_f64(seconds) + PAUSE);
+        self.due = Some(entry.arrival.max(now) + self.time_of(frames) + PAUSE);
         self.frames = frames;
         self.is_fresh = false;
         self.wake();
@@ -153,10 +147,15 @@ impl RtpDenoiser {
                 self.decoder.conceal(block);
             }
         }
-        self.buffer.drop_one(self.turn);
-        self.turn += 1;
+        self.end_turn();
         self.made(frames);
         self.made_up = 0;
+    }
+
+    /// The packet whose turn it was is done with.
+    fn end_turn(&mut self) {
+        self.buffer.drop_one(self.turn);
+        self.turn += 1;
     }
 
     /// Nothing is on the way through that events should wait for.

@@ -158,7 +158,12 @@ impl Closer {
 }
 
 #[cfg(test)]
+#[path = "../../../../tests/noise/mod.rs"]
+mod noise;
+
+#[cfg(test)]
 mod tests {
+    use super::noise::Dice;
     use super::*;
 
     /// A key of `len` bytes, salt and all.
@@ -240,19 +245,13 @@ mod tests {
 
     #[test]
     fn datagrams_of_any_bytes_are_refused_in_peace() {
-        let mut seed = 1u64;
-        let mut bits = || {
-            // xorshift (Marsaglia 2003)
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let mut dice = Dice::new(1);
         for (suite, len) in SUITES {
             let mut opener = Opener::new(&key(suite, len)).unwrap();
             for n in 0..20_000 {
-                let len = (bits() % if n % 10 == 0 { 1500 } else { 60 }) as usize;
-                let mut datagram: Vec<u8> = (0..len).map(|_| bits() as u8).collect();
+                let most = if n % 10 == 0 { 1500.0 } else { 60.0 };
+                let len = (dice.share() * most) as usize;
+                let mut datagram: Vec<u8> = (0..len).map(|_| dice.bits() as u8).collect();
                 // Mostly such as pass for RTP at first sight, from few sources.
                 if let Some(header) = datagram.first_chunk_mut::<12>().filter(|_| n % 3 > 0) {
                     header[0] = 0x80 | header[0] & 0x3F;

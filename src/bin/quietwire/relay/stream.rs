@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::UdpSocket;
-use quietwire::rtp::{Codec, RtpDenoiser, RtpError};
+use quietwire::rtp::{Codec, Packet, RtpDenoiser, RtpError};
 use quietwire::{Denoiser, Error, Job, Model};
 
 use super::srtp::{Closed, Closer, Opener};
@@ -128,8 +128,8 @@ impl Stream {
             rtp.set_model(place(&models, model)?)
                 .map_err(|e| Refusal::Invalid(e.to_string()))?;
         }
-        let srtp_in = opener(wish.srtp_in.as_ref())?;
-        let srtp_out = closer(wish.srtp_out.as_ref())?;
+        let srtp_in = under_key("srtp_in", wish.srtp_in.as_ref(), Opener::new)?;
+        let srtp_out = under_key("srtp_out", wish.srtp_out.as_ref(), Closer::new)?;
         check_target(wish.send_to)?;
         let listen = wish.listen.unwrap_or(([127, 0, 0, 1], 0).into());
         let socket = UdpSocket::bind(listen).map_err(|e| match (e.kind(), e.raw_os_error()) {
@@ -193,8 +193,10 @@ impl Stream {
             match self.socket.recv_from(buffer) {
                 Ok((len, _)) => {
                     let mut datagram = &buffer[..len];
-                    if let Some((_, opener)) = self.srtp_in.as_mut().filter(|_| !is_rtcp(datagram))
-                    {
+                    // RTCP, which other keys protect, is told as it is without them.
+                    let is_rtcp = |datagram| Packet::parse(datagram) == Err(RtpError::Rtcp);
+                    let opener = self.srtp_in.as_mut().filter(|_| !is_rtcp(datagram));
+                    if let Some((_, opener)) = opener {
                         match opener.open(datagram, &mut self.opened) {
                             Ok(()) => datagram = &self.opened,
                             Err(Closed::Again) => {
@@ -277,8 +279,8 @@ impl Stream {
             check_target(send_to)?;
             check_pair(self.listen, send_to)?;
         }
-        let srtp_in = opener(change.srtp_in.as_ref())?;
-        let srtp_out = closer(change.srtp_out.as_ref())?;
+        let srtp_in = under_key("srtp_in", change.srtp_in.as_ref(), Opener::new)?;
+        let srtp_out = under_key("srtp_out", change.srtp_out.as_ref(), Closer::new)?;
         if let Some(attenuation_db) = change.attenuation_db {
             self.rtp
                 .set_attenuation_db(attenuation_db)
@@ -363,23 +365,15 @@ impl Stream {
     }
 }
 
-/// RTCP beside RTP (RFC 5761 section 4), which keys of its own protect.
-fn is_rtcp(datagram: &[u8]) -> bool {
-    matches!(datagram.get(1), Some(192..=223))
-}
-
-fn opener(key: Option<&Srtp>) -> Result<Option<(Suite, Opener)>, Refusal> {
-    let opener = key.map(|key| Opener::new(key).map(|opener| (key.suite, opener)));
-    opener
-        .transpose()
-        .map_err(|e| Refusal::Invalid(format!("srtp_in: {e}")))
-}
-
-fn closer(key: Option<&Srtp>) -> Result<Option<(Suite, Closer)>, Refusal> {
-    let closer = key.map(|key| Closer::new(key).map(|closer| (key.suite, closer)));
-    closer
-        .transpose()
-        .map_err(|e| Refusal::Invalid(format!("srtp_out: {e}")))
+/// What opens or closes packets on a leg that has a key; `field` is where the key came from.
+fn under_key<T>(
+    field: &str,
+    key: Option<&Srtp>,
+    new: fn(&Srtp) -> Result<T, String>,
+) -> Result<Option<(Suite, T)>, Refusal> {
+    let made = key.map(|key| new(key).map(|made| (key.suite, made)));
+    made.transpose()
+        .map_err(|e| Refusal::Invalid(format!("{field}: {e}")))
 }
 
 /// The place of a model among those that streams are made with.

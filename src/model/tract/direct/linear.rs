@@ -9,6 +9,8 @@ use super::{add_product, is_fused};
 
 /// Outputs whose sums stay in registers while all inputs pass.
 const PANEL: usize = 64;
+/// Outputs that are computed at least: what is past a layer's last ones is computed for nobody.
+const NARROW: usize = 16;
 /// Rows whose sums stay in registers while a panel's inputs pass.
 const TILE: usize = 8;
 /// Rows that share one reading of the weights.
@@ -158,9 +160,6 @@ impl pulp::WithSimd for Run<'_> {
         }
     }
 }
-
-/// Outputs that are computed at least: what is past a layer's last ones is computed for nobody.
-const NARROW: usize = 16;
 
 impl<'a> Run<'a> {
     /// [in, PANEL] weights of each panel, with its scales and biases and its first output.
