@@ -114,3 +114,33 @@ fn a_digit_that_ends_a_call_is_told_to_its_end() {
     }
     assert_eq!(split(&went).0.len(), 12);
 }
+
+#[test]
+fn words_before_a_lone_event_keep_their_time() {
+    for off in [false, true] {
+        let mut came = call(1, false);
+        // Without those that tell the end again.
+        came.retain(|sent| {
+            let packet = Packet::parse(&sent.bytes).unwrap();
+            packet.payload_type() != EVENT || packet.sequence() == FIRST.sequence.wrapping_add(40)
+        });
+        for (n, sent) in came.iter_mut().enumerate() {
+            let sequence = FIRST.sequence.wrapping_add(n as u16);
+            sent.bytes[2..4].copy_from_slice(&sequence.to_be_bytes());
+        }
+        let builder = stream().bypass(off).relayed_payload_type(EVENT);
+        let went = run(&mut builder.build().unwrap(), &came);
+        let times = |sent: &[Sent]| -> Vec<u32> {
+            let packets = sent.iter().map(|sent| Packet::parse(&sent.bytes).unwrap());
+            let spoken = packets.filter(|packet| packet.payload_type() != EVENT);
+            spoken.map(|packet| packet.timestamp()).collect()
+        };
+        let out = times(&went);
+        let missing = times(&came).into_iter().filter(|at| !out.contains(at));
+        assert_eq!(
+            missing.count(),
+            1,
+            "off: {off}; all but what the delay holds"
+        );
+    }
+}
