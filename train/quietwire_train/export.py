@@ -119,14 +119,23 @@ def read_model(folder: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]
         (_, channels), (summary,) = blocks[:2]
         shape = NetShape(channels, len(blocks) // 2, summary, bins, order)
 
-        def get(name: str) -> np.ndarray:
-            if name.endswith(".weight"):
-                whole = found[name] if name in found else found[f"{name}.half"]
-                return np.ascontiguousarray(whole.astype(np.float32).T)
-            return found[name]
+        def matrix(name: str) -> np.ndarray:
+            whole = found[name] if name in found else found[f"{name}.half"]
+            return np.ascontiguousarray(whole.astype(np.float32).T)
 
         front = front_end(spec)
-        weights = {name: get(name) for name in Net(front, shape).state_dict()}
+        expected = Net(front, shape).state_dict()
+        head = np.concatenate([matrix("head.weight"), matrix("head.local.weight")], 1)
+        padding = expected["gain_bias"].numel() - front.bands
+        made = {
+            "gain.weight": head[:SUBBAND],
+            "gain_bias": np.pad(found["gain_bias"], (0, padding), constant_values=1.0).reshape(-1, SUBBAND),
+            "taps.weight": head[SUBBAND:],
+            "taps.bias": found["head.local.bias"][SUBBAND:],
+        }
+        others = expected.keys() - made.keys()
+        weights = {name: matrix(name) if name.endswith(".weight") else found[name] for name in others}
+        weights |= made
         return front, shape, weights
     except (KeyError, ValueError, IndexError, DecodeError) as error:
         raise NotThisNetwork(f"{folder}: not an export of this package: {error}") from error
@@ -148,11 +157,6 @@ def build_onnx(
 
     def dense(x: str, name: str) -> str:
         return g.dense(x, name, weights[f"{name}.weight"], weights[f"{name}.bias"])
-
-    def unbiased(x: str, name: str, bias: str) -> str:
-        """A layer that all subbands share, and a bias that is each one's own."""
-        product = g.node("MatMul", [x, g.matrix(f"{name}.weight", weights[f"{name}.weight"].T)], f"{name}.mm")
-        return g.node("Add", [product, g.weight(bias, weights[bias])], f"{name}.out")
 
     gate_places = [g.weight(f"gate{at}", np.array(at, dtype=np.int64)) for at in range(3)]
     inputs = [("features", [front.features])]
@@ -183,7 +187,10 @@ def build_onnx(
     padded = g.node("Pad", ["features", padding], "padded")
     picked = g.node("Gather", [padded, g.weight("hears", net.hears.numpy().ravel())], "picked", axis=1)
     local = g.node("Reshape", [picked, sizes("by_subband", -1, subbands, heard)], "heard")
-    x = g.node("Relu", [unbiased(local, "encoder", "places")], "encoded")
+    encoder = g.matrix("encoder.weight", weights["encoder.weight"].T)
+    x = g.node("MatMul", [local, encoder], "encoder.mm")
+    x = g.node("Add", [x, g.weight("places", weights["places"])], "encoder.out")
+    x = g.node("Relu", [x], "encoded")
     whole_form = sizes("whole", -1, subbands * channels)
     form = sizes("form", -1, subbands, channels)
     for block in range(shape.blocks):
@@ -192,28 +199,35 @@ def build_onnx(
         flat = g.node("Reshape", [x, whole_form], f"{name}.flat")
         summary = g.node("Relu", [dense(flat, f"{name}.gather")], f"{name}.gathered")
         summary = recurrence(summary, f"{name}.together", f"together{block}", [shape.summary])
-        told = g.node("Add", [flat, dense(summary, f"{name}.spread")], f"{name}.told")
-        x = g.node("Reshape", [told, form], f"{name}.out")
+        told = g.node("Reshape", [dense(summary, f"{name}.spread"), form], f"{name}.told")
+        x = g.node("Add", [x, told], f"{name}.out")
 
-    x = g.node("Concat", [g.node("Relu", [x], "last"), local], "known", axis=2)
-    gain = g.node("Sigmoid", [unbiased(x, "gain", "gain_bias")], "gain.subbands")
-    gain = g.node("Reshape", [gain, sizes("by_band", -1, SUBBAND * subbands)], "gain.padded")
-    first_band, past, axis = sizes("first_band", 0), sizes("bands", front.bands), sizes("axis", 1)
-    g.node("Slice", [gain, first_band, past, axis], "gain")
-    low = shape.tap_bins // SUBBAND
-    x = g.node("Slice", [x, first_band, sizes("low", low), axis], "known.low")
-    fine = g.node("Tanh", [dense(x, "taps")], "fine.subbands")
+    # One product for gains and taps of all subbands, in two parts for the two things that it hears;
+    # taps that are nobody's cost less than a product of their own.
+    last = g.node("Relu", [x], "last")
     parts = 2 * shape.tap_order
-    fine = g.node("Reshape", [fine, sizes("fine.parts", -1, low, parts, SUBBAND)], "fine.by_part")
-    fine = g.node("Transpose", [fine], "fine.turned", perm=[0, 2, 1, 3])
-    fine = g.node("Reshape", [fine, sizes("fine.form", -1, parts, shape.tap_bins)], "fine")
+    said = SUBBAND * (1 + parts)
+    head = np.concatenate([weights["gain.weight"], weights["taps.weight"]])
+    bias = np.concatenate([np.zeros(SUBBAND, np.float32), weights["taps.bias"]])
+    from_last = g.node("MatMul", [last, g.matrix("head.weight", head[:, :channels].T)], "head.last")
+    from_local = g.dense(local, "head.local", head[:, channels:], bias)
+    flat = g.node("Add", [from_last, from_local], "head")
+    flat = g.node("Reshape", [flat, sizes("head.form", -1, subbands * said)], "head.flat")
+    of = said * np.arange(subbands)[:, None] + np.arange(said)  # places of [subbands, said] in it
+    picked = g.node(
+        "Gather", [flat, g.weight("gains", of[:, :SUBBAND].ravel()[: front.bands])], "gain.picked", axis=1
+    )
+    gain_bias = g.weight("gain_bias", weights["gain_bias"].ravel()[: front.bands])
+    gain = g.node("Sigmoid", [g.node("Add", [picked, gain_bias], "gain.sum")], "gain")
+    low = of[: shape.tap_bins // SUBBAND, SUBBAND:].reshape(-1, parts, SUBBAND)
+    picked = g.node("Gather", [flat, g.weight("fines", low.swapaxes(0, 1).ravel())], "fine.picked", axis=1)
+    fine = g.node("Tanh", [picked], "fine")
     # The low bands are one bin wide: their gain is the real part of the tap of this hop.
-    one = sizes("one", 1)
-    first = g.node("Slice", [fine, first_band, one, axis], "fine.first")
-    rest = g.node("Slice", [fine, one, sizes("parts", parts), axis], "fine.rest")
-    gain_low = g.node("Slice", [gain, first_band, sizes("tap_bins", shape.tap_bins), axis], "gain.low")
-    gain_low = g.node("Unsqueeze", [gain_low, axis], "gain.first")
-    flat = g.node("Concat", [g.node("Add", [first, gain_low], "first"), rest], "flat", axis=1)
+    first = np.full(parts * shape.tap_bins, front.bands)
+    first[: shape.tap_bins] = np.arange(shape.tap_bins)
+    padded = g.node("Pad", [gain, padding], "gain.padded")
+    first = g.node("Gather", [padded, g.weight("first", first)], "gain.first", axis=1)
+    flat = g.node("Add", [fine, first], "taps.flat")
     g.node("Reshape", [flat, sizes("taps.form", -1, shape.tap_order, 2, shape.tap_bins)], "taps")
     g.node("Sigmoid", [dense(summary, "vad")], "vad")
 

@@ -39,7 +39,7 @@ pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
             let picked = pick::pick(&model, node, op)?;
             kept = picked.iter().map(|(heard, _)| *heard).collect();
             picked.map(|(_, op)| Box::new(op) as _)
-        } else if let Some((heard, op)) = linear::biased(&model, node)? {
+        } else if let Some((heard, op)) = linear::extended(&model, node)? {
             kept = tvec![heard];
             Some(Box::new(op))
         } else if let Some(op) = node.op_as::<TypedBinOp>() {

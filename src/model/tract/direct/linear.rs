@@ -37,6 +37,8 @@ pub(super) struct Linear16 {
     scales: Arc<Tensor>,
     /// [panels, PANEL] f32, added in the end
     biases: Arc<Tensor>,
+    /// whether what is below zero is made zero in the end
+    rectified: bool,
 }
 
 impl Linear16 {
@@ -80,6 +82,7 @@ impl Linear16 {
             weights: Tensor::from_shape(&[panels, inputs, PANEL], &packed)?.into_arc_tensor(),
             scales: Tensor::from_shape(&[panels, PANEL], &scales)?.into_arc_tensor(),
             biases: nothing.into_arc_tensor(),
+            rectified: false,
         }))
     }
 
@@ -89,7 +92,8 @@ impl Linear16 {
         let numbers = plain.as_slice::<f32>()?;
         let biases = self.biases.try_as_plain_ram()?;
         let mut biases = biases.as_slice::<f32>()?.to_vec();
-        if numbers.len() != self.outputs || biases.iter().any(|bias| *bias != 0.0) {
+        let has_more = self.rectified || biases.iter().any(|bias| *bias != 0.0);
+        if numbers.len() != self.outputs || has_more {
             return Ok(None);
         }
         biases[..numbers.len()].copy_from_slice(numbers);
@@ -100,41 +104,64 @@ impl Linear16 {
         }))
     }
 
+    /// The same, with what is below zero made zero in the end.
+    fn rectified(&self) -> Self {
+        Self {
+            rectified: true,
+            ..self.clone()
+        }
+    }
+
     /// Of the output; one of the row axes at most has a size that only the input tells.
-    fn shape(&self, rows: usize) -> TractResult<TVec<usize>> {
-        let known = |axis: &usize| self.output_shape[*axis].to_usize().ok();
-        let others: usize = self.row_axes.iter().filter_map(known).product();
-        let sizes = self.output_shape.iter().enumerate();
-        let size = |(axis, dim): (usize, &TDim)| match dim.to_usize() {
-            Err(_) if self.row_axes.contains(&axis) => Ok(rows / others),
-            size => Ok(size?),
+    fn shape(&self, rows: usize) -> TVec<usize> {
+        let known = |axis: usize| match &self.output_shape[axis] {
+            TDim::Val(size) => Some(*size as usize),
+            _ => None,
         };
-        sizes.map(size).collect()
+        let others: usize = self
+            .row_axes
+            .iter()
+            .filter_map(|axis| known(*axis))
+            .product();
+        let axes = 0..self.output_shape.len();
+        axes.map(|axis| known(axis).unwrap_or(rows / others))
+            .collect()
     }
 }
 
-/// If `node` adds a bias to a linear layer that nobody else hears: what that hears, and both in one.
-pub(super) fn biased(
+/// If `node` adds a bias to a linear layer that nobody else hears, or rectifies it: what that hears,
+/// and both in one.
+pub(super) fn extended(
     model: &TypedModel,
     node: &TypedNode,
 ) -> TractResult<Option<(OutletId, Linear16)>> {
-    let add = node.op_as::<TypedBinOp>().filter(|op| op.0.name() == "Add");
-    let ([a, b], Some(_)) = (&node.inputs[..], add) else {
+    let ([a, b], Some(op)) = (&node.inputs[..], node.op_as::<TypedBinOp>()) else {
         return Ok(None);
     };
-    for (sums, bias) in [(a, b), (b, a)] {
+    for (sums, constant) in [(a, b), (b, a)] {
         let layer = model.node(sums.node);
         let alone = model.outlet_successors(*sums).len() == 1;
         let alone = alone && !model.outputs.contains(sums);
-        let bias = model.outlet_fact(*bias)?.konst.clone();
-        let bias = bias.filter(|bias| bias.datum_type() == f32::datum_type());
+        let constant = model.outlet_fact(*constant)?.konst.clone();
+        let constant = constant.filter(|number| number.datum_type() == f32::datum_type());
         let same = model.outlet_fact(*sums)?.shape == model.outlet_fact(node.id.into())?.shape;
-        let (Some(op), Some(bias), true) = (layer.op_as::<Linear16>(), bias, alone && same) else {
+        let (Some(linear), Some(constant), true) =
+            (layer.op_as::<Linear16>(), constant, alone && same)
+        else {
             continue;
         };
-        // A bias for each output, whatever the row.
-        if bias.shape().last() == Some(&op.outputs) {
-            return Ok(op.with_bias(&bias)?.map(|both| (layer.inputs[0], both)));
+        let both = match op.0.name() {
+            // A bias for each output, whatever the row.
+            "Add" if constant.shape().last() == Some(&linear.outputs) => {
+                linear.with_bias(&constant)?
+            }
+            "Max" if constant.len() == 1 && constant.as_uniform() == Some(tensor0(0f32)) => {
+                Some(linear.rectified())
+            }
+            _ => None,
+        };
+        if let Some(both) = both {
+            return Ok(Some((layer.inputs[0], both)));
         }
     }
     Ok(None)
@@ -171,7 +198,7 @@ impl<'a> Run<'a> {
         let weights = self.weights.chunks_exact(self.op.inputs * PANEL);
         let (scales, _) = self.scales.as_chunks::<PANEL>();
         let (biases, _) = self.biases.as_chunks::<PANEL>();
-        let outputs = self.op.outputs;
+        let (outputs, rectified) = (self.op.outputs, self.op.rectified);
         let panels = weights.zip(scales.iter().zip(biases)).enumerate();
         panels.map(move |(at, (weights, (scales, biases)))| Panel {
             weights: weights.as_chunks::<PANEL>().0,
@@ -179,6 +206,7 @@ impl<'a> Run<'a> {
             biases,
             begin: at * PANEL,
             outputs,
+            rectified,
         })
     }
 
@@ -196,29 +224,15 @@ impl<'a> Run<'a> {
     #[inline(always)]
     fn rows<S: pulp::Simd>(self, simd: S) {
         let (inputs, outputs) = (self.op.inputs, self.op.outputs);
-        let tiles = ROWS.min(self.input.len() / inputs).div_ceil(TILE);
-        let mut heard = vec![[0.0f32; TILE]; tiles * inputs];
         let panels = self.panels();
         let groups = self.input.chunks(ROWS * inputs);
         for (input, output) in groups.zip(self.output.chunks_mut(ROWS * outputs)) {
-            side_by_side(input, inputs, &mut heard);
             for panel in panels.clone() {
-                let tiles = heard.chunks_exact(inputs);
+                let tiles = input.chunks(TILE * inputs);
                 for (heard, output) in tiles.zip(output.chunks_mut(TILE * outputs)) {
                     panel.add_tile(simd, heard, output);
                 }
             }
-        }
-    }
-}
-
-/// [rows, in] to [tiles, in, TILE].
-#[inline(always)]
-fn side_by_side(input: &[f32], inputs: usize, heard: &mut [[f32; TILE]]) {
-    for (row, numbers) in input.chunks_exact(inputs).enumerate() {
-        let tile = &mut heard[row / TILE * inputs..][..inputs];
-        for (to, from) in tile.iter_mut().zip(numbers) {
-            to[row % TILE] = *from;
         }
     }
 }
@@ -231,12 +245,23 @@ struct Panel<'a> {
     /// of the layer's outputs
     begin: usize,
     outputs: usize,
+    rectified: bool,
 }
 
 impl Panel<'_> {
     /// Outputs from this panel's first on.
     fn left(&self) -> usize {
         self.outputs - self.begin
+    }
+
+    #[inline(always)]
+    fn finish(&self, sum: f32) -> f32 {
+        // No number is left for its user to find, unless it is rectified away.
+        if self.rectified && !(sum > 0.0) {
+            0.0
+        } else {
+            sum
+        }
     }
 
     /// The first `P` outputs of the panel, of one row.
@@ -250,13 +275,13 @@ impl Panel<'_> {
         }
         let scaled = sums.iter().zip(self.scales).zip(self.biases);
         for (output, ((sum, scale), bias)) in output[self.begin..].iter_mut().zip(scaled) {
-            *output = sum * scale + bias;
+            *output = self.finish(sum * scale + bias);
         }
     }
 
     /// A tile's rows, as many at a time as registers hold.
     #[inline(always)]
-    fn add_tile<S: pulp::Simd>(&self, simd: S, heard: &[[f32; TILE]], output: &mut [f32]) {
+    fn add_tile<S: pulp::Simd>(&self, simd: S, heard: &[f32], output: &mut [f32]) {
         let rows = output.len() / self.outputs;
         let is_narrow = self.left() <= NARROW;
         let mut row = 0;
@@ -287,9 +312,11 @@ impl Panel<'_> {
     #[inline(always)]
     fn add_rows<S: pulp::Simd, const R: usize, const V: usize, const P: usize>(
         &self,
-        (simd, row, heard): (S, usize, &[[f32; TILE]]),
+        (simd, row, heard): (S, usize, &[f32]),
         output: &mut [f32],
     ) -> usize {
+        let inputs = self.weights.len();
+        let rows: [&[f32]; R] = std::array::from_fn(|at| &heard[(row + at) * inputs..][..inputs]);
         for part in 0..PANEL / P {
             let begin = self.begin + part * P;
             let end = (begin + P).min(self.outputs);
@@ -297,7 +324,7 @@ impl Panel<'_> {
                 break;
             }
             let mut sums = [[simd.splat_f32s(0.0); V]; R];
-            for (x, weights) in heard.iter().zip(self.weights) {
+            for (input, weights) in self.weights.iter().enumerate() {
                 let (parts, _) = weights.as_chunks::<P>();
                 let mut wide = [0.0f32; P];
                 for lane in 0..P {
@@ -305,7 +332,7 @@ impl Panel<'_> {
                 }
                 let (vectors, _) = S::as_simd_f32s(&wide);
                 for at in 0..R {
-                    let x = simd.splat_f32s(x[row + at]);
+                    let x = simd.splat_f32s(rows[at][input]);
                     for vector in 0..V {
                         sums[at][vector] = add_products(simd, sums[at][vector], x, vectors[vector]);
                     }
@@ -319,6 +346,9 @@ impl Panel<'_> {
                 for vector in 0..V {
                     let scaled = simd.mul_f32s(sums[at][vector], scales[vector]);
                     vectors[vector] = simd.add_f32s(scaled, biases[vector]);
+                }
+                for number in &mut said {
+                    *number = self.finish(*number);
                 }
                 let output = &mut output[(row + at) * self.outputs..];
                 output[begin..end].copy_from_slice(&said[..end - begin]);
@@ -351,7 +381,7 @@ impl EvalOp for Linear16 {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let rows = inputs[0].len() / self.inputs;
-        let mut output = Tensor::zero::<f32>(&self.shape(rows)?)?;
+        let mut output = Tensor::zero::<f32>(&self.shape(rows))?;
         {
             let input = inputs[0].try_as_plain_ram()?;
             let weights = self.weights.try_as_plain_ram()?;
@@ -380,7 +410,7 @@ impl TypedOp for Linear16 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::noise;
+    use super::super::tests::{difference, noise};
     use super::*;
 
     fn run(op: &Linear16, input: &Tensor) -> Vec<f32> {
@@ -428,6 +458,44 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A layer of 40 to 30 numbers, a bias of `shape`, and what is below `least` made that.
+    fn layer(rows: usize, shape: &[usize], least: f32) -> (f32, Vec<String>) {
+        let mut seed = 9;
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", f32::fact([rows, 40])).unwrap();
+        let mut constant = |name: &str, tensor: Tensor| model.add_const(name, tensor).unwrap();
+        let weights = constant("weights", noise(&mut seed, &[40, 30]));
+        let bias = constant("bias", noise(&mut seed, shape));
+        let least = constant("least", tensor2(&[[least]]));
+        let product = "mk,kn->mn".parse().unwrap();
+        let product = tract_onnx::tract_core::ops::einsum::EinSum::new(product, f32::datum_type());
+        let x = model.wire_node("product", product, &[x, weights]).unwrap()[0];
+        use tract_onnx::tract_core::ops::math;
+        let x = model.wire_node("sum", math::add(), &[x, bias]).unwrap()[0];
+        let x = model.wire_node("out", math::max(), &[x, least]).unwrap();
+        model.select_output_outlets(&x).unwrap();
+        difference(model, noise(&mut seed, &[rows, 40]))
+    }
+
+    #[test]
+    fn biases_and_rectifiers_join_their_layer() {
+        for rows in [2, 9] {
+            let (error, ops) = layer(rows, &[1, 30], 0.0);
+            assert!(error < 2e-4, "{error}");
+            assert_eq!(ops, ["Linear16"]);
+        }
+        let (error, ops) = layer(9, &[1, 30], -0.5);
+        assert!(error < 2e-4, "{error}");
+        assert_eq!(ops, ["Linear16", "Pairwise"], "not a rectifier");
+        let (error, ops) = layer(9, &[9, 30], 0.0);
+        assert!(error < 2e-4, "{error}");
+        assert_eq!(
+            ops,
+            ["Linear16", "Pairwise", "Pairwise"],
+            "a bias for each row"
+        );
     }
 
     fn number(tensor: &Tensor, at: usize) -> f32 {

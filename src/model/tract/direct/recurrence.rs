@@ -4,6 +4,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::Gather;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 
 use super::{dims_of, gru::sigmoid};
@@ -13,7 +14,7 @@ const UPDATE: i64 = 0;
 const CANDIDATE: i64 = 1;
 const OPEN: i64 = 2;
 
-/// Gates [rows, 3, width], states and input [rows, width] to the output and the next states:
+/// Gates [rows, 3 * width], states and input [rows, width] to the output and the next states:
 /// `state + sigmoid(update) * (candidate - state)`, and `input + sigmoid(open) * tanh(that)`.
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
 struct GatedRecurrence {
@@ -69,7 +70,7 @@ fn find(model: &TypedModel, id: usize) -> TractResult<Option<Found>> {
                         && subtracted == state;
                     if let (true, Some(op)) = (is_found, shaped(model, [gates, state, input])?) {
                         return Ok(Some(Found {
-                            gates,
+                            gates: unshaped(model, gates),
                             state,
                             input,
                             next,
@@ -124,6 +125,15 @@ fn row_of(model: &TypedModel, outlet: OutletId) -> Option<(OutletId, i64)> {
         .ok()
         .filter(|_| place.rank() == 0)?;
     (axis + 2 == rank).then_some((node.inputs[0], place))
+}
+
+/// What was reshaped to make `outlet`, or that itself: in memory it is the same.
+fn unshaped(model: &TypedModel, outlet: OutletId) -> OutletId {
+    let node = model.node(outlet.node);
+    match node.op_as::<AxisOp>() {
+        Some(AxisOp::Reshape(..)) => node.inputs[0],
+        _ => outlet,
+    }
 }
 
 /// The operation for gates, states and input, if they have the shapes that it asks for.
@@ -215,7 +225,7 @@ impl TypedOp for GatedRecurrence {
 mod tests {
     use super::super::tests::{difference, noise};
     use super::*;
-    use tract_onnx::tract_core::ops::{change_axes::AxisOp, math, nn::sigmoid as open_gate};
+    use tract_onnx::tract_core::ops::{math, nn::sigmoid as open_gate};
 
     /// A recurrence of `rows` by `width` with the rows of its gates in `order`, as an export writes
     /// it; the input gives gates, state and input, one after the other.
