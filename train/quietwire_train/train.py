@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,14 +32,15 @@ class Schedule:
     """How long and how fast. The rate rises over `warmup` steps, then falls along a cosine."""
 
     steps: int = 20_000
-    batch: int = 32
+    batch: int = 8
     seconds: float = 3.0
-    rate: float = 1e-3
+    rate: float = 2e-3
     final_rate: float = 3e-5
     warmup: int = 200
     clip: float = 1.0  # gradient norm
     averaging: float = 0.999  # of the weights that are exported
     seed: int = 1
+    parts: int = 1  # of a batch that are computed side by side, each by its own thread
     bf16: bool = False  # the network's products in bfloat16: twice as fast where the processor has it
 
     def rate_at(self, step: int) -> float:
@@ -144,6 +145,20 @@ def run_training(
     analysis = Analysis(front, device)
     loss_of = Loss(analysis, weights, device)
 
+    def gradients(batch: dict[str, np.ndarray], rows: np.ndarray) -> tuple[dict, tuple[torch.Tensor, ...]]:
+        """Parts of the loss of some clips of a batch, and the gradient of each weight."""
+        noisy, target, bandwidth = (
+            torch.from_numpy(batch[name][rows]).to(device) for name in ("noisy", "target", "bandwidth_hz")
+        )
+        noisy, target = analysis.spectrum(noisy), analysis.spectrum(target)
+        with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bf16):
+            gain, taps, vad = net(analysis.features(noisy))
+        estimate = apply(noisy, gain, taps, analysis.bands)
+        loss, parts = loss_of(noisy, target, estimate, vad, bandwidth)
+        if not math.isfinite(parts["loss"]):
+            return parts, ()
+        return parts, torch.autograd.grad(loss, list(net.parameters()))
+
     def save(step: int) -> None:
         save_atomically(
             {
@@ -164,19 +179,22 @@ def run_training(
     ahead: dict[int, Future] = {}
     recent: list[dict[str, float]] = []
     step = first
-    with pool, open(out / "log.jsonl", "a", encoding="utf-8") as log:
+    # One thread of PyTorch in each of two parts is faster than two threads in every product.
+    threads = torch.get_num_threads()
+    side_by_side = ThreadPoolExecutor(schedule.parts, initializer=lambda: torch.set_num_threads(threads))
+    with pool, side_by_side, open(out / "log.jsonl", "a", encoding="utf-8") as log:
         while step < schedule.steps:
             for later in range(step, min(step + 2 * workers + 1, schedule.steps)):
                 if later not in ahead:
                     ahead[later] = pool.submit(_mix, later, schedule.batch)
             batch = ahead.pop(step).result()
-            noisy = analysis.spectrum(torch.from_numpy(batch["noisy"]).to(device))
-            target = analysis.spectrum(torch.from_numpy(batch["target"]).to(device))
-            bandwidth = torch.from_numpy(batch["bandwidth_hz"]).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bf16):
-                gain, taps, vad = net(analysis.features(noisy))
-            estimate = apply(noisy, gain, taps, analysis.bands)
-            loss, parts = loss_of(noisy, target, estimate, vad, bandwidth)
+            slices = np.array_split(np.arange(schedule.batch), schedule.parts)
+            done = list(side_by_side.map(gradients, [batch] * schedule.parts, slices))
+            shares = [len(rows) / schedule.batch for rows in slices]
+            parts = {
+                key: sum(share * values[key] for share, (values, _) in zip(shares, done))
+                for key in done[0][0]
+            }
             if not math.isfinite(parts["loss"]):
                 bad = out / f"bad-batch-{step}.npz"
                 np.savez_compressed(bad, **batch)
@@ -185,8 +203,8 @@ def run_training(
                 raise LossNotANumber(f"step {step}: loss is {parts['loss']}; batch saved to {bad}")
             for group in optimiser.param_groups:
                 group["lr"] = schedule.rate_at(step)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            for at, value in enumerate(net.parameters()):
+                value.grad = sum(share * grads[at] for share, (_, grads) in zip(shares, done))
             torch.nn.utils.clip_grad_norm_(net.parameters(), schedule.clip)
             optimiser.step()
             # Early averages would drag the first random weights along.
@@ -238,7 +256,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tap-order", type=int, default=shape.tap_order)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--bf16", action="store_true", help="network in bfloat16, weights in float32")
-    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch, in each part; 0: its own choice")
+    parser.add_argument("--parts", type=int, default=schedule.parts, help="of a batch, side by side")
     parser.add_argument("--workers", type=int, default=1, help="processes that mix")
     parser.add_argument("--save-every", type=int, default=200, help="steps")
     parser.add_argument("--max-minutes", type=float, default=0, help="stop after; 0: no limit")
@@ -255,6 +274,7 @@ def run(args: argparse.Namespace) -> int:
         warmup=args.warmup,
         averaging=args.averaging,
         seed=args.seed,
+        parts=args.parts,
         bf16=args.bf16,
     )
     shape = NetShape(args.channels, args.blocks, args.summary, args.tap_bins, args.tap_order)
