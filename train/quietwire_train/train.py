@@ -111,6 +111,8 @@ def run_training(
     start_from: Path | None = None,
 ) -> Path:
     """Trains until `schedule.steps` or for `max_minutes`; returns the checkpoint's path."""
+    if not 1 <= schedule.parts <= schedule.batch:
+        raise SystemExit(f"error: a batch of {schedule.batch} clips has no {schedule.parts} parts")
     out.mkdir(parents=True, exist_ok=True)
     front = FrontEnd()
     torch.manual_seed(schedule.seed)

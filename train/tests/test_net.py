@@ -189,6 +189,8 @@ def test_a_batch_in_two_parts_teaches_the_same(store: Path, tmp_path: Path) -> N
     steps = [(one[name] - two[name]).norm() / (one[name] - start[name]).norm() for name in one]
     assert max(steps) < 0.2, steps
     assert max((one[name] - start[name]).norm() for name in one) > 1e-3
+    with pytest.raises(SystemExit, match="no 3 parts"):
+        main([*options(store, tmp_path / "three", 3), "--parts", "3"])
 
 
 def test_a_run_of_another_shape_is_refused(store: Path, tmp_path: Path) -> None:

@@ -249,11 +249,11 @@ impl Panel<'_> {
 
     #[inline(always)]
     fn finish(&self, sum: f32) -> f32 {
-        // No number is left for its user to find, unless it is rectified away.
-        if self.rectified && !(sum > 0.0) {
-            0.0
-        } else {
+        // What is not a number stays that, unless it is rectified.
+        if !self.rectified || sum > 0.0 {
             sum
+        } else {
+            0.0
         }
     }
 
