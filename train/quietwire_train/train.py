@@ -32,7 +32,7 @@ class Schedule:
     """How long and how fast. The rate rises over `warmup` steps, then falls along a cosine."""
 
     steps: int = 20_000
-    batch: int = 8
+    batch: int = 32
     seconds: float = 3.0
     rate: float = 1e-3
     final_rate: float = 3e-5
@@ -182,6 +182,8 @@ def run_training(
     recent: list[dict[str, float]] = []
     step = first
     # One thread of PyTorch in each of two parts is faster than two threads in every product.
+    slices = np.array_split(np.arange(schedule.batch), schedule.parts)
+    shares = [len(rows) / schedule.batch for rows in slices]
     threads = torch.get_num_threads()
     side_by_side = ThreadPoolExecutor(schedule.parts, initializer=lambda: torch.set_num_threads(threads))
     with pool, side_by_side, open(out / "log.jsonl", "a", encoding="utf-8") as log:
@@ -190,9 +192,7 @@ def run_training(
                 if later not in ahead:
                     ahead[later] = pool.submit(_mix, later, schedule.batch)
             batch = ahead.pop(step).result()
-            slices = np.array_split(np.arange(schedule.batch), schedule.parts)
             done = list(side_by_side.map(gradients, [batch] * schedule.parts, slices))
-            shares = [len(rows) / schedule.batch for rows in slices]
             parts = {
                 key: sum(share * values[key] for share, (values, _) in zip(shares, done))
                 for key in done[0][0]
