@@ -16,7 +16,7 @@ run() { "$python" -m quietwire_train.cli "$@"; }
 run prepare "$work/data" "$work/store"
 run rooms "$work/rooms.npz" --count 8
 run train --data "$work/store" --rooms "$work/rooms.npz" --out "$work/run" --device cpu \
-  --steps 150 --batch 6 --seconds 2 --hidden 48 --tap-bins 32 --tap-order 2 --warmup 10 \
+  --steps 150 --batch 6 --seconds 2 --channels 16 --blocks 2 --summary 32 --tap-bins 32 --tap-order 2 --warmup 10 \
   --averaging 0.9 --rate 3e-3
 run export "$work/run/checkpoint.pt" "$work/model" --id smoke --training-data "synthetic smoke data"
 run golden "$work/model" samples/office-fan.wav "$work/model/golden"

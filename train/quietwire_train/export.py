@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from .frontend import FrontEnd
-from .net import Net, NetShape
+from .net import SUBBAND, Net, NetShape
 
 OPSET = 17
 IR_VERSION = 8
@@ -55,7 +55,7 @@ class Graph:
         return output
 
     def dense(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, to: str = "") -> str:
-        """x [N, k] -> x W^T + b [N, m]; `weight` is [m, k] as PyTorch keeps it."""
+        """x [..., k] -> x W^T + b [..., m]; `weight` is [m, k] as PyTorch keeps it."""
         matrix = self.matrix(f"{name}.weight", weight.T)
         product = self.node("MatMul", [x, matrix], f"{name}.mm")
         return self.node("Add", [product, self.weight(f"{name}.bias", bias)], to or f"{name}.out")
@@ -106,34 +106,37 @@ def front_end(spec: dict) -> FrontEnd:
 def read_model(folder: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]:
     """The inverse of an export: a model folder's weights as a checkpoint would have them.
 
-    Half-precision weights stay rounded. The biases of a GRU that an export adds up come back in one.
+    Half-precision weights stay rounded.
     """
     try:
         spec = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
         graph = onnx.load(folder / spec["graph"][0]["file"]).graph
         found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         outputs = {tensor["name"]: tensor["shape"][1:] for tensor in spec["graph"][0]["outputs"]}
-        states = [tensor for tensor in spec["graph"][0]["inputs"] if tensor["role"] == "state"]
         order, _, bins = outputs["taps"]
-        shape = NetShape(states[0]["shape"][1], len(states), bins, order)
+        inputs = spec["graph"][0]["inputs"]
+        blocks = [tensor["shape"][1:] for tensor in inputs if tensor["role"] == "state"]
+        (_, channels), (summary,) = blocks[:2]
+        shape = NetShape(channels, len(blocks) // 2, summary, bins, order)
 
-        def get(name: str) -> np.ndarray:
+        def matrix(name: str) -> np.ndarray:
             whole = found[name] if name in found else found[f"{name}.half"]
             return np.ascontiguousarray(whole.astype(np.float32).T)
 
-        weights = {}
-        for name in ("encoder", "decoder", "gain", "taps", "vad"):
-            for part in ("weight", "bias"):
-                weights[f"{name}.{part}"] = get(f"{name}.{part}")
-        hidden = shape.hidden
-        for index in range(shape.layers):
-            name = f"recurrent.{index}"
-            rz = get(f"{name}.rz.weight")
-            for side, key, part in (("x", "ih", rz[:, :hidden]), ("h", "hh", rz[:, hidden:])):
-                weights[f"{name}.weight_{key}_l0"] = np.concatenate([part, get(f"{name}.n.{side}.weight")])
-                open_bias = get(f"{name}.rz.bias") * (side == "x")
-                weights[f"{name}.bias_{key}_l0"] = np.concatenate([open_bias, get(f"{name}.n.{side}.bias")])
-        return front_end(spec), shape, weights
+        front = front_end(spec)
+        expected = Net(front, shape).state_dict()
+        head = np.concatenate([matrix("head.weight"), matrix("head.local.weight")], 1)
+        padding = expected["gain_bias"].numel() - front.bands
+        made = {
+            "gain.weight": head[:SUBBAND],
+            "gain_bias": np.pad(found["gain_bias"], (0, padding), constant_values=1.0).reshape(-1, SUBBAND),
+            "taps.weight": head[SUBBAND:],
+            "taps.bias": found["head.local.bias"][SUBBAND:],
+        }
+        others = expected.keys() - made.keys()
+        weights = {name: matrix(name) if name.endswith(".weight") else found[name] for name in others}
+        weights |= made
+        return front, shape, weights
     except (KeyError, ValueError, IndexError, DecodeError) as error:
         raise NotThisNetwork(f"{folder}: not an export of this package: {error}") from error
 
@@ -146,67 +149,92 @@ def build_onnx(
     `half` stores the weight matrices in half precision; all arithmetic stays in float32.
     """
     g = Graph(half)
-    hidden = shape.hidden
+    net = Net(front, shape)
+    subbands, channels, heard = net.subbands, shape.channels, net.hears.shape[1]
+
+    def sizes(name: str, *values: int) -> str:
+        return g.weight(name, np.array(values, dtype=np.int64))
 
     def dense(x: str, name: str) -> str:
         return g.dense(x, name, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
-    x = g.node("Relu", [dense("features", "encoder")], "encoded")
-    inputs = [("features", front.features)]
+    gate_places = [g.weight(f"gate{at}", np.array(at, dtype=np.int64)) for at in range(3)]
+    inputs = [("features", [front.features])]
     outputs = [("gain", [front.bands]), ("taps", [shape.tap_order, 2, shape.tap_bins]), ("vad", [1])]
-    rows = g.weight("rows", np.array([-1, 2, hidden], dtype=np.int64))
-    first, second = (g.weight(f"row{k}", np.array(k, dtype=np.int64)) for k in range(2))
-    for index in range(shape.layers):
-        name, state = f"recurrent.{index}", f"state{index}"
-        inputs.append((state, hidden))
-        outputs.append((f"{state}_next", [hidden]))
-        w = {key: weights[f"{name}.{key}_l0"] for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
-        # PyTorch's order of gates: reset, update, new. The first two take the input and the state
-        # in one product, as two rows of a reshaped result: the engine would cut the product in
-        # two for a Split, and its tiles of 128 rows fit both gates better than each.
-        bias = w["bias_ih"] + w["bias_hh"]
-        both = g.node("Concat", [x, state], f"{name}.xh", axis=1)
-        weight = np.concatenate([w["weight_ih"], w["weight_hh"]], 1)[: 2 * hidden]
-        rz = g.dense(both, f"{name}.rz", weight, bias[: 2 * hidden])
-        rz = g.node("Sigmoid", [rz], f"{name}.rz.open")
-        rz = g.node("Reshape", [rz, rows], f"{name}.rz.rows")
-        r, z = (
-            g.node("Gather", [rz, at], f"{name}.{gate}", axis=1) for gate, at in (("r", first), ("z", second))
-        )
-        new_x, new_h = (
-            g.dense(
-                value, f"{name}.n.{side}", w[f"weight_{key}"][2 * hidden :], w[f"bias_{key}"][2 * hidden :]
-            )
-            for value, side, key in ((x, "x", "ih"), (state, "h", "hh"))
-        )
-        kept = g.node("Mul", [r, new_h], f"{name}.kept")
-        new = g.node("Add", [new_x, kept], f"{name}.n.sum")
-        new = g.node("Tanh", [new], f"{name}.n")
-        # (1 - z) n + z h = n + z (h - n)
-        change = g.node("Sub", [state, new], f"{name}.change")
-        change = g.node("Mul", [z, change], f"{name}.part")
-        after = g.node("Add", [new, change], f"{state}_next")
-        x = g.node("Add", [x, after], f"{name}.out")
 
-    x = g.node("Relu", [dense(x, "decoder")], "decoded")
-    gain = g.node("Sigmoid", [dense(x, "gain")], "gain")
-    fine = g.node("Tanh", [dense(x, "taps")], "fine")
+    def recurrence(x: str, name: str, state: str, places: list[int]) -> str:
+        inputs.append((state, places))
+        outputs.append((f"{state}_next", places))
+        gates = dense(x, f"{name}.gates")
+        # Rows of a reshaped product, not a Split: for that the engine would cut the product in three.
+        gates = g.node(
+            "Reshape", [gates, sizes(f"{name}.form", -1, *places[:-1], 3, places[-1])], f"{name}.rows"
+        )
+        update, candidate, open_ = (
+            g.node("Gather", [gates, gate], f"{name}.{part}", axis=len(places))
+            for part, gate in zip(("update", "candidate", "open"), gate_places)
+        )
+        update = g.node("Sigmoid", [update], f"{update}.share")
+        change = g.node("Sub", [candidate, state], f"{name}.change")
+        change = g.node("Mul", [update, change], f"{name}.step")
+        after = g.node("Add", [state, change], f"{state}_next")
+        open_ = g.node("Sigmoid", [open_], f"{open_}.share")
+        heard = g.node("Mul", [open_, g.node("Tanh", [after], f"{name}.shape")], f"{name}.heard")
+        return g.node("Add", [x, heard], f"{name}.out")
+
+    # What every subband hears, picked from the features and a zero for what is not there.
+    padding = sizes("padding", 0, 0, 0, 1)
+    padded = g.node("Pad", ["features", padding], "padded")
+    picked = g.node("Gather", [padded, g.weight("hears", net.hears.numpy().ravel())], "picked", axis=1)
+    local = g.node("Reshape", [picked, sizes("by_subband", -1, subbands, heard)], "heard")
+    encoder = g.matrix("encoder.weight", weights["encoder.weight"].T)
+    x = g.node("MatMul", [local, encoder], "encoder.mm")
+    x = g.node("Add", [x, g.weight("places", weights["places"])], "encoder.out")
+    x = g.node("Relu", [x], "encoded")
+    whole_form = sizes("whole", -1, subbands * channels)
+    form = sizes("form", -1, subbands, channels)
+    for block in range(shape.blocks):
+        name = f"blocks.{block}"
+        x = recurrence(x, f"{name}.alone", f"alone{block}", [subbands, channels])
+        flat = g.node("Reshape", [x, whole_form], f"{name}.flat")
+        summary = g.node("Relu", [dense(flat, f"{name}.gather")], f"{name}.gathered")
+        summary = recurrence(summary, f"{name}.together", f"together{block}", [shape.summary])
+        told = g.node("Reshape", [dense(summary, f"{name}.spread"), form], f"{name}.told")
+        x = g.node("Add", [x, told], f"{name}.out")
+
+    # One product for gains and taps of all subbands, in two parts for the two things that it hears;
+    # taps that are nobody's cost less than a product of their own.
+    last = g.node("Relu", [x], "last")
+    parts = 2 * shape.tap_order
+    said = SUBBAND * (1 + parts)
+    head = np.concatenate([weights["gain.weight"], weights["taps.weight"]])
+    bias = np.concatenate([np.zeros(SUBBAND, np.float32), weights["taps.bias"]])
+    from_last = g.node("MatMul", [last, g.matrix("head.weight", head[:, :channels].T)], "head.last")
+    from_local = g.dense(local, "head.local", head[:, channels:], bias)
+    flat = g.node("Add", [from_last, from_local], "head")
+    flat = g.node("Reshape", [flat, sizes("head.form", -1, subbands * said)], "head.flat")
+    of = said * np.arange(subbands)[:, None] + np.arange(said)  # places of [subbands, said] in it
+    picked = g.node(
+        "Gather", [flat, g.weight("gains", of[:, :SUBBAND].ravel()[: front.bands])], "gain.picked", axis=1
+    )
+    gain_bias = g.weight("gain_bias", weights["gain_bias"].ravel()[: front.bands])
+    gain = g.node("Sigmoid", [g.node("Add", [picked, gain_bias], "gain.sum")], "gain")
+    low = of[: shape.tap_bins // SUBBAND, SUBBAND:].reshape(-1, parts, SUBBAND)
+    picked = g.node("Gather", [flat, g.weight("fines", low.swapaxes(0, 1).ravel())], "fine.picked", axis=1)
+    fine = g.node("Tanh", [picked], "fine")
     # The low bands are one bin wide: their gain is the real part of the tap of this hop.
-    rest = (2 * shape.tap_order - 1) * shape.tap_bins
-    low = g.weight("low", np.array([shape.tap_bins, rest], dtype=np.int64))
-    low_gain = g.weight("low_gain", np.array([shape.tap_bins, front.bands - shape.tap_bins], dtype=np.int64))
-    g.nodes.append(helper.make_node("Split", [fine, low], ["fine.first", "fine.rest"], axis=1))
-    g.nodes.append(helper.make_node("Split", [gain, low_gain], ["gain.low", "gain.high"], axis=1))
-    first = g.node("Add", ["fine.first", "gain.low"], "first")
-    flat = g.node("Concat", [first, "fine.rest"], "flat", axis=1)
-    form = g.weight("form", np.array([-1, shape.tap_order, 2, shape.tap_bins], dtype=np.int64))
-    g.node("Reshape", [flat, form], "taps")
-    g.node("Sigmoid", [dense(x, "vad")], "vad")
+    first = np.full(parts * shape.tap_bins, front.bands)
+    first[: shape.tap_bins] = np.arange(shape.tap_bins)
+    padded = g.node("Pad", [gain, padding], "gain.padded")
+    first = g.node("Gather", [padded, g.weight("first", first)], "gain.first", axis=1)
+    flat = g.node("Add", [fine, first], "taps.flat")
+    g.node("Reshape", [flat, sizes("taps.form", -1, shape.tap_order, 2, shape.tap_bins)], "taps")
+    g.node("Sigmoid", [dense(summary, "vad")], "vad")
 
     graph = helper.make_graph(
         g.nodes,
         "quietwire",
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", size]) for n, size in inputs],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", *size]) for n, size in inputs],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", *size]) for n, size in outputs],
         g.weights,
     )
@@ -230,15 +258,19 @@ def manifest(
     def tensor(name: str, role: str, sizes: list[int], extra: str = "") -> str:
         return f'{{ name = "{name}", role = "{role}", shape = ["N", {", ".join(map(str, sizes))}]{extra} }}'
 
-    states = [f"state{i}" for i in range(shape.layers)]
+    subbands = -(-front.bands // SUBBAND)
+    states = {}
+    for block in range(shape.blocks):
+        states[f"alone{block}"] = [subbands, shape.channels]
+        states[f"together{block}"] = [shape.summary]
     inputs = [tensor("features", "features", [front.features])]
-    inputs += [tensor(s, "state", [shape.hidden], ", initial = 0.0") for s in states]
+    inputs += [tensor(name, "state", sizes, ", initial = 0.0") for name, sizes in states.items()]
     outputs = [
         tensor("gain", "gain", [front.bands]),
         tensor("taps", "taps", [shape.tap_order, 2, shape.tap_bins]),
         tensor("vad", "vad", [1]),
     ]
-    outputs += [tensor(f"{s}_next", "state", [shape.hidden], f', of = "{s}"') for s in states]
+    outputs += [tensor(f"{name}_next", "state", sizes, f', of = "{name}"') for name, sizes in states.items()]
 
     def listed(rows: list[str]) -> str:
         return "[\n" + "".join(f"    {row},\n" for row in rows) + "]"

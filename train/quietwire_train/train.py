@@ -34,7 +34,7 @@ class Schedule:
     steps: int = 20_000
     batch: int = 32
     seconds: float = 3.0
-    rate: float = 1e-3
+    rate: float = 2e-3
     final_rate: float = 3e-5
     warmup: int = 200
     clip: float = 1.0  # gradient norm
@@ -249,8 +249,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warmup", type=int, default=schedule.warmup)
     parser.add_argument("--averaging", type=float, default=schedule.averaging)
     parser.add_argument("--seed", type=int, default=schedule.seed)
-    parser.add_argument("--hidden", type=int, default=shape.hidden)
-    parser.add_argument("--layers", type=int, default=shape.layers)
+    parser.add_argument("--channels", type=int, default=shape.channels, help="of a subband")
+    parser.add_argument("--blocks", type=int, default=shape.blocks)
+    parser.add_argument(
+        "--summary", type=int, default=shape.summary, help="width of the view of all subbands"
+    )
     parser.add_argument("--tap-bins", type=int, default=shape.tap_bins)
     parser.add_argument("--tap-order", type=int, default=shape.tap_order)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -276,7 +279,7 @@ def run(args: argparse.Namespace) -> int:
         parts=args.parts,
         bf16=args.bf16,
     )
-    shape = NetShape(args.hidden, args.layers, args.tap_bins, args.tap_order)
+    shape = NetShape(args.channels, args.blocks, args.summary, args.tap_bins, args.tap_order)
     try:
         path = run_training(
             args.data,

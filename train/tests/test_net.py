@@ -20,7 +20,7 @@ from quietwire_train.loss import Loss, LossWeights
 from quietwire_train.net import Net, NetShape, apply
 from quietwire_train.train import starting_weights
 
-SHAPE = NetShape(hidden=16, layers=2, tap_bins=8, tap_order=2)
+SHAPE = NetShape(channels=6, blocks=2, summary=10, tap_bins=8, tap_order=2)
 
 
 def noise(samples: int, seed: int = 0) -> torch.Tensor:
@@ -94,9 +94,9 @@ def test_export_is_reproducible_and_takes_any_batch(net: Net, tmp_path: Path) ->
     raw = [build_onnx(front, shape, weights).SerializeToString(deterministic=True) for _ in "ab"]
     assert raw[0] == raw[1]
     session = onnxruntime.InferenceSession(raw[0])
-    sizes = {i.name: i.shape[1] for i in session.get_inputs()}
+    sizes = {i.name: i.shape[1:] for i in session.get_inputs()}
     for batch in (1, 5):
-        feeds = {name: np.zeros((batch, size), np.float32) for name, size in sizes.items()}
+        feeds = {name: np.zeros((batch, *size), np.float32) for name, size in sizes.items()}
         assert session.run(["gain"], feeds)[0].shape == (batch, front.bands)
 
 
@@ -111,15 +111,15 @@ def test_an_exported_model_can_be_trained_on(net: Net, tmp_path: Path, half: boo
     with torch.no_grad():
         for a, b in zip(net(features), again(features)):
             torch.testing.assert_close(a, b, atol=1e-2 if half else 1e-6, rtol=0)
-    with pytest.raises(SystemExit, match="--hidden"):
-        starting_weights(folder, net.front, replace(net.shape, hidden=40))
+    with pytest.raises(SystemExit, match="--channels"):
+        starting_weights(folder, net.front, replace(net.shape, channels=40))
     (folder / "model.onnx").write_bytes(b"no graph at all")
     with pytest.raises(SystemExit, match="not an export"):
         starting_weights(folder, net.front, net.shape)
 
 
 def test_checkpoints_of_another_architecture_are_named(net: Net, tmp_path: Path) -> None:
-    other = {**SHAPE.as_dict(), "hidden": 32}
+    other = {**SHAPE.as_dict(), "channels": 32}
     for path in (
         save(tmp_path / "a.pt", net, shape=other),
         save(tmp_path / "b.pt", net, shape={"depth": 3}),
@@ -152,7 +152,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(store: Path, out: Path, steps: int) -> list[str]:
     return (
-        f"train --data {store} --out {out} --steps {steps} --batch 2 --seconds 1 --hidden 16"
+        f"train --data {store} --out {out} --steps {steps} --batch 2 --seconds 1 --channels 6 --blocks 2 --summary 10"
         " --tap-bins 8 --tap-order 2 --device cpu --threads 1 --warmup 2 --save-every 2"
     ).split()
 
@@ -196,7 +196,7 @@ def test_a_batch_in_two_parts_teaches_the_same(store: Path, tmp_path: Path) -> N
 def test_a_run_of_another_shape_is_refused(store: Path, tmp_path: Path) -> None:
     assert main(options(store, tmp_path / "run", 1)) == 0
     with pytest.raises(SystemExit, match="another network"):
-        main([*options(store, tmp_path / "run", 2), "--layers", "1"])
+        main([*options(store, tmp_path / "run", 2), "--blocks", "1"])
 
 
 def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(

@@ -8,8 +8,11 @@ mod grouped;
 mod gru;
 mod linear;
 mod pairwise;
+mod pick;
+mod recurrence;
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::array::Gather;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv};
 use tract_onnx::tract_core::ops::einsum::EinSum;
@@ -17,6 +20,7 @@ use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 
 /// Replaces what is faster computed directly. Shapes must be known.
 pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
+    recurrence::join(&mut model)?;
     for id in model.eval_order()? {
         let node = model.node(id);
         // The weights are in the operation then: it keeps what it hears, and a state.
@@ -31,6 +35,10 @@ pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
         } else if let Some(op) = node.op_as::<GruSeq>() {
             kept.extend(node.inputs.last().copied());
             gru::small(&model, node, op)?.map(|op| Box::new(op) as _)
+        } else if let Some(op) = node.op_as::<Gather>() {
+            let picked = pick::pick(&model, node, op)?;
+            kept = picked.iter().map(|(heard, _)| *heard).collect();
+            picked.map(|(_, op)| Box::new(op) as _)
         } else if let Some((heard, op)) = linear::extended(&model, node)? {
             kept = tvec![heard];
             Some(Box::new(op))

@@ -43,7 +43,9 @@ pub(super) fn linear(
     };
     // Axes by where they are; those of size one are in nobody's way.
     let place = |at: &TVec<usize>| at.first().copied();
-    let (mut group, mut heard, mut said, mut rows) = (None, None, None, None);
+    let (mut group, mut said) = (None, None);
+    let mut heard: TVec<(usize, usize)> = tvec![];
+    let mut rows: TVec<(usize, usize)> = tvec![];
     for axis in op.axes.iter_all_axes() {
         let all = axis.inputs.iter().chain(&axis.outputs);
         if all.clone().any(|at| at.len() > 1) {
@@ -61,16 +63,23 @@ pub(super) fn linear(
         }
         let slot = match (a, b, c) {
             (Some(a), Some(b), Some(c)) => (&mut group, (a, b, c)),
-            (Some(a), Some(b), None) => (&mut heard, (a, b, 0)),
+            (Some(a), Some(b), None) => {
+                heard.push((a, b));
+                continue;
+            }
             (None, Some(b), Some(c)) => (&mut said, (0, b, c)),
-            (Some(a), None, Some(c)) => (&mut rows, (a, 0, c)),
+            (Some(a), None, Some(c)) => {
+                rows.push((a, c));
+                continue;
+            }
             _ => return Ok(None),
         };
         if slot.0.replace(slot.1).is_some() {
             return Ok(None);
         }
     }
-    let Some(heard) = heard else {
+    heard.sort_unstable();
+    let (Some(&first), Some(&last)) = (heard.first(), heard.last()) else {
         return Ok(None);
     };
     let permuted = |axes: &[usize]| -> TractResult<Tensor> {
@@ -79,29 +88,33 @@ pub(super) fn linear(
         (*weights).clone().permute_axes(&order)
     };
     let Some(group) = group else {
-        let inputs = weights.shape()[heard.1];
+        let inputs: usize = heard.iter().map(|heard| weights.shape()[heard.1]).product();
         let outputs = weights.len() / inputs;
-        // In memory a row's numbers lie together.
-        let apart = |rows: (usize, usize, usize)| {
-            rows.0 > heard.0 && inputs > 1 || said.is_some_and(|said| rows.2 > said.2)
+        // In memory a row's numbers lie together, and rows in the same order on both sides.
+        rows.sort_unstable();
+        let apart = |rows: &(usize, usize)| {
+            rows.0 > first.0 && inputs > 1 || said.is_some_and(|said| rows.1 > said.2)
         };
-        if rows.is_some_and(apart) {
+        let unknown = rows
+            .iter()
+            .filter(|rows| output_shape[rows.1].to_usize().is_err());
+        if rows.iter().any(apart) || !rows.is_sorted_by_key(|rows| rows.1) || unknown.count() > 1 {
             return Ok(None);
         }
-        let axes: TVec<usize> = std::iter::once(heard.1)
+        let axes: TVec<usize> = (heard.iter().map(|heard| heard.1))
             .chain(said.map(|said| said.1))
             .collect();
         let weights = permuted(&axes)?;
-        let rows = rows.map(|rows| rows.2);
+        let rows = rows.iter().map(|rows| rows.1).collect();
         let linear = Linear16::new(&weights, [inputs, outputs], output_shape, rows)?;
         return Ok(linear.map(|op| Box::new(op) as _));
     };
-    let Some(said) = said else {
+    let (Some(said), true) = (said, first == last) else {
         return Ok(None);
     };
     let output_shape: Option<TVec<usize>> =
         output_shape.iter().map(|dim| dim.to_usize().ok()).collect();
-    let Some(output_shape) = output_shape.filter(|_| rows.is_none()) else {
+    let Some(output_shape) = output_shape.filter(|_| rows.is_empty()) else {
         return Ok(None);
     };
     // What is said is [group, number] in memory; what is heard may lie either way.
@@ -111,11 +124,11 @@ pub(super) fn linear(
     let shape = weights.shape();
     Ok(Some(Box::new(GroupedLinear {
         group: shape[group.1],
-        inputs: shape[heard.1],
+        inputs: shape[first.1],
         outputs: shape[said.1],
-        across: group.0 > heard.0,
+        across: group.0 > first.0,
         output_shape,
-        weights: permuted(&[group.1, heard.1, said.1])?.into_arc_tensor(),
+        weights: permuted(&[group.1, first.1, said.1])?.into_arc_tensor(),
     })))
 }
 
@@ -248,5 +261,21 @@ mod tests {
         let (difference, names) = product("mk,kn->mn", &[37, 300], &[300, 130]);
         assert!(difference < 1.5e-3, "37 rows: {difference}");
         assert_eq!(names, ["Linear16"]);
+    }
+
+    #[test]
+    fn rows_and_numbers_heard_may_have_several_axes() {
+        for (axes, input, weights) in [
+            ("amk,kn->amn", &[3, 27, 48][..], &[48, 144][..]),
+            ("mak,akn->mn", &[3, 27, 16], &[27, 16, 96]),
+            ("mka,akn->mn", &[1, 16, 27], &[27, 16, 96]),
+        ] {
+            let (difference, names) = product(axes, input, weights);
+            assert!(difference < 1.5e-3, "{axes}: {difference}");
+            assert_eq!(names, ["Linear16"], "{axes}");
+        }
+        let (difference, names) = product("amk,kn->man", &[3, 27, 48], &[48, 144]);
+        assert!(difference < 1e-5, "{difference}");
+        assert_ne!(names, ["Linear16"], "rows in another order");
     }
 }

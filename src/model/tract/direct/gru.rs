@@ -187,7 +187,7 @@ fn weighed<const N: usize>(
 
 /// 1 / (1 + e^-x), to a few units in the last place.
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
+pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 

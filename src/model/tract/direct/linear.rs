@@ -29,8 +29,8 @@ pub(super) struct Linear16 {
     inputs: usize,
     outputs: usize,
     output_shape: TVec<TDim>,
-    /// where the rows are among the output's axes
-    rows_axis: Option<usize>,
+    /// where the rows are among the output's axes, outermost first
+    row_axes: TVec<usize>,
     /// [panels, in, PANEL] i16
     weights: Arc<Tensor>,
     /// [panels, PANEL] f32
@@ -47,9 +47,9 @@ impl Linear16 {
         weights: &Tensor,
         [inputs, outputs]: [usize; 2],
         output_shape: TVec<TDim>,
-        rows_axis: Option<usize>,
+        row_axes: TVec<usize>,
     ) -> TractResult<Option<Self>> {
-        if rows_axis.is_none() && inputs * outputs < LEAST_WEIGHTS {
+        if row_axes.is_empty() && inputs * outputs < LEAST_WEIGHTS {
             return Ok(None);
         }
         let plain = weights.try_as_plain_ram()?;
@@ -78,7 +78,7 @@ impl Linear16 {
             inputs,
             outputs,
             output_shape,
-            rows_axis,
+            row_axes,
             weights: Tensor::from_shape(&[panels, inputs, PANEL], &packed)?.into_arc_tensor(),
             scales: Tensor::from_shape(&[panels, PANEL], &scales)?.into_arc_tensor(),
             biases: nothing.into_arc_tensor(),
@@ -112,13 +112,20 @@ impl Linear16 {
         }
     }
 
-    fn shape(&self, rows: usize) -> TractResult<TVec<usize>> {
-        let sizes = self.output_shape.iter().enumerate();
-        let size = |(axis, dim): (usize, &TDim)| match self.rows_axis {
-            Some(at) if at == axis => Ok(rows),
-            _ => Ok(dim.to_usize()?),
+    /// Of the output; one of the row axes at most has a size that only the input tells.
+    fn shape(&self, rows: usize) -> TVec<usize> {
+        let known = |axis: usize| match &self.output_shape[axis] {
+            TDim::Val(size) => Some(*size as usize),
+            _ => None,
         };
-        sizes.map(size).collect()
+        let others: usize = self
+            .row_axes
+            .iter()
+            .filter_map(|axis| known(*axis))
+            .product();
+        let axes = 0..self.output_shape.len();
+        axes.map(|axis| known(axis).unwrap_or(rows / others))
+            .collect()
     }
 }
 
@@ -374,7 +381,7 @@ impl EvalOp for Linear16 {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let rows = inputs[0].len() / self.inputs;
-        let mut output = Tensor::zero::<f32>(&self.shape(rows)?)?;
+        let mut output = Tensor::zero::<f32>(&self.shape(rows))?;
         {
             let input = inputs[0].try_as_plain_ram()?;
             let weights = self.weights.try_as_plain_ram()?;
@@ -420,6 +427,7 @@ mod tests {
 
     #[test]
     fn a_row_is_the_same_alone_and_among_others() {
+        let rows_dim = SymbolScope::default().sym("N").to_dim();
         for (outputs, rows) in [1, 31, 130, 256]
             .into_iter()
             .flat_map(|outputs| [1, 2, 3, 5, 7, 8, 13, 16, 33, 70].map(|rows| (outputs, rows)))
@@ -427,8 +435,8 @@ mod tests {
             let (inputs, mut seed) = (75, 5);
             let weights = noise(&mut seed, &[inputs, outputs]);
             let bias = noise(&mut seed, &[outputs]);
-            let shape = tvec![TDim::Val(-1), outputs.to_dim()];
-            let op = Linear16::new(&weights, [inputs, outputs], shape, Some(0));
+            let shape = tvec![rows_dim.clone(), outputs.to_dim()];
+            let op = Linear16::new(&weights, [inputs, outputs], shape, tvec![0]);
             let op = op.unwrap().unwrap().with_bias(&bias).unwrap().unwrap();
             let input = noise(&mut seed, &[rows, inputs]);
             let together = run(&op, &input);
