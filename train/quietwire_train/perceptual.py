@@ -54,6 +54,24 @@ LOUDNESS_SCALE = 0.1866055  # Sl of the standard
 LEVEL = 1e7  # mean square in 325..3250 Hz that both signals are set to
 
 
+class _Power(torch.autograd.Function):
+    """Frames [..., WINDOW] -> power [..., BINS]. PyTorch's gradient of `rfft` is a complex transform
+    of all bins; this is a real one."""
+
+    @staticmethod
+    def forward(ctx, frames: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.rfft(frames)[..., :BINS]
+        ctx.save_for_backward(spectrum)
+        return spectrum.real.square() + spectrum.imag.square()
+
+    @staticmethod
+    def backward(ctx, wanted: torch.Tensor) -> torch.Tensor:
+        (spectrum,) = ctx.saved_tensors
+        # d|X_k|^2 / dx_n = 2 Re(X_k e^{2 pi i k n / N}), which `irfft` sums, with 1/N, over k and -k.
+        wanted = torch.cat([2 * wanted[..., :1], wanted[..., 1:]], -1)
+        return torch.fft.irfft(spectrum * wanted, n=WINDOW, norm="forward")
+
+
 class PerceptualDistance:
     """How far a clip is from its reference, in PESQ points before the final curve."""
 
@@ -87,9 +105,7 @@ class PerceptualDistance:
 
     def spectrum(self, wave: torch.Tensor) -> torch.Tensor:
         """[n, samples] at 48 kHz -> power [n, frames, bins]."""
-        frames = wave.unfold(-1, WINDOW, HOP) * self.window
-        spectrum = torch.fft.rfft(frames)[..., :BINS]
-        return spectrum.real.square() + spectrum.imag.square()
+        return _Power.apply(wave.unfold(-1, WINDOW, HOP) * self.window)
 
     def __call__(
         self, reference: torch.Tensor, signal: torch.Tensor, bandwidth_hz: torch.Tensor
