@@ -39,6 +39,9 @@ pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
             let picked = pick::pick(&model, node, op)?;
             kept = picked.iter().map(|(heard, _)| *heard).collect();
             picked.map(|(_, op)| Box::new(op) as _)
+        } else if let Some((heard, op)) = recurrence::with_gates(&model, node)? {
+            kept = heard.into_iter().collect();
+            Some(Box::new(op))
         } else if let Some((heard, op)) = linear::extended(&model, node)? {
             kept = tvec![heard];
             Some(Box::new(op))

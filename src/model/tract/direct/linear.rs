@@ -12,7 +12,9 @@ const PANEL: usize = 64;
 /// Outputs that are computed at least: what is past a layer's last ones is computed for nobody.
 const NARROW: usize = 16;
 /// Rows whose sums stay in registers while a panel's inputs pass.
-const TILE: usize = 8;
+pub(super) const TILE: usize = 8;
+/// Inputs that are gone through without a look at how many are left.
+const BLOCK: usize = 8;
 /// Rows that share one reading of the weights.
 const ROWS: usize = 32;
 /// Weights from which on reading them counts.
@@ -112,6 +114,24 @@ impl Linear16 {
         }
     }
 
+    /// Does something with the layer's numbers at hand.
+    pub(super) fn with_layer<T>(&self, work: impl FnOnce(Layer<'_>) -> T) -> TractResult<T> {
+        let weights = self.weights.try_as_plain_ram()?;
+        let scales = self.scales.try_as_plain_ram()?;
+        let biases = self.biases.try_as_plain_ram()?;
+        Ok(work(Layer {
+            op: self,
+            weights: weights.as_slice()?,
+            scales: scales.as_slice()?,
+            biases: biases.as_slice()?,
+        }))
+    }
+
+    /// How many numbers it hears and makes.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.inputs, self.outputs]
+    }
+
     /// Of the output; one of the row axes at most has a size that only the input tells.
     fn shape(&self, rows: usize) -> TVec<usize> {
         let known = |axis: usize| match &self.output_shape[axis] {
@@ -167,13 +187,19 @@ pub(super) fn extended(
     Ok(None)
 }
 
-struct Run<'a> {
+/// A layer with its numbers at hand.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'a> {
     op: &'a Linear16,
-    /// [rows, in]
-    input: &'a [f32],
     weights: &'a [i16],
     scales: &'a [f32],
     biases: &'a [f32],
+}
+
+struct Run<'a> {
+    layer: Layer<'a>,
+    /// [rows, in]
+    input: &'a [f32],
     /// [rows, out]
     output: &'a mut [f32],
 }
@@ -183,15 +209,23 @@ impl pulp::WithSimd for Run<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
-        if self.input.len() == self.op.inputs {
-            self.one_row::<S>();
-        } else {
-            self.rows(simd);
+        let Layer { op, .. } = self.layer;
+        if self.input.len() == op.inputs {
+            return self.layer.one_row::<S>(self.input, self.output);
+        }
+        let groups = self.input.chunks(ROWS * op.inputs);
+        for (input, output) in groups.zip(self.output.chunks_mut(ROWS * op.outputs)) {
+            for panel in self.layer.panels() {
+                let tiles = input.chunks(TILE * op.inputs);
+                for (heard, output) in tiles.zip(output.chunks_mut(TILE * op.outputs)) {
+                    panel.add_tile(simd, heard, output);
+                }
+            }
         }
     }
 }
 
-impl<'a> Run<'a> {
+impl<'a> Layer<'a> {
     /// [in, PANEL] weights of each panel, with its scales and biases and its first output.
     #[inline(always)]
     fn panels(&self) -> impl Iterator<Item = Panel<'a>> + Clone + use<'a> {
@@ -210,29 +244,26 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// [in] to [out].
     #[inline(always)]
-    fn one_row<S: pulp::Simd>(self) {
+    fn one_row<S: pulp::Simd>(self, heard: &[f32], output: &mut [f32]) {
         for panel in self.panels() {
             if panel.left() <= NARROW {
-                panel.add_row::<S, NARROW>(self.input, self.output);
+                panel.add_row::<S, NARROW>(heard, output);
             } else {
-                panel.add_row::<S, PANEL>(self.input, self.output);
+                panel.add_row::<S, PANEL>(heard, output);
             }
         }
     }
 
+    /// [rows, in] to [rows, out], of [`TILE`] rows at most.
     #[inline(always)]
-    fn rows<S: pulp::Simd>(self, simd: S) {
-        let (inputs, outputs) = (self.op.inputs, self.op.outputs);
-        let panels = self.panels();
-        let groups = self.input.chunks(ROWS * inputs);
-        for (input, output) in groups.zip(self.output.chunks_mut(ROWS * outputs)) {
-            for panel in panels.clone() {
-                let tiles = input.chunks(TILE * inputs);
-                for (heard, output) in tiles.zip(output.chunks_mut(TILE * outputs)) {
-                    panel.add_tile(simd, heard, output);
-                }
-            }
+    pub(super) fn tile<S: pulp::Simd>(self, simd: S, heard: &[f32], output: &mut [f32]) {
+        if heard.len() == self.op.inputs {
+            return self.one_row::<S>(heard, output);
+        }
+        for panel in self.panels() {
+            panel.add_tile(simd, heard, output);
         }
     }
 }
@@ -289,8 +320,6 @@ impl Panel<'_> {
             let args = (simd, row, heard);
             // Vectors of a part times rows are the registers that hold sums.
             row += match (S::F32_LANES, rows - row) {
-                (16, 8..) if is_narrow => self.add_rows::<S, 8, 1, 16>(args, output),
-                (16, _) if is_narrow => self.add_rows::<S, 1, 1, 16>(args, output),
                 (16, 8..) => self.add_rows::<S, 8, 2, 32>(args, output),
                 (16, 4..) => self.add_rows::<S, 4, 4, 64>(args, output),
                 (16, 3) => self.add_rows::<S, 3, 4, 64>(args, output),
@@ -316,7 +345,9 @@ impl Panel<'_> {
         output: &mut [f32],
     ) -> usize {
         let inputs = self.weights.len();
-        let rows: [&[f32]; R] = std::array::from_fn(|at| &heard[(row + at) * inputs..][..inputs]);
+        let (blocks, others) = self.weights.as_chunks::<BLOCK>();
+        let rows: [(&[[f32; BLOCK]], &[f32]); R] =
+            std::array::from_fn(|at| heard[(row + at) * inputs..][..inputs].as_chunks::<BLOCK>());
         for part in 0..PANEL / P {
             let begin = self.begin + part * P;
             let end = (begin + P).min(self.outputs);
@@ -324,37 +355,65 @@ impl Panel<'_> {
                 break;
             }
             let mut sums = [[simd.splat_f32s(0.0); V]; R];
-            for (input, weights) in self.weights.iter().enumerate() {
-                let (parts, _) = weights.as_chunks::<P>();
-                let mut wide = [0.0f32; P];
-                for lane in 0..P {
-                    wide[lane] = f32::from(parts[part][lane]);
-                }
-                let (vectors, _) = S::as_simd_f32s(&wide);
-                for at in 0..R {
-                    let x = simd.splat_f32s(rows[at][input]);
-                    for vector in 0..V {
-                        sums[at][vector] = add_products(simd, sums[at][vector], x, vectors[vector]);
-                    }
+            // Inputs by blocks whose length is known, so that nothing is checked in between.
+            for (block, weights) in blocks.iter().enumerate() {
+                let heard: [&[f32; BLOCK]; R] = std::array::from_fn(|at| &rows[at].0[block]);
+                for (input, weights) in weights.iter().enumerate() {
+                    let heard: [f32; R] = std::array::from_fn(|at| heard[at][input]);
+                    add_input::<S, R, V, P>(simd, &mut sums, heard, weights, part);
                 }
             }
-            let (scales, _) = S::as_simd_f32s(&self.scales[part * P..]);
-            let (biases, _) = S::as_simd_f32s(&self.biases[part * P..]);
+            for (input, weights) in others.iter().enumerate() {
+                let heard: [f32; R] = std::array::from_fn(|at| rows[at].1[input]);
+                add_input::<S, R, V, P>(simd, &mut sums, heard, weights, part);
+            }
+            let (scales, _) = S::as_simd_f32s(&self.scales[part * P..][..P]);
+            let (biases, _) = S::as_simd_f32s(&self.biases[part * P..][..P]);
+            let zero = simd.splat_f32s(0.0);
             for at in 0..R {
                 let mut said = [0.0f32; P];
                 let (vectors, _) = S::as_mut_simd_f32s(&mut said);
                 for vector in 0..V {
                     let scaled = simd.mul_f32s(sums[at][vector], scales[vector]);
-                    vectors[vector] = simd.add_f32s(scaled, biases[vector]);
+                    let mut sum = simd.add_f32s(scaled, biases[vector]);
+                    if self.rectified {
+                        sum = simd.select_f32s(simd.greater_than_f32s(sum, zero), sum, zero);
+                    }
+                    vectors[vector] = sum;
                 }
-                for number in &mut said {
-                    *number = self.finish(*number);
+                let output = &mut output[(row + at) * self.outputs..][begin..end];
+                // A length that is known is a few moves; any other, a call.
+                if let Ok(output) = <&mut [f32; P]>::try_from(&mut *output) {
+                    *output = said;
+                } else {
+                    output.copy_from_slice(&said[..end - begin]);
                 }
-                let output = &mut output[(row + at) * self.outputs..];
-                output[begin..end].copy_from_slice(&said[..end - begin]);
             }
         }
         R
+    }
+}
+
+/// What one input adds to the sums of `R` rows, of `V` vectors each: the part `part` of a panel.
+#[inline(always)]
+fn add_input<S: pulp::Simd, const R: usize, const V: usize, const P: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; V]; R],
+    heard: [f32; R],
+    weights: &[i16; PANEL],
+    part: usize,
+) {
+    let (parts, _) = weights.as_chunks::<P>();
+    let mut wide = [0.0f32; P];
+    for lane in 0..P {
+        wide[lane] = f32::from(parts[part][lane]);
+    }
+    let (vectors, _) = S::as_simd_f32s(&wide);
+    for at in 0..R {
+        let x = simd.splat_f32s(heard[at]);
+        for vector in 0..V {
+            sums[at][vector] = add_products(simd, sums[at][vector], x, vectors[vector]);
+        }
     }
 }
 
@@ -384,17 +443,16 @@ impl EvalOp for Linear16 {
         let mut output = Tensor::zero::<f32>(&self.shape(rows))?;
         {
             let input = inputs[0].try_as_plain_ram()?;
-            let weights = self.weights.try_as_plain_ram()?;
-            let scales = self.scales.try_as_plain_ram()?;
-            let biases = self.biases.try_as_plain_ram()?;
-            pulp::Arch::new().dispatch(Run {
-                op: self,
-                input: input.as_slice()?,
-                weights: weights.as_slice()?,
-                scales: scales.as_slice()?,
-                biases: biases.as_slice()?,
-                output: output.try_as_plain_ram_mut()?.as_slice_mut()?,
-            });
+            let (input, mut output) = (input.as_slice()?, output.try_as_plain_ram_mut()?);
+            let output = output.as_slice_mut()?;
+            let arch = pulp::Arch::new();
+            self.with_layer(|layer| {
+                arch.dispatch(Run {
+                    layer,
+                    input,
+                    output,
+                })
+            })?;
         }
         Ok(tvec![output.into_tvalue()])
     }
