@@ -39,6 +39,8 @@ class Recipe:
     noise_room_p: float = 0.2
     synthetic_p: float = 0.2
     babble_p: float = 0.08
+    rumble_p: float = 0.12  # alone, or beneath another noise
+    rumble_db: tuple[float, float] = (-5.0, 25.0)  # over that noise
     modulation_p: float = 0.2
     snr_db: tuple[float, float] = (-6.0, 20.0)
     easy_p: float = 0.15  # most real input is nearly clean, and must stay as it is
@@ -351,7 +353,10 @@ class Mixer:
         recipe = self.recipe
         kind = rng.random()
         size = self._size
-        if kind < recipe.synthetic_p:
+        rumble = self._rumble(rng) if rng.random() < recipe.rumble_p else None
+        if rumble is not None and rng.random() < 0.5:
+            samples, rumble = rumble, None
+        elif kind < recipe.synthetic_p:
             samples = self._synthetic(rng)
         elif kind < recipe.synthetic_p + recipe.babble_p and self._speech.talkers - {talker}:
             samples = self._babble(rng, talker)
@@ -363,6 +368,9 @@ class Mixer:
         spectrum = self._spectrum(samples, size)
         if rng.random() < recipe.eq_p:
             spectrum *= self._draw_eq(rng)
+        if rumble is not None and power_db(rumble) > -80.0:
+            level_db = power_db(samples) + _uniform(rng, recipe.rumble_db)
+            spectrum += rfft(rumble * _gain(level_db - power_db(rumble)), self._size)
         self._limit_band(spectrum, edges)
         if self.rooms is not None and rng.random() < recipe.noise_room_p:
             spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
@@ -430,6 +438,39 @@ class Mixer:
             phase = 2 * np.pi * (rate_hz / RATE_HZ * np.arange(self.length) + rng.random())
             samples = samples * (1.0 + depth * np.sin(phase)).astype(np.float32)
         return samples
+
+    def _rumble(self, rng: np.random.Generator) -> np.ndarray:
+        """Wind at the microphone, steps, knocks, air ducts, traffic behind a wall: sound below 25 to
+        200 Hz that stays, swells, or comes in beats."""
+        spectrum = rfft(rng.standard_normal(self.length, np.float32))
+        hz = np.arange(len(spectrum)) * (RATE_HZ / self.length)
+        edge_hz = math.exp(rng.uniform(math.log(25.0), math.log(200.0)))
+        slope = float(rng.uniform(2.0, 6.0))
+        low = 1.0 / (1.0 + (hz / edge_hz) ** (2 * slope)) * (hz / (hz + 10.0)) ** 2
+        samples = irfft(spectrum * low.astype(np.float32), self.length)
+        samples /= max(float(np.abs(samples).max()), 1e-9)
+        kind = rng.integers(3)
+        if kind == 1:
+            samples *= self._draw_envelope(rng, self.length)
+        elif kind == 2:
+            samples *= self._beats(rng)
+        return samples
+
+    def _beats(self, rng: np.random.Generator) -> np.ndarray:
+        """Gain over time [T] of knocks that die away, some in pairs, at a pace that wanders."""
+        gain = np.zeros(self.length, np.float32)
+        pace, decay = rng.uniform(0.2, 1.5), rng.uniform(0.02, 0.15)  # seconds
+        beats = (0.0, rng.uniform(0.1, 0.4)) if rng.random() < 0.5 else (0.0,)
+        knock = np.exp(-np.arange(round(6 * decay * RATE_HZ)) / (decay * RATE_HZ)).astype(np.float32)
+        knock[:EDGE] *= _edges()[0]
+        position = rng.uniform(0.0, min(pace, 0.5 * self.length / RATE_HZ))
+        while position * RATE_HZ < self.length:
+            for late in beats:
+                start = int((position + late) * RATE_HZ)
+                part = knock[: max(0, self.length - start)]
+                gain[start : start + len(part)] += part * _gain(rng.uniform(-6.0, 0.0))
+            position += pace * rng.uniform(0.8, 1.2)
+        return gain
 
     def _coloured(self, white: np.ndarray, exponent: float) -> np.ndarray:
         """`white` [T] with an amplitude of 1/f^exponent: 0.5 is pink noise, 1 is brown."""

@@ -168,9 +168,22 @@ def test_room_responses_start_with_the_direct_path(rooms: Path) -> None:
 
 def test_synthetic_noises_sound_and_repeat(store: Store) -> None:
     mixer = Mixer(store, None, seconds=1.0)
-    for make in (mixer._machine, mixer._tones, mixer._synthetic):
+    for make in (mixer._machine, mixer._tones, mixer._rumble, mixer._synthetic):
         for seed in range(12):
             first, again = (make(np.random.default_rng(seed)) for _ in "ab")
             assert first.shape == (48_000,) and first.dtype == np.float32
             assert np.array_equal(first, again)
             assert np.all(np.isfinite(first)) and 1e-3 < np.sqrt(np.mean(first**2)) < 10.0, make.__name__
+
+
+def test_rumble_lies_beneath_speech(store: Store) -> None:
+    mixer = Mixer(store, None, seconds=1.0)
+    for seed in range(12):
+        rumble = mixer._rumble(np.random.default_rng(seed))
+        below, above = (band_power_db(rumble, *edges) for edges in ((0, 400), (400, 24000)))
+        assert below > above + 20.0
+    noisy, target = (
+        Mixer(store, None, recipe=replace(PLAIN, rumble_p=1.0)).batch(0, 8)[k] for k in ("noisy", "target")
+    )
+    shares = [band_power_db(n, 0, 100) - band_power_db(n, 0, 24000) for n in noisy - target]
+    assert max(shares) > -3.0 and min(shares) < max(shares) - 0.1, "alone, and beneath another noise"
