@@ -178,8 +178,10 @@ def test_a_batch_in_two_parts_teaches_the_same(store: Path, tmp_path: Path) -> N
     assert main(options(store, tmp_path / "one", 3)) == 0
     assert main([*options(store, tmp_path / "two", 3), "--parts", "2"]) == 0
     one, two = (json.loads((tmp_path / name / "log.jsonl").read_text()) for name in ("one", "two"))
-    # A mean over both clips is not quite the mean of each one's: their bandwidths differ.
-    assert two["loss"] == pytest.approx(one["loss"], rel=0.02)
+    for part in ("sdr_db", "perceptual", "vad"):
+        assert two[part] == pytest.approx(one[part], rel=1e-3), part
+    # A mean over the bins of both clips is not quite the mean of each one's: their bandwidths differ.
+    assert two["loss"] == pytest.approx(one["loss"], rel=0.05)
     assert two["sdr_db"] == pytest.approx(one["sdr_db"], abs=0.1)
     checkpoints = (
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two")
