@@ -282,11 +282,13 @@ impl pulp::WithSimd for GatedRun<'_> {
         for (state, output) in tiles.zip(self.output.chunks_mut(TILE * width)) {
             let gates = &mut self.gates[..3 * state.len()];
             self.layer.tile(simd, output, gates);
-            let rows = state.chunks_exact_mut(width);
-            let rows = rows.zip(output.chunks_exact_mut(width));
-            for ((state, output), gates) in rows.zip(gates.chunks_exact(3 * width)) {
-                step::<S>(gates, state, output);
-            }
+            let recurrence = Run {
+                width,
+                gates,
+                state,
+                output,
+            };
+            pulp::WithSimd::with_simd(recurrence, simd);
         }
     }
 }
