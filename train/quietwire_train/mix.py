@@ -368,9 +368,9 @@ class Mixer:
         spectrum = self._spectrum(samples, size)
         if rng.random() < recipe.eq_p:
             spectrum *= self._draw_eq(rng)
-        if rumble is not None and power_db(rumble) > -80.0:
-            level_db = power_db(samples) + _uniform(rng, recipe.rumble_db)
-            spectrum += rfft(rumble * _gain(level_db - power_db(rumble)), self._size)
+        if rumble is not None and (rumble_db := power_db(rumble)) > -80.0:
+            lift_db = power_db(samples) + _uniform(rng, recipe.rumble_db) - rumble_db
+            spectrum += rfft(rumble * _gain(lift_db), self._size)
         self._limit_band(spectrum, edges)
         if self.rooms is not None and rng.random() < recipe.noise_room_p:
             spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)

@@ -181,9 +181,9 @@ def run_training(
     ahead: dict[int, Future] = {}
     recent: list[dict[str, float]] = []
     step = first
-    # One thread of PyTorch in each of two parts is faster than two threads in every product.
     slices = np.array_split(np.arange(schedule.batch), schedule.parts)
     shares = [len(rows) / schedule.batch for rows in slices]
+    # One thread of PyTorch in each of two parts is faster than two threads in every product.
     threads = torch.get_num_threads()
     side_by_side = ThreadPoolExecutor(schedule.parts, initializer=lambda: torch.set_num_threads(threads))
     with pool, side_by_side, open(out / "log.jsonl", "a", encoding="utf-8") as log:
