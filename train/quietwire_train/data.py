@@ -104,6 +104,11 @@ def active_level_db(signal: np.ndarray) -> float:
     return float(active_db[chosen] - 10 * np.log10(LEVEL_FRAME))
 
 
+def amplitude(level_db: float) -> np.float32:
+    """The factor that lifts a signal by `level_db`."""
+    return np.float32(10.0 ** (level_db / 20.0))
+
+
 def power_db(signal: np.ndarray) -> float:
     """Mean power of `signal` in dB relative to full scale 1. Returns -inf for silence."""
     power = float(np.dot(signal, signal)) / len(signal) if len(signal) else 0.0

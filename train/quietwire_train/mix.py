@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from .data import RATE_HZ, Clip, Store, active_level_db, power_db
+from . import synthetic
+from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db
 
 WIDEBAND_HZ = 14000.0
 CLICK_SECONDS = 1.0  # noise clips shorter than this are single events, repeated at random
@@ -35,10 +36,13 @@ class Recipe:
     speed_range: tuple[float, float] = (0.8, 1.25)  # tempo, pitch and vocal tract together
     eq_p: float = 0.8
     eq_db: float = 6.0
+    colour_p: float = 0.2  # of equalisers that colour a voice: small speakers, masks, far corners
+    colour_db: float = 18.0
     room_p: float = 0.4
     noise_room_p: float = 0.2
     synthetic_p: float = 0.2
     babble_p: float = 0.08
+    music_p: float = 0.08
     rumble_p: float = 0.12  # alone, or beneath another noise
     rumble_db: tuple[float, float] = (-5.0, 25.0)  # over that noise
     modulation_p: float = 0.2
@@ -148,10 +152,6 @@ def _uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
     return float(rng.uniform(*bounds))
 
 
-def _gain(level_db: float) -> np.float32:
-    return np.float32(10.0 ** (level_db / 20.0))
-
-
 class Mixer:
     """Makes batch number `step` of a run with this `seed`, the same one every time.
 
@@ -238,19 +238,19 @@ class Mixer:
             noise, _ = self._noise_signal(rng, None, edges, RATE_HZ / 2)
             noise_db = power_db(noise)
             if noise_db > -100.0:
-                noise *= _gain(level_db - snr_db - noise_db)
+                noise *= amplitude(level_db - snr_db - noise_db)
             noisy, bandwidth_hz = noise, RATE_HZ / 2
         else:
             with_room = not clean_only and rng.random() < recipe.room_p
             target, bandwidth_hz, talker = self._speech_signal(rng, edges, with_room)
-            target *= _gain(level_db - active_level_db(target))
+            target *= amplitude(level_db - active_level_db(target))
             noisy = target.copy()
             if not clean_only:
                 noise, in_band_db = self._noise_signal(rng, talker, edges, bandwidth_hz)
                 # Noise that hardly reaches the speech band stays at a bearable level outside it.
                 lift_db = min(level_db - snr_db - in_band_db, level_db + 20.0 - power_db(noise))
                 if math.isfinite(lift_db):
-                    noisy += noise * _gain(lift_db)
+                    noisy += noise * amplitude(lift_db)
         self._defects(rng, noisy, target)
         return noisy, target, bandwidth_hz
 
@@ -277,7 +277,8 @@ class Mixer:
         spectrum = self._spectrum(samples, size)
         bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
         if rng.random() < self.recipe.eq_p:
-            spectrum *= self._draw_eq(rng)
+            strong = rng.random() < self.recipe.colour_p
+            spectrum *= self._draw_eq(rng, self.recipe.colour_db if strong else self.recipe.eq_db)
         self._limit_band(spectrum, edges)
         if with_room and self.rooms is not None:
             spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
@@ -353,24 +354,28 @@ class Mixer:
         recipe = self.recipe
         kind = rng.random()
         size = self._size
-        rumble = self._rumble(rng) if rng.random() < recipe.rumble_p else None
+        rumble = synthetic.rumble(rng, self.length) if rng.random() < recipe.rumble_p else None
         if rumble is not None and rng.random() < 0.5:
             samples, rumble = rumble, None
         elif kind < recipe.synthetic_p:
-            samples = self._synthetic(rng)
-        elif kind < recipe.synthetic_p + recipe.babble_p and self._speech.talkers - {talker}:
+            samples = synthetic.background(rng, self.length)
+        elif kind < recipe.synthetic_p + recipe.music_p:
+            samples = synthetic.music(rng, self.length)
+        elif kind < recipe.synthetic_p + recipe.music_p + recipe.babble_p and (
+            self._speech.talkers - {talker}
+        ):
             samples = self._babble(rng, talker)
         else:
             size = self._draw_size(rng)
             samples = self._recorded(rng, round(self.length * size / self._size))
         if rng.random() < recipe.modulation_p:
-            samples *= self._draw_envelope(rng, len(samples))
+            samples *= synthetic.draw_envelope(rng, len(samples))
         spectrum = self._spectrum(samples, size)
         if rng.random() < recipe.eq_p:
-            spectrum *= self._draw_eq(rng)
+            spectrum *= self._draw_eq(rng, recipe.eq_db)
         if rumble is not None and (rumble_db := power_db(rumble)) > -80.0:
             lift_db = power_db(samples) + _uniform(rng, recipe.rumble_db) - rumble_db
-            spectrum += rfft(rumble * _gain(lift_db), self._size)
+            spectrum += rfft(rumble * amplitude(lift_db), self._size)
         self._limit_band(spectrum, edges)
         if self.rooms is not None and rng.random() < recipe.noise_room_p:
             spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
@@ -393,7 +398,7 @@ class Mixer:
                     samples = self._loop(rng, clip, length)
                 level_db = power_db(samples)
                 if level_db > -80.0:
-                    total += samples * _gain(float(rng.uniform(-10.0, 0.0)) - level_db)
+                    total += samples * amplitude(float(rng.uniform(-10.0, 0.0)) - level_db)
                     break
         return total
 
@@ -414,119 +419,10 @@ class Mixer:
         position = int(rng.uniform(0.0, mean_gap) * RATE_HZ)
         while position < length:
             part = self.store.read(clip.index, 0, length - position)
-            samples[position : position + len(part)] += part * _gain(rng.uniform(-6.0, 0.0))
+            samples[position : position + len(part)] += part * amplitude(rng.uniform(-6.0, 0.0))
             position += max(480, int(rng.exponential(mean_gap) * RATE_HZ))
             clip = self._noise.event(clip.source, rng)
         return samples
-
-    def _synthetic(self, rng: np.random.Generator) -> np.ndarray:
-        """White, pink or brown noise, noise that swells and fades, hum, a machine, or tones."""
-        kind = rng.integers(8)
-        if kind == 3:
-            base_hz = (50.0, 60.0)[rng.integers(2)] * rng.uniform(0.998, 1.002)
-            return self._harmonics(rng, base_hz, 0.0)
-        if kind == 5 or kind == 6:
-            return self._machine(rng)
-        if kind == 7:
-            return self._tones(rng)
-        samples = rng.standard_normal(self.length, np.float32)
-        exponent = (0.0, 0.5, 1.0, 0.0, float(rng.uniform(0.0, 1.0)))[kind]
-        if exponent > 0.0:
-            samples = self._coloured(samples, exponent)
-        if kind == 4:
-            rate_hz, depth = rng.uniform(0.1, 4.0), rng.uniform(0.3, 0.95)
-            phase = 2 * np.pi * (rate_hz / RATE_HZ * np.arange(self.length) + rng.random())
-            samples = samples * (1.0 + depth * np.sin(phase)).astype(np.float32)
-        return samples
-
-    def _rumble(self, rng: np.random.Generator) -> np.ndarray:
-        """Wind at the microphone, steps, knocks, air ducts, traffic behind a wall: sound below 25 to
-        200 Hz that stays, swells, or comes in beats."""
-        spectrum = rfft(rng.standard_normal(self.length, np.float32))
-        hz = np.arange(len(spectrum)) * (RATE_HZ / self.length)
-        edge_hz = math.exp(rng.uniform(math.log(25.0), math.log(200.0)))
-        slope = float(rng.uniform(2.0, 6.0))
-        low = 1.0 / (1.0 + (hz / edge_hz) ** (2 * slope)) * (hz / (hz + 10.0)) ** 2
-        samples = irfft(spectrum * low.astype(np.float32), self.length)
-        samples /= max(float(np.abs(samples).max()), 1e-9)
-        kind = rng.integers(3)
-        if kind == 1:
-            samples *= self._draw_envelope(rng, self.length)
-        elif kind == 2:
-            samples *= self._beats(rng)
-        return samples
-
-    def _beats(self, rng: np.random.Generator) -> np.ndarray:
-        """Gain over time [T] of knocks that die away, some in pairs, at a pace that wanders."""
-        gain = np.zeros(self.length, np.float32)
-        pace, decay = rng.uniform(0.2, 1.5), rng.uniform(0.02, 0.15)  # seconds
-        beats = (0.0, rng.uniform(0.1, 0.4)) if rng.random() < 0.5 else (0.0,)
-        knock = np.exp(-np.arange(round(6 * decay * RATE_HZ)) / (decay * RATE_HZ)).astype(np.float32)
-        knock[:EDGE] *= _edges()[0]
-        position = rng.uniform(0.0, min(pace, 0.5 * self.length / RATE_HZ))
-        while position * RATE_HZ < self.length:
-            for late in beats:
-                start = int((position + late) * RATE_HZ)
-                part = knock[: max(0, self.length - start)]
-                gain[start : start + len(part)] += part * _gain(rng.uniform(-6.0, 0.0))
-            position += pace * rng.uniform(0.8, 1.2)
-        return gain
-
-    def _coloured(self, white: np.ndarray, exponent: float) -> np.ndarray:
-        """`white` [T] with an amplitude of 1/f^exponent: 0.5 is pink noise, 1 is brown."""
-        spectrum = rfft(white)
-        # 20 Hz bounds the lowest bins.
-        hz = np.maximum(np.arange(len(spectrum)) * (RATE_HZ / self.length), 20.0)
-        return irfft(spectrum * (hz**-exponent).astype(np.float32), self.length)
-
-    def _harmonics(self, rng: np.random.Generator, base_hz: float, drift: float) -> np.ndarray:
-        """Up to 40 harmonics that fall off, as of mains hum or an engine; `base_hz` wanders by the
-        share `drift`."""
-        count = int(rng.integers(3, 41))
-        order = np.arange(1, count + 1)
-        gains = rng.uniform(0.1, 1.0, count) / order ** rng.uniform(0.3, 1.5)
-        # One period is a Fourier sum over 1024 points; reading it cyclically gives the sound.
-        coefficients = np.zeros(513, np.complex64)
-        coefficients[1 : count + 1] = gains * np.exp(2j * np.pi * rng.random(count))
-        coefficients[int(RATE_HZ / 2 / (base_hz * (1 + drift))) + 1 :] = 0.0
-        period = irfft(coefficients, 1024)
-        hz = base_hz * (1 + drift * self._wander(rng)) if drift else np.full(self.length, base_hz)
-        points = np.arange(1025) / 1024
-        samples = np.interp(np.cumsum(hz) / RATE_HZ % 1.0, points, np.append(period, period[0]))
-        return (samples / max(float(np.abs(period).max()), 1e-9)).astype(np.float32)
-
-    def _wander(self, rng: np.random.Generator) -> np.ndarray:
-        """A smooth random curve [T] within -1..1 that turns a few times."""
-        count = int(rng.integers(3, 10))
-        places = np.linspace(0, self.length, count)
-        return np.interp(np.arange(self.length), places, rng.uniform(-1.0, 1.0, count))
-
-    def _machine(self, rng: np.random.Generator) -> np.ndarray:
-        """An engine, a rotor, a saw: wandering harmonics, and noise that pulses with them."""
-        base_hz = float(np.exp(rng.uniform(np.log(8.0), np.log(300.0))))
-        drift = float(rng.uniform(0.0, 0.15))
-        tone = self._harmonics(rng, base_hz, drift)
-        exponent = float(rng.uniform(0.0, 1.0))
-        noise = self._coloured(rng.standard_normal(self.length, np.float32), exponent)
-        depth = float(rng.uniform(0.0, 1.0))
-        noise *= (1.0 - depth) + depth * np.maximum(tone, 0.0) ** 2
-        share = rng.uniform(0.1, 1.0)
-        scale = np.sqrt(np.mean(tone**2) / max(float(np.mean(noise**2)), 1e-20))
-        return (tone * share + noise * scale * (1.1 - share)).astype(np.float32)
-
-    def _tones(self, rng: np.random.Generator) -> np.ndarray:
-        """Beeps, whistles, sirens, crickets: a few gliding tones that come and go."""
-        total = np.zeros(self.length, np.float32)
-        for _ in range(rng.integers(1, 4)):
-            low_hz = np.exp(rng.uniform(np.log(200.0), np.log(8000.0)))
-            glide = self._wander(rng) * rng.uniform(0.0, 0.5)
-            phase = 2 * np.pi * np.cumsum(low_hz * 2.0**glide) / RATE_HZ
-            tone = np.sin(phase).astype(np.float32)
-            if rng.random() < 0.5:  # chirps and trills
-                beat = np.sin(2 * np.pi * rng.uniform(1.0, 40.0) / RATE_HZ * np.arange(self.length))
-                tone *= np.clip(0.5 + rng.uniform(0.5, 4.0) * beat, 0.0, 1.0).astype(np.float32)
-            total += tone * self._draw_envelope(rng, self.length) * _gain(rng.uniform(-12.0, 0.0))
-        return total
 
     def _babble(self, rng: np.random.Generator, talker: str | None) -> np.ndarray:
         """Three to six other talkers, within 6 dB of each other."""
@@ -535,36 +431,20 @@ class Mixer:
             samples, _, _ = self._utterances(rng, self.length, avoid=talker)
             level_db = active_level_db(samples)
             if level_db > -80.0:
-                total += samples * _gain(float(rng.uniform(-6.0, 0.0)) - level_db)
+                total += samples * amplitude(float(rng.uniform(-6.0, 0.0)) - level_db)
         return total
-
-    def _draw_envelope(self, rng: np.random.Generator, length: int) -> np.ndarray:
-        """Gain over time [T]: smooth swells, or on and off with 20 ms ramps."""
-        if rng.random() < 0.5:
-            count = int(rng.integers(3, 13))
-            places = np.linspace(0, length, count)
-            gains = 10.0 ** (rng.uniform(-20.0, 0.0, count) / 20.0)
-        else:
-            count = int(rng.integers(1, 5))
-            switches = np.sort(rng.uniform(0, length, count))
-            ramp = 0.02 * RATE_HZ
-            places = np.ravel(np.stack([switches, switches + ramp], axis=1))
-            places = np.maximum.accumulate(places)
-            on = (np.arange(count + 1) + rng.integers(2)) % 2
-            gains = np.repeat(on, 2)[1:-1].astype(float)
-        return np.interp(np.arange(length), places, gains).astype(np.float32)
 
     # Filters
 
-    def _draw_eq(self, rng: np.random.Generator) -> np.ndarray:
-        """Smooth random gain of every bin: a tilt and a few bells in log-frequency, +-eq_db."""
+    def _draw_eq(self, rng: np.random.Generator, most_db: float) -> np.ndarray:
+        """Smooth random gain of every bin: a tilt and a few bells in log-frequency, +-most_db."""
         octave = self._eq_octave
         curve_db = rng.uniform(-1.0, 1.0) * octave
         for _ in range(rng.integers(1, 5)):
             centre, width = rng.uniform(-4.0, 4.5), rng.uniform(0.3, 2.0)
             bell = np.exp(-0.5 * ((octave - centre) / width) ** 2)
-            curve_db += rng.uniform(-self.recipe.eq_db, self.recipe.eq_db) * bell
-        curve_db = np.clip(curve_db, -self.recipe.eq_db, self.recipe.eq_db)
+            curve_db += rng.uniform(-most_db, most_db) * bell
+        curve_db = np.clip(curve_db, -most_db, most_db)
         gain = (10.0 ** (curve_db / 20.0)).astype(np.float32)
         low = gain[self._eq_index]
         return low + np.diff(gain)[self._eq_index] * self._eq_fraction
@@ -612,7 +492,7 @@ class Mixer:
         gain = np.ones(self.length, np.float32)
         step_db = rng.uniform(-self.recipe.jump_db, self.recipe.jump_db)
         gain[start : start + ramp] = 10.0 ** (np.linspace(0.0, step_db, ramp) / 20.0)
-        gain[start + ramp :] = _gain(step_db)
+        gain[start + ramp :] = amplitude(step_db)
         return gain
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from quietwire_train import synthetic
 from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
 from quietwire_train.mix import Mixer, Recipe
 from quietwire_train.rooms import make_rooms
@@ -166,20 +167,18 @@ def test_room_responses_start_with_the_direct_path(rooms: Path) -> None:
     assert np.all(np.isfinite(rirs)) and late.sum() < 1e-2
 
 
-def test_synthetic_noises_sound_and_repeat(store: Store) -> None:
-    mixer = Mixer(store, None, seconds=1.0)
-    for make in (mixer._machine, mixer._tones, mixer._rumble, mixer._synthetic):
+def test_synthetic_noises_sound_and_repeat() -> None:
+    for make in (synthetic.machine, synthetic.tones, synthetic.rumble, synthetic.music, synthetic.background):
         for seed in range(12):
-            first, again = (make(np.random.default_rng(seed)) for _ in "ab")
+            first, again = (make(np.random.default_rng(seed), 48_000) for _ in "ab")
             assert first.shape == (48_000,) and first.dtype == np.float32
             assert np.array_equal(first, again)
             assert np.all(np.isfinite(first)) and 1e-3 < np.sqrt(np.mean(first**2)) < 10.0, make.__name__
 
 
 def test_rumble_lies_beneath_speech(store: Store) -> None:
-    mixer = Mixer(store, None, seconds=1.0)
     for seed in range(12):
-        rumble = mixer._rumble(np.random.default_rng(seed))
+        rumble = synthetic.rumble(np.random.default_rng(seed), 48_000)
         below, above = (band_power_db(rumble, *edges) for edges in ((0, 400), (400, 24000)))
         assert below > above + 20.0
     noisy, target = (
@@ -187,3 +186,22 @@ def test_rumble_lies_beneath_speech(store: Store) -> None:
     )
     shares = [band_power_db(n, 0, 100) - band_power_db(n, 0, 24000) for n in noisy - target]
     assert max(shares) > -3.0 and min(shares) < max(shares) - 0.1, "alone, and beneath another noise"
+
+
+def test_music_is_drawn_and_sounds_of_notes(store: Store) -> None:
+    recipe = replace(PLAIN, music_p=1.0)
+    batch = Mixer(store, None, recipe=recipe).batch(0, 8)
+    peaks = []
+    for noise in batch["noisy"] - batch["target"]:
+        power = np.abs(np.fft.rfft(noise * np.hanning(len(noise)))) ** 2
+        peaks.append(np.sort(power)[-len(power) // 100 :].sum() / power.sum())
+    assert np.median(peaks) > 0.6, "a hundredth of the bins holds most of the power"
+
+
+def test_colour_moves_the_balance_of_a_voice(store: Store) -> None:
+    def tilts(colour_p: float) -> np.ndarray:
+        recipe = replace(PLAIN, clean_only_p=1.0, eq_p=1.0, colour_p=colour_p)
+        clips = Mixer(store, None, seconds=1.5, recipe=recipe).batch(0, 24)["target"]
+        return np.array([band_power_db(c, 200, 800) - band_power_db(c, 1600, 6400) for c in clips])
+
+    assert np.std(tilts(1.0)) > 1.3 * np.std(tilts(0.0))
