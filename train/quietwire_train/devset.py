@@ -35,7 +35,7 @@ import soundfile
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve
 
-from .data import RATE_HZ, Clip, Store, active_level_db, power_db, read_mono
+from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db, read_mono
 
 LEVEL_DB = -26.0  # active speech level in dBFS, the usual level of ITU-T test material
 NOISE_LEVEL_DB = -35.0
@@ -146,10 +146,6 @@ def _limit_band(signal: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray
     return irfft(spectrum, size)[: len(signal)]
 
 
-def _gain(level_db: float) -> np.float32:
-    return np.float32(10 ** (level_db / 20))
-
-
 def _slots(store: Store, talkers: int) -> list[list[Clip]]:
     """Clips of each of `talkers` slots, in turn from every dev source and from its talkers.
 
@@ -239,12 +235,12 @@ def _typing(store: Store, keys: list[Clip], rng: np.random.Generator, length: in
             level_db = power_db(stroke)
             if level_db > -80.0:
                 fade = np.minimum(1.0, np.arange(len(stroke)) / 240)
-                strokes.append(stroke * (fade * fade[::-1]).astype(np.float32) * _gain(-30.0 - level_db))
+                strokes.append(stroke * (fade * fade[::-1]).astype(np.float32) * amplitude(-30.0 - level_db))
     typing = np.zeros(length, np.float32)
     position, left = int(rng.uniform(0.05, 0.3) * RATE_HZ), int(rng.integers(4, 12))
     while position < length:
         stroke = strokes[rng.integers(len(strokes))][: length - position]
-        typing[position : position + len(stroke)] += stroke * _gain(rng.uniform(-6.0, 0.0))
+        typing[position : position + len(stroke)] += stroke * amplitude(rng.uniform(-6.0, 0.0))
         left -= 1
         pause_s = rng.uniform(0.09, 0.22) if left else rng.uniform(0.4, 0.9)
         left = left or int(rng.integers(4, 12))
@@ -368,7 +364,7 @@ class _Bench:
         the noise instead of its rms.
         """
         signal, bandwidth_hz = speech
-        clean = signal * _gain(LEVEL_DB - active_level_db(signal))
+        clean = signal * amplitude(LEVEL_DB - active_level_db(signal))
         noisy, kind, source = clean, None, None
         if noise is not None:
             samples, kind, source = noise
@@ -377,7 +373,7 @@ class _Bench:
             if not math.isfinite(level_db):
                 raise ValueError(f"{kind} noise of {source} has nothing under {bandwidth_hz:g} Hz")
             samples = inside if bandwidth_hz <= NARROW_HZ else samples
-            noisy = clean + samples * _gain(LEVEL_DB - snr_db - level_db)
+            noisy = clean + samples * amplitude(LEVEL_DB - snr_db - level_db)
         talker = self.slots[slot][0].talker if slot is not None else None
         parts = [f"{name}_{index:03d}", kind, None if snr_db is None else f"{snr_db:g}db"]
         values = {
@@ -468,8 +464,8 @@ class _Bench:
             samples = _noise(self.store, clip, self.length)
             lift_db = NOISE_LEVEL_DB - power_db(samples)
             # A single crack that would clip at this level is no noise to judge by.
-            if lift_db < 45.0 and np.abs(samples).max() * _gain(lift_db) < PEAK:
-                found[clip.index] = classes[noise_class(clip)], samples * _gain(lift_db), clip
+            if lift_db < 45.0 and np.abs(samples).max() * amplitude(lift_db) < PEAK:
+                found[clip.index] = classes[noise_class(clip)], samples * amplitude(lift_db), clip
                 classes[noise_class(clip)] += 1
         # Each class once before any comes a second time.
         ranked = sorted(found.values(), key=lambda entry: entry[0])
@@ -505,7 +501,7 @@ class _Bench:
             babble = np.zeros(self.length, np.float32)
             for j in range(VOICES):
                 voice, _ = _speech(self.store, others[(k * VOICES + j) % len(others)], self.length)
-                babble += voice * _gain(LEVEL_DB - active_level_db(voice))
+                babble += voice * amplitude(LEVEL_DB - active_level_db(voice))
             noise = babble, "babble", "dev talkers"
             yield self._pair("babble", k, k, self._speech(k, 2), noise, _low_snr_db(k))
 

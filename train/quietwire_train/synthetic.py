@@ -97,7 +97,7 @@ def _harmonics(rng: np.random.Generator, length: int, base_hz: float, drift: flo
     share `drift`."""
     period = _draw_period(rng, base_hz * (1 + drift))
     hz = base_hz * (1 + drift * _wander(rng, length)) if drift else np.full(length, base_hz)
-    return _play(period, np.cumsum(hz))
+    return _play(period, np.cumsum(hz) / RATE_HZ)
 
 
 def _wander(rng: np.random.Generator, length: int) -> np.ndarray:
@@ -121,9 +121,9 @@ def _draw_period(rng: np.random.Generator, highest_hz: float) -> np.ndarray:
 
 
 def _play(period: np.ndarray, phase: np.ndarray) -> np.ndarray:
-    """`period` read cyclically at `phase`, in periods times the rate."""
+    """`period` read cyclically at `phase`, in periods."""
     points = np.linspace(0.0, 1.0, len(period))
-    return np.interp(phase / RATE_HZ % 1.0, points, period).astype(np.float32)
+    return np.interp(phase % 1.0, points, period).astype(np.float32)
 
 
 def tones(rng: np.random.Generator, length: int) -> np.ndarray:
@@ -146,7 +146,7 @@ def music(rng: np.random.Generator, length: int) -> np.ndarray:
     total = np.zeros(length, np.float32)
     beat_s = float(rng.uniform(0.3, 0.8))
     tuning = float(rng.uniform(-0.5, 0.5))
-    scale = np.sort(rng.choice(12, int(rng.integers(5, 8)), replace=False))
+    scale = rng.choice(12, int(rng.integers(5, 8)), replace=False)
     for _ in range(rng.integers(1, 5)):
         _instrument(rng, total, beat_s, tuning, scale)
     if rng.random() < 0.6:
@@ -174,11 +174,7 @@ def _instrument(
             shape *= np.minimum(1.0, time_s[::-1] / 0.01)
             for semitone in rng.choice(scale, min(notes, len(scale)), replace=False):
                 hz = lowest_hz * 2.0 ** ((semitone + 12 * rng.integers(2)) / 12)
-                _add(
-                    total,
-                    round(position_s * RATE_HZ),
-                    _play(period, hz * RATE_HZ * time_s) * shape * gain,
-                )
+                _add(total, round(position_s * RATE_HZ), _play(period, hz * time_s) * shape * gain)
         position_s += pace_s
 
 
@@ -190,11 +186,8 @@ def _drum(rng: np.random.Generator, total: np.ndarray, beat_s: float) -> None:
         low_hz, fall = rng.uniform(40.0, 200.0), rng.uniform(0.0, 4.0)
         stroke = np.sin(2 * np.pi * low_hz * (time_s + fall * decay_s * (1 - np.exp(-time_s / decay_s))))
     else:
-        stroke = (
-            np.diff(rng.standard_normal(len(time_s) + 1))
-            if rng.random() < 0.5
-            else (rng.standard_normal(len(time_s)))
-        )
+        hiss = rng.standard_normal(len(time_s) + 1)
+        stroke = np.diff(hiss) if rng.random() < 0.5 else hiss[1:]
     stroke *= np.exp(-time_s / decay_s) * amplitude(rng.uniform(-12.0, 6.0)) * 0.3
     pace_s = beat_s * 2.0 ** rng.integers(-2, 2)
     position_s = float(rng.uniform(0.0, pace_s))
@@ -207,7 +200,7 @@ def _drum(rng: np.random.Generator, total: np.ndarray, beat_s: float) -> None:
 def _add(total: np.ndarray, start: int, samples: np.ndarray) -> None:
     """Add as much of `samples` as `total` holds from `start`, which may be negative."""
     samples = samples[max(0, -start) :][: max(0, len(total) - max(0, start))]
-    total[max(0, start) : max(0, start) + len(samples)] += samples.astype(np.float32)
+    total[max(0, start) : max(0, start) + len(samples)] += samples
 
 
 def draw_envelope(rng: np.random.Generator, length: int) -> np.ndarray:
