@@ -13,7 +13,7 @@ import math
 import os
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,19 +82,39 @@ def save_atomically(value: dict, path: Path) -> None:
     os.replace(part, path)
 
 
-def starting_weights(source: Path, front: FrontEnd, shape: NetShape) -> dict[str, torch.Tensor]:
-    """Of a checkpoint or an exported model folder; must be of the network that is to be trained."""
+def starting_weights(
+    source: Path, front: FrontEnd, shape: NetShape, keep_blocks: tuple[int, ...] = ()
+) -> dict[str, torch.Tensor]:
+    """Of a checkpoint or an exported model folder; must be of the network that is to be trained,
+    or, with `keep_blocks`, of one that is the same but for the blocks that are left out."""
     read = read_model if source.is_dir() else read_checkpoint
     try:
         found_front, found_shape, weights = read(source)
     except (OSError, NotThisNetwork) as error:
         raise SystemExit(f"error: {error}") from error
+    if keep_blocks:
+        known = set(keep_blocks) <= set(range(found_shape.blocks))
+        if not known or len(set(keep_blocks)) < len(keep_blocks):
+            raise SystemExit(
+                f"error: --keep-blocks {' '.join(map(str, keep_blocks))}: {source} has blocks "
+                f"0 to {found_shape.blocks - 1}, each can be kept once"
+            )
+        found_shape = replace(found_shape, blocks=len(keep_blocks))
+        kept = {name: value for name, value in weights.items() if not name.startswith("blocks.")}
+        for to, at in enumerate(keep_blocks):
+            start = f"blocks.{at}."
+            kept |= {
+                f"blocks.{to}.{name.removeprefix(start)}": value
+                for name, value in weights.items()
+                if name.startswith(start)
+            }
+        weights = kept
     if (found_front, found_shape) != (front, shape):
         sizes = " ".join(
             f"--{name.replace('_', '-')} {value}" for name, value in found_shape.as_dict().items()
         )
         raise SystemExit(f"error: {source} is another network than {shape.as_dict()}: train with {sizes}")
-    return {name: torch.from_numpy(value) for name, value in weights.items()}
+    return {name: torch.tensor(value) for name, value in weights.items()}
 
 
 def run_training(
@@ -109,6 +129,7 @@ def run_training(
     save_every: int,
     max_minutes: float,
     start_from: Path | None = None,
+    keep_blocks: tuple[int, ...] = (),
 ) -> Path:
     """Trains until `schedule.steps` or for `max_minutes`; returns the checkpoint's path."""
     if not 1 <= schedule.parts <= schedule.batch:
@@ -134,7 +155,7 @@ def run_training(
         print(f"resuming {checkpoint} at step {first}")
     else:
         if start_from is not None:
-            net.load_state_dict(starting_weights(start_from, front, shape))
+            net.load_state_dict(starting_weights(start_from, front, shape, keep_blocks))
         average = {name: value.detach().clone() for name, value in net.state_dict().items()}
 
     asked = {
@@ -242,6 +263,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="run folder; resumes if it holds a checkpoint"
     )
     parser.add_argument("--start-from", type=Path, help="checkpoint or model folder to fine-tune from")
+    parser.add_argument(
+        "--keep-blocks",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="start a smaller network from these blocks of a larger one, the first is 0",
+    )
     parser.add_argument("--steps", type=int, default=schedule.steps)
     parser.add_argument("--batch", type=int, default=schedule.batch)
     parser.add_argument("--seconds", type=float, default=schedule.seconds, help="length of a clip")
@@ -280,6 +309,8 @@ def run(args: argparse.Namespace) -> int:
         bf16=args.bf16,
     )
     shape = NetShape(args.channels, args.blocks, args.summary, args.tap_bins, args.tap_order)
+    if args.keep_blocks and args.start_from is None:
+        raise SystemExit("error: --keep-blocks needs --start-from, the network whose blocks they are")
     try:
         path = run_training(
             args.data,
@@ -293,6 +324,7 @@ def run(args: argparse.Namespace) -> int:
             args.save_every,
             args.max_minutes,
             args.start_from,
+            tuple(args.keep_blocks),
         )
     except LossNotANumber as error:
         print(f"error: {error}")

@@ -118,6 +118,22 @@ def test_an_exported_model_can_be_trained_on(net: Net, tmp_path: Path, half: boo
         starting_weights(folder, net.front, net.shape)
 
 
+def test_a_smaller_network_starts_from_blocks_of_a_larger_one(net: Net, tmp_path: Path) -> None:
+    whole = save(tmp_path / "c.pt", net)
+    smaller = Net(net.front, replace(net.shape, blocks=1))
+    smaller.load_state_dict(starting_weights(whole, net.front, smaller.shape, (1,)))
+    del net.blocks[0]
+    features = Analysis(net.front).features(Analysis(net.front).spectrum(noise(24000)))
+    with torch.no_grad():
+        for a, b in zip(net(features), smaller(features)):
+            torch.testing.assert_close(a, b)
+    for wrong in ((2,), (-1,), (0, 0)):
+        with pytest.raises(SystemExit, match="blocks 0 to 1, each can be kept once"):
+            starting_weights(whole, net.front, replace(net.shape, blocks=len(wrong)), wrong)
+    with pytest.raises(SystemExit, match="--blocks 1"):
+        starting_weights(whole, net.front, net.shape, (1,))
+
+
 def test_checkpoints_of_another_architecture_are_named(net: Net, tmp_path: Path) -> None:
     other = {**SHAPE.as_dict(), "channels": 32}
     for path in (
