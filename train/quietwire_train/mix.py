@@ -36,7 +36,7 @@ class Recipe:
     speed_range: tuple[float, float] = (0.8, 1.25)  # tempo, pitch and vocal tract together
     eq_p: float = 0.8
     eq_db: float = 6.0
-    colour_p: float = 0.2  # of equalisers that colour a voice: small speakers, masks, far corners
+    colour_p: float = 0.4  # of equalisers, strong ones: small speakers, masks, far corners
     colour_db: float = 18.0
     room_p: float = 0.4
     noise_room_p: float = 0.2
@@ -277,8 +277,7 @@ class Mixer:
         spectrum = self._spectrum(samples, size)
         bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
         if rng.random() < self.recipe.eq_p:
-            strong = rng.random() < self.recipe.colour_p
-            spectrum *= self._draw_eq(rng, self.recipe.colour_db if strong else self.recipe.eq_db)
+            spectrum *= self._draw_eq(rng)
         self._limit_band(spectrum, edges)
         if with_room and self.rooms is not None:
             spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
@@ -372,7 +371,7 @@ class Mixer:
             samples *= synthetic.draw_envelope(rng, len(samples))
         spectrum = self._spectrum(samples, size)
         if rng.random() < recipe.eq_p:
-            spectrum *= self._draw_eq(rng, recipe.eq_db)
+            spectrum *= self._draw_eq(rng)
         if rumble is not None and (rumble_db := power_db(rumble)) > -80.0:
             lift_db = power_db(samples) + _uniform(rng, recipe.rumble_db) - rumble_db
             spectrum += rfft(rumble * amplitude(lift_db), self._size)
@@ -436,8 +435,10 @@ class Mixer:
 
     # Filters
 
-    def _draw_eq(self, rng: np.random.Generator, most_db: float) -> np.ndarray:
-        """Smooth random gain of every bin: a tilt and a few bells in log-frequency, +-most_db."""
+    def _draw_eq(self, rng: np.random.Generator) -> np.ndarray:
+        """Smooth random gain of every bin: a tilt and a few bells in log-frequency."""
+        strong = rng.random() < self.recipe.colour_p
+        most_db = self.recipe.colour_db if strong else self.recipe.eq_db
         octave = self._eq_octave
         curve_db = rng.uniform(-1.0, 1.0) * octave
         for _ in range(rng.integers(1, 5)):

@@ -198,10 +198,11 @@ def test_music_is_drawn_and_sounds_of_notes(store: Store) -> None:
     assert np.median(peaks) > 0.6, "a hundredth of the bins holds most of the power"
 
 
-def test_colour_moves_the_balance_of_a_voice(store: Store) -> None:
+@pytest.mark.parametrize("alone", ["clean_only_p", "noise_only_p"])
+def test_colour_moves_the_balance_of_voices_and_noises(store: Store, alone: str) -> None:
     def tilts(colour_p: float) -> np.ndarray:
-        recipe = replace(PLAIN, clean_only_p=1.0, eq_p=1.0, colour_p=colour_p)
-        clips = Mixer(store, None, seconds=1.5, recipe=recipe).batch(0, 24)["target"]
+        recipe = replace(PLAIN, eq_p=1.0, colour_p=colour_p, **{alone: 1.0})
+        clips = Mixer(store, None, seconds=1.5, recipe=recipe).batch(0, 24)["noisy"]
         return np.array([band_power_db(c, 200, 800) - band_power_db(c, 1600, 6400) for c in clips])
 
     assert np.std(tilts(1.0)) > 1.3 * np.std(tilts(0.0))
