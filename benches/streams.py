@@ -52,13 +52,18 @@ def timed_product(a: np.ndarray) -> float:
     return time.perf_counter() - start
 
 
-def weights() -> int:
-    """Weights of the linear layers of `tiny`, each used once a hop (those of `base` serve subbands)."""
+def products(model: Path) -> int:
+    """Multiply-adds by weights in a hop of one stream; those that subbands share count for each."""
     import onnx
 
-    graph = onnx.load(ROOT / "models/tiny/model.onnx").graph
-    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
-    return sum(size for name, size in sizes.items() if "weight" in name)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(model / "model.onnx")).graph
+    shapes = {
+        value.name: [place.dim_value or 1 for place in value.type.tensor_type.shape.dim]
+        for value in [*graph.value_info, *graph.input]
+    }
+    layers = [node for node in graph.node if node.op_type == "MatMul"]
+    # Outputs [streams, subbands, n], or [streams, n], by weights [k, n].
+    return sum(int(np.prod(shapes[layer.output[0]])) * shapes[layer.input[1]][0] for layer in layers)
 
 
 def main() -> int:
@@ -79,14 +84,14 @@ def main() -> int:
     for name, us in results.items():
         print(f"{name:40} {us:7.1f} {HOP_US / us:15.0f} {alone / us:18.2f}x")
 
-    rate = product_gmacs()
-    count = weights()
-    print(f"\nf32 matrix product of numpy, one thread: {rate:.0f} GMAC/s; tiny has {count} weights")
+    rate, model = product_gmacs(), ROOT / "models/tiny"
+    count = products(model)
+    print(f"\nf32 matrix product of numpy, one thread: {rate:.0f} GMAC/s; a hop of tiny has {count} products")
     for width in (1, 4, 16, 32):
-        text = cargo([*profile, "--features", "bench", "--bench", "profile"], ["models/tiny", f"--rows={width}"])
-        us = sum(float(us) for us in re.findall(r"^\s+(\S+)\s+\d+ x Linear16", text, re.M))
+        text = cargo([*profile, "--features", "bench", "--bench", "profile"], [str(model), f"--rows={width}"])
+        us = sum(float(us) for us in re.findall(r"^\s+(\S+)\s+\d+ x (?:Linear16|GatedLayer)", text, re.M))
         ours = count * width / us / 1e3
-        print(f"linear layers of tiny at width {width}: {ours:.0f} GMAC/s, {100 * ours / rate:.0f} % of it")
+        print(f"layers of tiny at width {width}: {ours:.0f} GMAC/s, {100 * ours / rate:.0f} % of it")
     return 0
 
 
