@@ -5,7 +5,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
-use super::{add_product, is_fused};
+use super::is_fused;
 
 /// Outputs whose sums stay in registers while all inputs pass.
 const PANEL: usize = 64;
@@ -210,9 +210,6 @@ impl pulp::WithSimd for Run<'_> {
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
         let Layer { op, .. } = self.layer;
-        if self.input.len() == op.inputs {
-            return self.layer.one_row::<S>(self.input, self.output);
-        }
         let groups = self.input.chunks(ROWS * op.inputs);
         for (input, output) in groups.zip(self.output.chunks_mut(ROWS * op.outputs)) {
             for panel in self.layer.panels() {
@@ -244,24 +241,9 @@ impl<'a> Layer<'a> {
         })
     }
 
-    /// [in] to [out].
-    #[inline(always)]
-    fn one_row<S: pulp::Simd>(self, heard: &[f32], output: &mut [f32]) {
-        for panel in self.panels() {
-            if panel.left() <= NARROW {
-                panel.add_row::<S, NARROW>(heard, output);
-            } else {
-                panel.add_row::<S, PANEL>(heard, output);
-            }
-        }
-    }
-
     /// [rows, in] to [rows, out], of [`TILE`] rows at most.
     #[inline(always)]
     pub(super) fn tile<S: pulp::Simd>(self, simd: S, heard: &[f32], output: &mut [f32]) {
-        if heard.len() == self.op.inputs {
-            return self.one_row::<S>(heard, output);
-        }
         for panel in self.panels() {
             panel.add_tile(simd, heard, output);
         }
@@ -285,31 +267,6 @@ impl Panel<'_> {
         self.outputs - self.begin
     }
 
-    #[inline(always)]
-    fn finish(&self, sum: f32) -> f32 {
-        // What is not a number stays that, unless it is rectified.
-        if !self.rectified || sum > 0.0 {
-            sum
-        } else {
-            0.0
-        }
-    }
-
-    /// The first `P` outputs of the panel, of one row.
-    #[inline(always)]
-    fn add_row<S: pulp::Simd, const P: usize>(&self, heard: &[f32], output: &mut [f32]) {
-        let mut sums = [0.0f32; P];
-        for (x, weights) in heard.iter().zip(self.weights) {
-            for at in 0..P {
-                sums[at] = add_product::<S>(sums[at], *x, f32::from(weights[at]));
-            }
-        }
-        let scaled = sums.iter().zip(self.scales).zip(self.biases);
-        for (output, ((sum, scale), bias)) in output[self.begin..].iter_mut().zip(scaled) {
-            *output = self.finish(sum * scale + bias);
-        }
-    }
-
     /// A tile's rows, as many at a time as registers hold.
     #[inline(always)]
     fn add_tile<S: pulp::Simd>(&self, simd: S, heard: &[f32], output: &mut [f32]) {
@@ -324,6 +281,7 @@ impl Panel<'_> {
                 (16, 4..) => self.add_rows::<S, 4, 4, 64>(args, output),
                 (16, 3) => self.add_rows::<S, 3, 4, 64>(args, output),
                 (16, 2) => self.add_rows::<S, 2, 4, 64>(args, output),
+                (16, _) if is_narrow => self.add_rows::<S, 1, 1, 16>(args, output),
                 (16, _) => self.add_rows::<S, 1, 4, 64>(args, output),
                 (8, 4..) if is_narrow => self.add_rows::<S, 4, 2, 16>(args, output),
                 (8, 2..) => self.add_rows::<S, 2, 4, 32>(args, output),
@@ -417,7 +375,7 @@ fn add_input<S: pulp::Simd, const R: usize, const V: usize, const P: usize>(
     }
 }
 
-/// [`add_product`] of vectors: fused where that one is.
+/// `super::add_product` of vectors: fused where that one is.
 #[inline(always)]
 fn add_products<S: pulp::Simd>(simd: S, sum: S::f32s, a: S::f32s, b: S::f32s) -> S::f32s {
     if is_fused::<S>() {
