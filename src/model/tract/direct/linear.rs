@@ -278,16 +278,18 @@ impl Panel<'_> {
             // Vectors of a part times rows are the registers that hold sums.
             row += match (S::F32_LANES, rows - row) {
                 (16, 8..) => self.add_rows::<S, 8, 2, 32>(args, output),
-                (16, 4..) => self.add_rows::<S, 4, 4, 64>(args, output),
+                (16, 4..) => self.add_rows::<S, 4, 2, 32>(args, output),
                 (16, 3) => self.add_rows::<S, 3, 4, 64>(args, output),
                 (16, 2) => self.add_rows::<S, 2, 4, 64>(args, output),
                 (16, _) if is_narrow => self.add_rows::<S, 1, 1, 16>(args, output),
                 (16, _) => self.add_rows::<S, 1, 4, 64>(args, output),
                 (8, 4..) if is_narrow => self.add_rows::<S, 4, 2, 16>(args, output),
                 (8, 2..) => self.add_rows::<S, 2, 4, 32>(args, output),
+                (8, _) if is_narrow => self.add_rows::<S, 1, 2, 16>(args, output),
                 (8, _) => self.add_rows::<S, 1, 4, 32>(args, output),
                 (4, 2..) if is_narrow => self.add_rows::<S, 2, 4, 16>(args, output),
                 (4, 2..) => self.add_rows::<S, 2, 8, 32>(args, output),
+                (4, _) if is_narrow => self.add_rows::<S, 1, 4, 16>(args, output),
                 (4, _) => self.add_rows::<S, 1, 8, 32>(args, output),
                 _ => self.add_rows::<S, 1, 8, 8>(args, output),
             };
