@@ -276,8 +276,7 @@ class Mixer:
         samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
         spectrum = self._spectrum(samples, size)
         bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
-        if rng.random() < self.recipe.eq_p:
-            spectrum *= self._draw_eq(rng)
+        self._equalise(rng, spectrum)
         self._limit_band(spectrum, edges)
         if with_room and self.rooms is not None:
             spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
@@ -370,8 +369,7 @@ class Mixer:
         if rng.random() < recipe.modulation_p:
             samples *= synthetic.draw_envelope(rng, len(samples))
         spectrum = self._spectrum(samples, size)
-        if rng.random() < recipe.eq_p:
-            spectrum *= self._draw_eq(rng)
+        self._equalise(rng, spectrum)
         if rumble is not None and (rumble_db := power_db(rumble)) > -80.0:
             lift_db = power_db(samples) + _uniform(rng, recipe.rumble_db) - rumble_db
             spectrum += rfft(rumble * amplitude(lift_db), self._size)
@@ -435,8 +433,10 @@ class Mixer:
 
     # Filters
 
-    def _draw_eq(self, rng: np.random.Generator) -> np.ndarray:
-        """Smooth random gain of every bin: a tilt and a few bells in log-frequency."""
+    def _equalise(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
+        """At times a smooth random gain of every bin, in place: a tilt and a few bells in log-frequency."""
+        if rng.random() >= self.recipe.eq_p:
+            return
         strong = rng.random() < self.recipe.colour_p
         most_db = self.recipe.colour_db if strong else self.recipe.eq_db
         octave = self._eq_octave
@@ -448,7 +448,7 @@ class Mixer:
         curve_db = np.clip(curve_db, -most_db, most_db)
         gain = (10.0 ** (curve_db / 20.0)).astype(np.float32)
         low = gain[self._eq_index]
-        return low + np.diff(gain)[self._eq_index] * self._eq_fraction
+        spectrum *= low + np.diff(gain)[self._eq_index] * self._eq_fraction
 
     def _limit_band(self, spectrum: np.ndarray, edges: tuple[float, float]) -> None:
         """Zero `spectrum` outside `edges` (Hz) in place, with raised-cosine transitions inside."""

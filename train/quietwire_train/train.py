@@ -163,6 +163,8 @@ def run_training(
         "shape": shape.as_dict(),
         "loss": asdict(weights),
         "front": front.as_dict(),
+        "start_from": None if start_from is None else str(start_from),
+        "keep_blocks": list(keep_blocks),
     }
     (out / "run.json").write_text(json.dumps(asked, indent=2) + "\n")
     analysis = Analysis(front, device)

@@ -214,6 +214,16 @@ def test_a_batch_in_two_parts_teaches_the_same(store: Path, tmp_path: Path) -> N
         main([*options(store, tmp_path / "three", 3), "--parts", "3"])
 
 
+def test_a_run_says_what_it_started_from(store: Path, tmp_path: Path) -> None:
+    assert main(options(store, tmp_path / "first", 1)) == 0
+    start = tmp_path / "first/checkpoint.pt"
+    smaller = ["--start-from", str(start), "--keep-blocks", "1", "--blocks", "1"]
+    assert main([*options(store, tmp_path / "second", 1), *smaller]) == 0
+    first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("first", "second"))
+    assert (first["start_from"], first["keep_blocks"]) == (None, [])
+    assert (second["start_from"], second["keep_blocks"]) == (str(start), [1])
+
+
 def test_a_run_of_another_shape_is_refused(store: Path, tmp_path: Path) -> None:
     assert main(options(store, tmp_path / "run", 1)) == 0
     with pytest.raises(SystemExit, match="another network"):
