@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from .frontend import Analysis
+from .opinion import Opinion
 from .perceptual import PerceptualDistance
 
 
@@ -20,19 +21,40 @@ class LossWeights:
     lost_speech: float = 1.0
     sdr: float = 0.015
     perceptual: float = 0.02
+    opinion: float = 0.0  # of one clip in each call, whose score costs as much as the rest of a step
     vad: float = 0.05
     high_bin: float = 0.35  # weight of a bin above 8 kHz, which counts less for the ear
 
 
+# The opinion score hears powers in decibels, whose slope has no bound where little is left: it is
+# given the result with the input 30 dB below it, and its slope, as one of the mask, has a largest norm.
+OPINION_DRY = 10 ** (-30 / 20)
+OPINION_SLOPE = 5.0
+
+
+def _steady(estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
+    """One clip's spectra [1, hops, bins] -> the estimate as the opinion score is to hear it."""
+    size = noisy.abs()
+
+    def limit(slope: torch.Tensor) -> torch.Tensor:
+        return slope * (OPINION_SLOPE / (slope.abs() * size).norm().clamp_min(OPINION_SLOPE))
+
+    heard = estimate * (1 - OPINION_DRY) + OPINION_DRY * noisy
+    if heard.requires_grad:
+        heard.register_hook(limit)
+    return heard
+
+
 class Loss:
     """Compressed complex spectrum (Braun & Tashev 2021) with a penalty on lost speech,
-    a signal-to-distortion ratio, a perceptual distance of the resynthesised clip and a speech
-    detector's cross-entropy."""
+    a signal-to-distortion ratio, a perceptual distance of the resynthesised clip, its predicted
+    opinion score where that has a weight, and a speech detector's cross-entropy."""
 
     def __init__(self, analysis: Analysis, weights: LossWeights, device: torch.device | str = "cpu"):
         self.analysis, self.front, self.weights = analysis, analysis.front, weights
         front = self.front
         self.perceptual = PerceptualDistance(device)
+        self.opinion = Opinion(device) if weights.opinion else None
         bins = torch.arange(front.bins, device=device)
         self.hz = bins * (front.rate_hz / front.window)
         self.bin_weight = torch.where(self.hz > 8000, weights.high_bin, 1.0)
@@ -90,12 +112,19 @@ class Loss:
 
         total = w.magnitude * magnitude + w.complex * phase + w.sdr * sdr + w.vad * vad
         total = total + w.perceptual * distance
+        opinion = torch.tensor(0.0)
+        if self.opinion is not None and loud.any():
+            # Batches are drawn at random: the first clip with speech is as good as any.
+            heard = _steady(torch.complex(*estimate)[loud][:1], noisy[loud][:1])
+            opinion = self.opinion(self.analysis.synthesis(heard)).mean()
+            total = total - w.opinion * opinion
         parts = {
             "loss": total.item(),
             "magnitude": magnitude.item(),
             "complex": phase.item(),
             "sdr_db": -sdr.item(),
             "perceptual": distance.item(),
+            "opinion": opinion.item(),
             "vad": vad.item(),
         }
         return total, parts

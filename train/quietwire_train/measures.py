@@ -8,29 +8,18 @@ level, its onsets, its highs. How well its detector and its SNR estimate did.
 
 from __future__ import annotations
 
-import importlib.util
-from functools import lru_cache
-from pathlib import Path
-
 import numpy as np
-import onnxruntime
 from pesq import pesq
 from pystoi import stoi
 from scipy.fft import irfft, next_fast_len, rfft
 
 from .data import RATE_HZ, active_level_db, power_db, resample
+from .dnsmos import dnsmos
 
 SCORE_RATE_HZ = 16000
 MAX_DELAY_SECONDS = 0.06
 MAX_MISSING_SECONDS = 0.25  # an output that is shorter than its input by more is a failure
 FLOOR_DB = -100.0  # what silence counts as
-DNSMOS_SAMPLES = 144160  # 9.01 s at 16 kHz, the input length of the model
-# From the published DNSMOS P.835 script: raw output of the model to the opinion score scale.
-DNSMOS_POLYNOMIALS = {
-    "sig": (-0.08397278, 1.22083953, 0.0052439),
-    "bak": (-0.13166888, 1.60915514, -0.39604546),
-    "ovrl": (-0.06766283, 1.11546468, 0.04602535),
-}
 HOP_SECONDS = 0.01
 WINDOW_SECONDS = 0.02  # a hop is judged by the 20 ms that end with it
 SPEECH_RANGE_DB = 35.0  # as `Loss.speech_hops`: within this of the loudest hop,
@@ -71,45 +60,6 @@ def si_sdr_db(reference: np.ndarray, signal: np.ndarray) -> float:
     error = signal - part
     ratio = max(part @ part, 1e-20) / max(error @ error, 1e-20)
     return float(min(10 * np.log10(ratio), 100.0))
-
-
-@lru_cache(maxsize=1)
-def _dnsmos_session() -> onnxruntime.InferenceSession:
-    # The package is located, not imported: its import pulls in plotting and table libraries, and
-    # its sessions take every core.
-    package = importlib.util.find_spec("speechmos")
-    if package is None:
-        raise ModuleNotFoundError("DNSMOS needs the speechmos package")
-    model = Path(package.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-
-
-def dnsmos(signal: np.ndarray) -> dict[str, float]:
-    """DNSMOS P.835 of `signal` (16 kHz): sig, bak and ovrl, each 1-5; no reference needed.
-
-    As published: short clips are doubled until they fill 9.01 s, then windows of that length
-    advance by one second and their scores are averaged.
-    """
-    signal = np.clip(signal, -1.0, 1.0).astype(np.float32)
-    if not len(signal):
-        raise ValueError("the signal is empty")
-    while len(signal) < DNSMOS_SAMPLES:
-        signal = np.append(signal, signal)
-    count = int(len(signal) // SCORE_RATE_HZ - DNSMOS_SAMPLES / SCORE_RATE_HZ) + 1
-    starts = [k * SCORE_RATE_HZ for k in range(count)]
-    windows = [signal[start : start + DNSMOS_SAMPLES] for start in starts]
-    session = _dnsmos_session()
-    raw = [
-        session.run(None, {"input_1": window[None]})[0][0]
-        for window in windows
-        if len(window) == DNSMOS_SAMPLES
-    ]
-    return {
-        name: float(np.mean([np.polyval(polynomial, scores[k]) for scores in raw]))
-        for k, (name, polynomial) in enumerate(DNSMOS_POLYNOMIALS.items())
-    }
 
 
 def pesq_wideband(reference: np.ndarray, signal: np.ndarray) -> float:

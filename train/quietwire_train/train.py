@@ -257,6 +257,23 @@ def run_training(
     return checkpoint
 
 
+def loss_weight(text: str) -> tuple[str, float]:
+    """NAME=WEIGHT of a part of the loss."""
+    name, _, weight = text.partition("=")
+    known = asdict(LossWeights())
+    if name not in known:
+        raise argparse.ArgumentTypeError(f"the loss has no part {name!r}; it has {', '.join(known)}")
+    try:
+        value = float(weight)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a weight is a number from 0 on, as in {name}={known[name]}"
+        )
+    return name, value
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     schedule, shape = Schedule(), NetShape()
     parser.add_argument("--data", type=Path, required=True, help="folder made by `prepare`")
@@ -287,6 +304,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tap-bins", type=int, default=shape.tap_bins)
     parser.add_argument("--tap-order", type=int, default=shape.tap_order)
+    parser.add_argument(
+        "--loss",
+        type=loss_weight,
+        nargs="+",
+        default=[],
+        metavar="NAME=WEIGHT",
+        help="other weights of the loss's parts than "
+        + " ".join(f"{name}={weight}" for name, weight in asdict(LossWeights()).items())
+        + "; opinion (DNSMOS) needs the package speechmos",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--bf16", action="store_true", help="network in bfloat16, weights in float32")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch, in each part; 0: its own choice")
@@ -320,7 +347,7 @@ def run(args: argparse.Namespace) -> int:
             args.out,
             schedule,
             shape,
-            LossWeights(),
+            LossWeights(**dict(args.loss)),
             pick_device(args.device),
             args.workers,
             args.save_every,

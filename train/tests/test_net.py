@@ -1,5 +1,6 @@
 """Network, loss, export and training, at sizes that take seconds."""
 
+import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from quietwire_train.frontend import Analysis, FrontEnd
 from quietwire_train.golden import run_model
 from quietwire_train.loss import Loss, LossWeights
 from quietwire_train.net import Net, NetShape, apply
-from quietwire_train.train import starting_weights
+from quietwire_train.train import loss_weight, starting_weights
 
 SHAPE = NetShape(channels=6, blocks=2, summary=10, tap_bins=8, tap_order=2)
 
@@ -222,6 +223,13 @@ def test_a_run_says_what_it_started_from(store: Path, tmp_path: Path) -> None:
     first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("first", "second"))
     assert (first["start_from"], first["keep_blocks"]) == (None, [])
     assert (second["start_from"], second["keep_blocks"]) == (str(start), [1])
+
+
+@pytest.mark.parametrize("text", ["louder=1", "sdr", "sdr=", "sdr=-1", "sdr=nan", "sdr=inf", "=1"])
+def test_weights_of_the_loss_are_checked(text: str) -> None:
+    assert loss_weight("sdr=0.03") == ("sdr", 0.03)
+    with pytest.raises(argparse.ArgumentTypeError, match="sdr"):
+        loss_weight(text)
 
 
 def test_a_run_of_another_shape_is_refused(store: Path, tmp_path: Path) -> None:
