@@ -31,8 +31,8 @@ class NotThisNetwork(ValueError):
 class Graph:
     """Collects nodes and weights; names are made from the caller's."""
 
-    def __init__(self, half: bool = False) -> None:
-        self.half = half
+    def __init__(self, bits: int = 32) -> None:
+        self.bits = bits
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
@@ -40,9 +40,19 @@ class Graph:
         self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
-    def matrix(self, name: str, value: np.ndarray) -> str:
-        """A weight matrix, stored in half precision if asked; the engine widens it on loading."""
-        if not self.half:
+    def matrix(self, name: str, value: np.ndarray, once: bool = False) -> str:
+        """A weight matrix [in, out], in fewer bits if asked.
+
+        In 8 bits only if it is used `once` a hop: its time is that of reading it, and the engine
+        keeps whole numbers of 8 bits as they are. It widens float16 on loading.
+        """
+        if self.bits == 8 and once:
+            scale = (np.abs(value).max(0, keepdims=True) / 127).astype(np.float32)
+            whole = np.round(value / np.where(scale > 0, scale, 1)).astype(np.int8)
+            whole = self.weight(f"{name}.whole", whole)
+            number = self.node("Cast", [whole], f"{name}.number", to=TensorProto.FLOAT)
+            return self.node("Mul", [number, self.weight(f"{name}.scale", scale)], name)
+        if self.bits == 32:
             return self.weight(name, value)
         if np.abs(value).max() > np.finfo(np.float16).max:
             raise ValueError(f"{name}: a weight beyond 65504 has no half-precision form")
@@ -54,11 +64,11 @@ class Graph:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
-    def dense(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, to: str = "") -> str:
+    def dense(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, once: bool = False) -> str:
         """x [..., k] -> x W^T + b [..., m]; `weight` is [m, k] as PyTorch keeps it."""
-        matrix = self.matrix(f"{name}.weight", weight.T)
+        matrix = self.matrix(f"{name}.weight", weight.T, once)
         product = self.node("MatMul", [x, matrix], f"{name}.mm")
-        return self.node("Add", [product, self.weight(f"{name}.bias", bias)], to or f"{name}.out")
+        return self.node("Add", [product, self.weight(f"{name}.bias", bias)], f"{name}.out")
 
 
 def read_checkpoint(path: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]:
@@ -106,7 +116,7 @@ def front_end(spec: dict) -> FrontEnd:
 def read_model(folder: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]:
     """The inverse of an export: a model folder's weights as a checkpoint would have them.
 
-    Half-precision weights stay rounded.
+    Weights that were stored in fewer bits stay rounded.
     """
     try:
         spec = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
@@ -120,7 +130,10 @@ def read_model(folder: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]
         shape = NetShape(channels, len(blocks) // 2, summary, bins, order)
 
         def matrix(name: str) -> np.ndarray:
-            whole = found[name] if name in found else found[f"{name}.half"]
+            if f"{name}.whole" in found:
+                whole = found[f"{name}.whole"] * found[f"{name}.scale"]
+            else:
+                whole = found[name] if name in found else found[f"{name}.half"]
             return np.ascontiguousarray(whole.astype(np.float32).T)
 
         front = front_end(spec)
@@ -141,22 +154,39 @@ def read_model(folder: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]
         raise NotThisNetwork(f"{folder}: not an export of this package: {error}") from error
 
 
+def read(source: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]:
+    """Of a checkpoint or a model folder."""
+    return read_model(source) if source.is_dir() else read_checkpoint(source)
+
+
+def blend(
+    weights: dict[str, np.ndarray], others: dict[str, np.ndarray], share: float
+) -> dict[str, np.ndarray]:
+    """`weights` with `share` of others of the same network: between two runs of which one went on from
+    the other, most of what either is good at is kept (Wortsman et al. 2022, WiSE-FT)."""
+    return {
+        name: ((1 - share) * value + share * others[name]).astype(np.float32)
+        for name, value in weights.items()
+    }
+
+
 def build_onnx(
-    front: FrontEnd, shape: NetShape, weights: dict[str, np.ndarray], half: bool = False
+    front: FrontEnd, shape: NetShape, weights: dict[str, np.ndarray], bits: int = 32
 ) -> onnx.ModelProto:
     """One hop: `features` and states in; `gain`, `taps`, `vad` and next states out.
 
-    `half` stores the weight matrices in half precision; all arithmetic stays in float32.
+    Weight matrices are stored in so many `bits`, those that subbands share in 16 at least; all
+    arithmetic stays in float32.
     """
-    g = Graph(half)
+    g = Graph(bits)
     net = Net(front, shape)
     subbands, channels, heard = net.subbands, shape.channels, net.hears.shape[1]
 
     def sizes(name: str, *values: int) -> str:
         return g.weight(name, np.array(values, dtype=np.int64))
 
-    def dense(x: str, name: str) -> str:
-        return g.dense(x, name, weights[f"{name}.weight"], weights[f"{name}.bias"])
+    def dense(x: str, name: str, once: bool = False) -> str:
+        return g.dense(x, name, weights[f"{name}.weight"], weights[f"{name}.bias"], once)
 
     gate_places = [g.weight(f"gate{at}", np.array(at, dtype=np.int64)) for at in range(3)]
     inputs = [("features", [front.features])]
@@ -165,7 +195,7 @@ def build_onnx(
     def recurrence(x: str, name: str, state: str, places: list[int]) -> str:
         inputs.append((state, places))
         outputs.append((f"{state}_next", places))
-        gates = dense(x, f"{name}.gates")
+        gates = dense(x, f"{name}.gates", once=len(places) == 1)
         # Rows of a reshaped product, not a Split: for that the engine would cut the product in three.
         gates = g.node(
             "Reshape", [gates, sizes(f"{name}.form", -1, *places[:-1], 3, places[-1])], f"{name}.rows"
@@ -197,9 +227,9 @@ def build_onnx(
         name = f"blocks.{block}"
         x = recurrence(x, f"{name}.alone", f"alone{block}", [subbands, channels])
         flat = g.node("Reshape", [x, whole_form], f"{name}.flat")
-        summary = g.node("Relu", [dense(flat, f"{name}.gather")], f"{name}.gathered")
+        summary = g.node("Relu", [dense(flat, f"{name}.gather", once=True)], f"{name}.gathered")
         summary = recurrence(summary, f"{name}.together", f"together{block}", [shape.summary])
-        told = g.node("Reshape", [dense(summary, f"{name}.spread"), form], f"{name}.told")
+        told = g.node("Reshape", [dense(summary, f"{name}.spread", once=True), form], f"{name}.told")
         x = g.node("Add", [x, told], f"{name}.out")
 
     # One product for gains and taps of all subbands, in two parts for the two things that it hears;
@@ -319,24 +349,43 @@ floor_db = {front.level_floor_db}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="of `train`, or a model folder to store anew")
     parser.add_argument("out", type=Path, help="model folder to write")
     parser.add_argument("--id", default="base", help="name that users write")
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--source", default="train/ of this repository")
     parser.add_argument(
-        "--half", action="store_true", help="store weights as float16: half the size, the same speed"
+        "--bits",
+        type=int,
+        choices=(32, 16, 8),
+        default=32,
+        help="store weights as float32, float16 (half the size, the same speed) or, those that a hop "
+        "uses once, as whole numbers of 8 bits (a quarter, and faster where the cache is small)",
+    )
+    parser.add_argument(
+        "--blend",
+        nargs=2,
+        metavar=("OTHER", "SHARE"),
+        help="take so much (0 to 1) of the weights of this checkpoint or model folder of the same network",
     )
     parser.add_argument("--training-data", default="see CARD.md")
 
 
 def run(args: argparse.Namespace) -> int:
     try:
-        front, shape, weights = read_checkpoint(args.checkpoint)
-    except NotThisNetwork as error:
+        front, shape, weights = read(args.checkpoint)
+        if args.blend:
+            other, share = Path(args.blend[0]), float(args.blend[1])
+            other_front, other_shape, others = read(other)
+            if (front, shape) != (other_front, other_shape):
+                raise NotThisNetwork(f"{other}: another network than {args.checkpoint}'s {shape}")
+            if not 0 <= share <= 1:
+                raise ValueError(f"--blend {other} {share}: a share is from 0 to 1")
+            weights = blend(weights, others, share)
+    except (OSError, ValueError) as error:
         print(f"error: {error}")
         return 1
-    raw = build_onnx(front, shape, weights, args.half).SerializeToString(deterministic=True)
+    raw = build_onnx(front, shape, weights, args.bits).SerializeToString(deterministic=True)
     digest = hashlib.sha256(raw).hexdigest()
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "model.onnx").write_bytes(raw)

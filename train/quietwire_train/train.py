@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from .data import Store
-from .export import NotThisNetwork, read_checkpoint, read_model
+from .export import NotThisNetwork, read
 from .frontend import Analysis, FrontEnd
 from .loss import Loss, LossWeights
 from .mix import Mixer
@@ -87,7 +87,6 @@ def starting_weights(
 ) -> dict[str, torch.Tensor]:
     """Of a checkpoint or an exported model folder; must be of the network that is to be trained,
     or, with `keep_blocks`, of one that is the same but for the blocks that are left out."""
-    read = read_model if source.is_dir() else read_checkpoint
     try:
         found_front, found_shape, weights = read(source)
     except (OSError, NotThisNetwork) as error:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import soundfile
@@ -14,7 +15,7 @@ import torch
 from quietwire_train import train
 from quietwire_train.cli import main
 from quietwire_train.data import prepare
-from quietwire_train.export import NotThisNetwork, build_onnx, read_checkpoint
+from quietwire_train.export import NotThisNetwork, build_onnx, read_checkpoint, read_model
 from quietwire_train.frontend import Analysis, FrontEnd
 from quietwire_train.golden import run_model
 from quietwire_train.loss import Loss, LossWeights
@@ -101,22 +102,62 @@ def test_export_is_reproducible_and_takes_any_batch(net: Net, tmp_path: Path) ->
         assert session.run(["gain"], feeds)[0].shape == (batch, front.bands)
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_an_exported_model_can_be_trained_on(net: Net, tmp_path: Path, half: bool) -> None:
+@pytest.mark.parametrize(("bits", "most"), [(32, 1e-6), (16, 1e-2), (8, 5e-2)])
+def test_an_exported_model_can_be_trained_on(net: Net, tmp_path: Path, bits: int, most: float) -> None:
     folder = tmp_path / "model"
-    options = ["--half"] if half else []
-    assert main(["export", str(save(tmp_path / "c.pt", net)), str(folder), *options]) == 0
+    checkpoint = str(save(tmp_path / "c.pt", net))
+    assert main(["export", checkpoint, str(folder), "--bits", str(bits)]) == 0
     again = Net(net.front, net.shape)
     again.load_state_dict(starting_weights(folder, net.front, net.shape))
     features = Analysis(net.front).features(Analysis(net.front).spectrum(noise(24000)))
     with torch.no_grad():
         for a, b in zip(net(features), again(features)):
-            torch.testing.assert_close(a, b, atol=1e-2 if half else 1e-6, rtol=0)
+            torch.testing.assert_close(a, b, atol=most, rtol=0)
     with pytest.raises(SystemExit, match="--channels"):
         starting_weights(folder, net.front, replace(net.shape, channels=40))
     (folder / "model.onnx").write_bytes(b"no graph at all")
     with pytest.raises(SystemExit, match="not an export"):
         starting_weights(folder, net.front, net.shape)
+
+
+def test_a_model_stored_anew_in_eight_bits_stays_as_it_is(net: Net, tmp_path: Path) -> None:
+    folder, again = tmp_path / "model", tmp_path / "again"
+    net.blocks[0].gather.weight.data[3] = 0.0  # an output that hears nothing has no scale
+    export = ["export", "--bits", "8"]
+    assert main([*export, str(save(tmp_path / "c.pt", net)), str(folder)]) == 0
+    kinds = {t.name: t.data_type for t in onnx.load(folder / "model.onnx").graph.initializer}
+    whole = {name for name, kind in kinds.items() if kind == onnx.TensorProto.INT8}
+    layers = ("gather", "together.gates", "spread")
+    assert whole == {f"blocks.{k}.{layer}.weight.whole" for k in range(SHAPE.blocks) for layer in layers}
+    assert main([*export, str(folder), str(again)]) == 0
+    a, b = (read_model(path)[2] for path in (folder, again))
+    for name, value in a.items():
+        np.testing.assert_allclose(b[name], value, rtol=2e-3 if value.ndim == 2 else 0, atol=0)
+    wave = noise(24000)[0].numpy()
+    for name, value in run_model(folder, wave).items():
+        np.testing.assert_allclose(run_model(again, wave)[name], value, atol=1e-3)
+
+
+def test_an_export_may_blend_two_networks(net: Net, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    torch.manual_seed(4)
+    other = Net(net.front, net.shape)
+    a, b = save(tmp_path / "a.pt", net), save(tmp_path / "b.pt", other)
+    assert main(["export", str(a), str(tmp_path / "model"), "--blend", str(b), "0.25"]) == 0
+    found = read_model(tmp_path / "model")[2]
+    for name, value in net.state_dict().items():
+        expected = 0.75 * value + 0.25 * other.state_dict()[name]
+        np.testing.assert_allclose(found[name], expected, atol=1e-6)
+    larger = save(tmp_path / "c.pt", Net(net.front, replace(net.shape, channels=8)))
+    larger_shape = replace(net.shape, channels=8).as_dict()
+    torch.save(torch.load(larger) | {"shape": larger_shape}, larger)
+    for other, share, reason in [
+        (larger, "0.5", "another network"),
+        (b, "2", "from 0 to 1"),
+        (b, "x", "'x'"),
+    ]:
+        assert main(["export", str(a), str(tmp_path / "no"), "--blend", str(other), share]) == 1
+        assert reason in capsys.readouterr().out
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_smaller_network_starts_from_blocks_of_a_larger_one(net: Net, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
-use super::linear::Linear16;
+use super::linear::Linear;
 use super::{Wide, add_product, add_scaled, dims_of, run_wide};
 
 /// Outputs of a group whose sums stay in registers.
@@ -106,7 +106,7 @@ pub(super) fn linear(
             .collect();
         let weights = permuted(&axes)?;
         let rows = rows.iter().map(|rows| rows.1).collect();
-        let linear = Linear16::new(&weights, [inputs, outputs], output_shape, rows)?;
+        let linear = Linear::new(&weights, [inputs, outputs], output_shape, rows)?;
         return Ok(linear.map(|op| Box::new(op) as _));
     };
     let (Some(said), true) = (said, first == last) else {
@@ -254,13 +254,13 @@ mod tests {
             let (difference, names) = product(axes, &[1, inputs], &weights);
             // Sums of hundreds of products of numbers up to one.
             assert!(difference < 1.5e-3, "{axes}: {difference}");
-            assert_eq!(names, ["Linear16"], "{axes}");
+            assert_eq!(names, ["Linear"], "{axes}");
         }
         let (difference, names) = product("mk,kn->mn", &[1, 32], &[32, 32]);
         assert!(difference == 0.0 && names == ["EinSum"], "{names:?}");
         let (difference, names) = product("mk,kn->mn", &[37, 300], &[300, 130]);
         assert!(difference < 1.5e-3, "37 rows: {difference}");
-        assert_eq!(names, ["Linear16"]);
+        assert_eq!(names, ["Linear"]);
     }
 
     #[test]
@@ -272,10 +272,10 @@ mod tests {
         ] {
             let (difference, names) = product(axes, input, weights);
             assert!(difference < 1.5e-3, "{axes}: {difference}");
-            assert_eq!(names, ["Linear16"], "{axes}");
+            assert_eq!(names, ["Linear"], "{axes}");
         }
         let (difference, names) = product("amk,kn->man", &[3, 27, 48], &[48, 144]);
         assert!(difference < 1e-5, "{difference}");
-        assert_ne!(names, ["Linear16"], "rows in another order");
+        assert_ne!(names, ["Linear"], "rows in another order");
     }
 }

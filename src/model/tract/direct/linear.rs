@@ -1,5 +1,5 @@
-//! Linear layers: their time is that of reading the weights, so these are held in 16 bits, and a
-//! step of several streams reads them once.
+//! Linear layers: their time is that of reading the weights, so these are held in 16 bits, or in the
+//! 8 that they were exported in, and a step of several streams reads them once.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -19,21 +19,45 @@ const BLOCK: usize = 8;
 const ROWS: usize = 32;
 /// Weights from which on reading them counts.
 const LEAST_WEIGHTS: usize = 16_384;
-/// Weights are whole numbers up to this, times a scale for each output.
-const LARGEST: f32 = 32_767.0;
+/// Weights are whole numbers, times a scale for each output; those that are whole numbers of 8 bits
+/// times a scale are within this of them.
+const WHOLE: f32 = 1e-3;
+
+/// What a weight is held as.
+pub(super) trait Weight: Datum + Copy + Into<f32> {
+    const LARGEST: f32;
+    /// The nearest one; 0 of no number.
+    fn nearest(number: f32) -> Self;
+}
+
+impl Weight for i16 {
+    const LARGEST: f32 = 32_767.0;
+
+    fn nearest(number: f32) -> Self {
+        number.round() as Self
+    }
+}
+
+impl Weight for i8 {
+    const LARGEST: f32 = 127.0;
+
+    fn nearest(number: f32) -> Self {
+        number.round() as Self
+    }
+}
 
 /// [rows, in] to [rows, out] and a bias, each output's weights rounded to 1/65534 of their range.
 ///
 /// A row's sums are made in the same order whatever other rows there are, so that a stream sounds
 /// the same, to the bit, alone and in a batch.
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
-pub(super) struct Linear16 {
+pub(super) struct Linear {
     inputs: usize,
     outputs: usize,
     output_shape: TVec<TDim>,
     /// where the rows are among the output's axes, outermost first
     row_axes: TVec<usize>,
-    /// [panels, in, PANEL] i16
+    /// [panels, in, PANEL] i16 or i8
     weights: Arc<Tensor>,
     /// [panels, PANEL] f32
     scales: Arc<Tensor>,
@@ -43,7 +67,7 @@ pub(super) struct Linear16 {
     rectified: bool,
 }
 
-impl Linear16 {
+impl Linear {
     /// Of `weights` [in, out]; for one row only if they are many.
     pub(super) fn new(
         weights: &Tensor,
@@ -56,33 +80,35 @@ impl Linear16 {
         }
         let plain = weights.try_as_plain_ram()?;
         let numbers = plain.as_slice::<f32>()?;
-        let mut scales = vec![0.0f32; outputs];
+        let mut largest = vec![0.0f32; outputs];
         for row in numbers.chunks_exact(outputs) {
-            for (scale, number) in scales.iter_mut().zip(row) {
-                *scale = scale.max(number.abs() / LARGEST);
+            for (largest, number) in largest.iter_mut().zip(row) {
+                *largest = largest.max(number.abs());
             }
         }
-        if scales.iter().any(|scale| !scale.is_finite()) {
+        if largest.iter().any(|number| !number.is_finite()) {
             return Ok(None);
         }
-        let panels = outputs.div_ceil(PANEL);
+        let in_eight_bits = numbers.chunks_exact(outputs).all(|row| {
+            row.iter().zip(&largest).all(|(number, largest)| {
+                let number = number / largest * i8::LARGEST;
+                *largest == 0.0 || (number - number.round()).abs() <= WHOLE
+            })
+        });
+        let (weights, scales) = if in_eight_bits {
+            packed::<i8>(numbers, inputs, largest)?
+        } else {
+            packed::<i16>(numbers, inputs, largest)?
+        };
+        let panels = scales.shape()[0];
         let nothing = Tensor::zero::<f32>(&[panels, PANEL])?;
-        let mut packed = vec![0i16; panels * inputs * PANEL];
-        for (input, row) in numbers.chunks_exact(outputs).enumerate() {
-            for (output, number) in row.iter().enumerate() {
-                let at = (output / PANEL * inputs + input) * PANEL + output % PANEL;
-                // A scale of 0 divides zeros: NaN, which a cast makes 0.
-                packed[at] = (number / scales[output]).round() as i16;
-            }
-        }
-        scales.resize(panels * PANEL, 0.0);
         Ok(Some(Self {
             inputs,
             outputs,
             output_shape,
             row_axes,
-            weights: Tensor::from_shape(&[panels, inputs, PANEL], &packed)?.into_arc_tensor(),
-            scales: Tensor::from_shape(&[panels, PANEL], &scales)?.into_arc_tensor(),
+            weights: weights.into_arc_tensor(),
+            scales: scales.into_arc_tensor(),
             biases: nothing.into_arc_tensor(),
             rectified: false,
         }))
@@ -115,16 +141,25 @@ impl Linear16 {
     }
 
     /// Does something with the layer's numbers at hand.
-    pub(super) fn with_layer<T>(&self, work: impl FnOnce(Layer<'_>) -> T) -> TractResult<T> {
+    pub(super) fn with_layer(&self, work: impl WithLayer) -> TractResult<()> {
+        if self.weights.datum_type() == i8::datum_type() {
+            self.with_layer_of::<i8>(work)
+        } else {
+            self.with_layer_of::<i16>(work)
+        }
+    }
+
+    fn with_layer_of<W: Weight>(&self, work: impl WithLayer) -> TractResult<()> {
         let weights = self.weights.try_as_plain_ram()?;
         let scales = self.scales.try_as_plain_ram()?;
         let biases = self.biases.try_as_plain_ram()?;
-        Ok(work(Layer {
+        work.with_layer(Layer::<W> {
             op: self,
             weights: weights.as_slice()?,
             scales: scales.as_slice()?,
             biases: biases.as_slice()?,
-        }))
+        });
+        Ok(())
     }
 
     /// How many numbers it hears and makes.
@@ -149,12 +184,36 @@ impl Linear16 {
     }
 }
 
+/// Weights [in, out], whose largest for each output are given, in panels, and the scales of those.
+fn packed<W: Weight>(
+    numbers: &[f32],
+    inputs: usize,
+    largest: Vec<f32>,
+) -> TractResult<(Tensor, Tensor)> {
+    let outputs = largest.len();
+    let panels = outputs.div_ceil(PANEL);
+    let mut scales = largest;
+    for scale in &mut scales {
+        *scale /= W::LARGEST;
+    }
+    let mut packed = vec![W::nearest(0.0); panels * inputs * PANEL];
+    for (input, row) in numbers.chunks_exact(outputs).enumerate() {
+        for (output, number) in row.iter().enumerate() {
+            let at = (output / PANEL * inputs + input) * PANEL + output % PANEL;
+            packed[at] = W::nearest(number / scales[output]);
+        }
+    }
+    scales.resize(panels * PANEL, 0.0);
+    let weights = Tensor::from_shape(&[panels, inputs, PANEL], &packed)?;
+    Ok((weights, Tensor::from_shape(&[panels, PANEL], &scales)?))
+}
+
 /// If `node` adds a bias to a linear layer that nobody else hears, or rectifies it: what that hears,
 /// and both in one.
 pub(super) fn extended(
     model: &TypedModel,
     node: &TypedNode,
-) -> TractResult<Option<(OutletId, Linear16)>> {
+) -> TractResult<Option<(OutletId, Linear)>> {
     let ([a, b], Some(op)) = (&node.inputs[..], node.op_as::<TypedBinOp>()) else {
         return Ok(None);
     };
@@ -166,7 +225,7 @@ pub(super) fn extended(
         let constant = constant.filter(|number| number.datum_type() == f32::datum_type());
         let same = model.outlet_fact(*sums)?.shape == model.outlet_fact(node.id.into())?.shape;
         let (Some(linear), Some(constant), true) =
-            (layer.op_as::<Linear16>(), constant, alone && same)
+            (layer.op_as::<Linear>(), constant, alone && same)
         else {
             continue;
         };
@@ -187,31 +246,47 @@ pub(super) fn extended(
     Ok(None)
 }
 
+/// Something to do with a layer's numbers.
+pub(super) trait WithLayer {
+    fn with_layer<W: Weight>(self, layer: Layer<'_, W>);
+}
+
 /// A layer with its numbers at hand.
 #[derive(Clone, Copy)]
-pub(super) struct Layer<'a> {
-    op: &'a Linear16,
-    weights: &'a [i16],
+pub(super) struct Layer<'a, W> {
+    op: &'a Linear,
+    weights: &'a [W],
     scales: &'a [f32],
     biases: &'a [f32],
 }
 
-struct Run<'a> {
-    layer: Layer<'a>,
+/// What a layer hears and says.
+struct Rows<'a> {
     /// [rows, in]
     input: &'a [f32],
     /// [rows, out]
     output: &'a mut [f32],
 }
 
-impl pulp::WithSimd for Run<'_> {
+impl WithLayer for Rows<'_> {
+    fn with_layer<W: Weight>(self, layer: Layer<'_, W>) {
+        pulp::Arch::new().dispatch(Run { layer, rows: self });
+    }
+}
+
+struct Run<'a, W> {
+    layer: Layer<'a, W>,
+    rows: Rows<'a>,
+}
+
+impl<W: Weight> pulp::WithSimd for Run<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
         let Layer { op, .. } = self.layer;
-        let groups = self.input.chunks(ROWS * op.inputs);
-        for (input, output) in groups.zip(self.output.chunks_mut(ROWS * op.outputs)) {
+        let groups = self.rows.input.chunks(ROWS * op.inputs);
+        for (input, output) in groups.zip(self.rows.output.chunks_mut(ROWS * op.outputs)) {
             for panel in self.layer.panels() {
                 let tiles = input.chunks(TILE * op.inputs);
                 for (heard, output) in tiles.zip(output.chunks_mut(TILE * op.outputs)) {
@@ -222,10 +297,10 @@ impl pulp::WithSimd for Run<'_> {
     }
 }
 
-impl<'a> Layer<'a> {
+impl<'a, W: Weight> Layer<'a, W> {
     /// [in, PANEL] weights of each panel, with its scales and biases and its first output.
     #[inline(always)]
-    fn panels(&self) -> impl Iterator<Item = Panel<'a>> + Clone + use<'a> {
+    fn panels(&self) -> impl Iterator<Item = Panel<'a, W>> + Clone + use<'a, W> {
         let weights = self.weights.chunks_exact(self.op.inputs * PANEL);
         let (scales, _) = self.scales.as_chunks::<PANEL>();
         let (biases, _) = self.biases.as_chunks::<PANEL>();
@@ -251,8 +326,8 @@ impl<'a> Layer<'a> {
 }
 
 /// Some of a layer's outputs.
-struct Panel<'a> {
-    weights: &'a [[i16; PANEL]],
+struct Panel<'a, W> {
+    weights: &'a [[W; PANEL]],
     scales: &'a [f32; PANEL],
     biases: &'a [f32; PANEL],
     /// of the layer's outputs
@@ -261,7 +336,7 @@ struct Panel<'a> {
     rectified: bool,
 }
 
-impl Panel<'_> {
+impl<W: Weight> Panel<'_, W> {
     /// Outputs from this panel's first on.
     fn left(&self) -> usize {
         self.outputs - self.begin
@@ -320,12 +395,12 @@ impl Panel<'_> {
                 let heard: [&[f32; BLOCK]; R] = std::array::from_fn(|at| &rows[at].0[block]);
                 for (input, weights) in weights.iter().enumerate() {
                     let heard: [f32; R] = std::array::from_fn(|at| heard[at][input]);
-                    add_input::<S, R, V, P>(simd, &mut sums, heard, weights, part);
+                    add_input::<S, W, R, V, P>(simd, &mut sums, heard, weights, part);
                 }
             }
             for (input, weights) in others.iter().enumerate() {
                 let heard: [f32; R] = std::array::from_fn(|at| rows[at].1[input]);
-                add_input::<S, R, V, P>(simd, &mut sums, heard, weights, part);
+                add_input::<S, W, R, V, P>(simd, &mut sums, heard, weights, part);
             }
             let (scales, _) = S::as_simd_f32s(&self.scales[part * P..][..P]);
             let (biases, _) = S::as_simd_f32s(&self.biases[part * P..][..P]);
@@ -356,17 +431,17 @@ impl Panel<'_> {
 
 /// What one input adds to the sums of `R` rows, of `V` vectors each: the part `part` of a panel.
 #[inline(always)]
-fn add_input<S: pulp::Simd, const R: usize, const V: usize, const P: usize>(
+fn add_input<S: pulp::Simd, W: Weight, const R: usize, const V: usize, const P: usize>(
     simd: S,
     sums: &mut [[S::f32s; V]; R],
     heard: [f32; R],
-    weights: &[i16; PANEL],
+    weights: &[W; PANEL],
     part: usize,
 ) {
     let (parts, _) = weights.as_chunks::<P>();
     let mut wide = [0.0f32; P];
     for lane in 0..P {
-        wide[lane] = f32::from(parts[part][lane]);
+        wide[lane] = parts[part][lane].into();
     }
     let (vectors, _) = S::as_simd_f32s(&wide);
     for at in 0..R {
@@ -387,15 +462,15 @@ fn add_products<S: pulp::Simd>(simd: S, sum: S::f32s, a: S::f32s, b: S::f32s) ->
     }
 }
 
-impl Op for Linear16 {
+impl Op for Linear {
     fn name(&self) -> StaticName {
-        "Linear16".into()
+        "Linear".into()
     }
 
     op_as_typed_op!();
 }
 
-impl EvalOp for Linear16 {
+impl EvalOp for Linear {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
@@ -405,20 +480,13 @@ impl EvalOp for Linear16 {
             let input = inputs[0].try_as_plain_ram()?;
             let (input, mut output) = (input.as_slice()?, output.try_as_plain_ram_mut()?);
             let output = output.as_slice_mut()?;
-            let arch = pulp::Arch::new();
-            self.with_layer(|layer| {
-                arch.dispatch(Run {
-                    layer,
-                    input,
-                    output,
-                })
-            })?;
+            self.with_layer(Rows { input, output })?;
         }
         Ok(tvec![output.into_tvalue()])
     }
 }
 
-impl TypedOp for Linear16 {
+impl TypedOp for Linear {
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(tvec![f32::fact(self.output_shape.as_slice())])
     }
@@ -431,7 +499,7 @@ mod tests {
     use super::super::tests::{difference, noise};
     use super::*;
 
-    fn run(op: &Linear16, input: &Tensor) -> Vec<f32> {
+    fn run(op: &Linear, input: &Tensor) -> Vec<f32> {
         let inputs = tvec![input.clone().into_tvalue()];
         let context = EvalContext::out_of_plan();
         let output = op.eval(&context, inputs).unwrap();
@@ -443,6 +511,21 @@ mod tests {
             .collect()
     }
 
+    /// Rounded to whole numbers of 8 bits times a scale for each output.
+    fn eight_bits(weights: &Tensor, outputs: usize) -> Tensor {
+        let plain = weights.try_as_plain_ram().unwrap();
+        let mut numbers = plain.as_slice::<f32>().unwrap().to_vec();
+        for output in 0..outputs {
+            let places = || (output..weights.len()).step_by(outputs);
+            let largest = places().map(|at| numbers[at].abs()).fold(0.0, f32::max);
+            let scale = largest / 127.0;
+            for at in places() {
+                numbers[at] = (numbers[at] / scale).round() * scale;
+            }
+        }
+        Tensor::from_shape(weights.shape(), &numbers).unwrap()
+    }
+
     #[test]
     fn a_row_is_the_same_alone_and_among_others() {
         let rows_dim = SymbolScope::default().sym("N").to_dim();
@@ -451,31 +534,53 @@ mod tests {
             .flat_map(|outputs| [1, 2, 3, 5, 7, 8, 13, 16, 33, 70].map(|rows| (outputs, rows)))
         {
             let (inputs, mut seed) = (75, 5);
-            let weights = noise(&mut seed, &[inputs, outputs]);
+            let sixteen = noise(&mut seed, &[inputs, outputs]);
+            let eight = eight_bits(&sixteen, outputs);
             let bias = noise(&mut seed, &[outputs]);
-            let shape = tvec![rows_dim.clone(), outputs.to_dim()];
-            let op = Linear16::new(&weights, [inputs, outputs], shape, tvec![0]);
-            let op = op.unwrap().unwrap().with_bias(&bias).unwrap().unwrap();
             let input = noise(&mut seed, &[rows, inputs]);
-            let together = run(&op, &input);
-            for row in 0..rows {
-                let alone = run(&op, &input.slice(0, row, row + 1).unwrap());
-                assert!(
-                    together[row * outputs..][..outputs] == alone,
-                    "{row} of {rows}, {outputs} outputs"
-                );
-                for (output, found) in alone.iter().enumerate() {
-                    let expected: f32 = (0..inputs)
-                        .map(|at| {
-                            number(&input, row * inputs + at)
-                                * number(&weights, at * outputs + output)
-                        })
-                        .sum();
-                    let expected = expected + number(&bias, output);
-                    assert!((expected - found).abs() < 2e-3, "{expected} {found}");
+            for (weights, held, most) in [
+                (sixteen, i16::datum_type(), 2e-3),
+                (eight, i8::datum_type(), 1e-4),
+            ] {
+                let shape = tvec![rows_dim.clone(), outputs.to_dim()];
+                let op = Linear::new(&weights, [inputs, outputs], shape, tvec![0]);
+                let op = op.unwrap().unwrap().with_bias(&bias).unwrap().unwrap();
+                assert_eq!(op.weights.datum_type(), held);
+                let together = run(&op, &input);
+                for row in 0..rows {
+                    let alone = run(&op, &input.slice(0, row, row + 1).unwrap());
+                    assert!(
+                        together[row * outputs..][..outputs] == alone,
+                        "{row} of {rows}, {outputs} outputs"
+                    );
+                    for (output, found) in alone.iter().enumerate() {
+                        let expected: f32 = (0..inputs)
+                            .map(|at| {
+                                number(&input, row * inputs + at)
+                                    * number(&weights, at * outputs + output)
+                            })
+                            .sum();
+                        let expected = expected + number(&bias, output);
+                        assert!((expected - found).abs() < most, "{expected} {found}");
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_output_without_weights_is_its_bias() {
+        let weights = Tensor::zero::<f32>(&[150, 130]).unwrap();
+        let bias = noise(&mut 3, &[130]);
+        let op = Linear::new(
+            &weights,
+            [150, 130],
+            tvec![1.to_dim(), 130.to_dim()],
+            tvec![],
+        );
+        let op = op.unwrap().unwrap().with_bias(&bias).unwrap().unwrap();
+        let said = run(&op, &noise(&mut 4, &[1, 150]));
+        assert!((0..130).all(|at| said[at] == number(&bias, at)));
     }
 
     /// A layer of 40 to 30 numbers, a bias of `shape`, and what is below `least` made that.
@@ -502,16 +607,16 @@ mod tests {
         for rows in [2, 9] {
             let (error, ops) = layer(rows, &[1, 30], 0.0);
             assert!(error < 2e-4, "{error}");
-            assert_eq!(ops, ["Linear16"]);
+            assert_eq!(ops, ["Linear"]);
         }
         let (error, ops) = layer(9, &[1, 30], -0.5);
         assert!(error < 2e-4, "{error}");
-        assert_eq!(ops, ["Linear16", "Pairwise"], "not a rectifier");
+        assert_eq!(ops, ["Linear", "Pairwise"], "not a rectifier");
         let (error, ops) = layer(9, &[9, 30], 0.0);
         assert!(error < 2e-4, "{error}");
         assert_eq!(
             ops,
-            ["Linear16", "Pairwise", "Pairwise"],
+            ["Linear", "Pairwise", "Pairwise"],
             "a bias for each row"
         );
     }

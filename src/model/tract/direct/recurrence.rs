@@ -7,7 +7,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 
-use super::linear::{Layer, Linear16, TILE};
+use super::linear::{Layer, Linear, TILE, Weight, WithLayer};
 use super::{add_product, dims_of};
 
 /// The rows of the gates, in this order.
@@ -174,7 +174,7 @@ pub(super) fn with_gates(
     };
     let layer = model.node(gates.node);
     let alone = model.outlet_successors(gates).len() == 1 && !model.outputs.contains(&gates);
-    let (Some(linear), true) = (layer.op_as::<Linear16>(), alone) else {
+    let (Some(linear), true) = (layer.op_as::<Linear>(), alone) else {
         return Ok(None);
     };
     let both = GatedLayer {
@@ -251,7 +251,7 @@ impl pulp::WithSimd for Run<'_> {
 /// the cache, and lie nowhere else.
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
 pub(super) struct GatedLayer {
-    gates: Linear16,
+    gates: Linear,
     recurrence: GatedRecurrence,
 }
 
@@ -262,9 +262,9 @@ impl GatedLayer {
     }
 }
 
-struct GatedRun<'a> {
+/// What a gated layer works on.
+struct GatedRows<'a> {
     width: usize,
-    layer: Layer<'a>,
     /// room for the gates of a tile
     gates: &'a mut [f32],
     state: &'a mut [f32],
@@ -272,15 +272,27 @@ struct GatedRun<'a> {
     output: &'a mut [f32],
 }
 
-impl pulp::WithSimd for GatedRun<'_> {
+impl WithLayer for GatedRows<'_> {
+    fn with_layer<W: Weight>(self, layer: Layer<'_, W>) {
+        pulp::Arch::new().dispatch(GatedRun { layer, rows: self });
+    }
+}
+
+struct GatedRun<'a, W> {
+    layer: Layer<'a, W>,
+    rows: GatedRows<'a>,
+}
+
+impl<W: Weight> pulp::WithSimd for GatedRun<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
-        let width = self.width;
-        let tiles = self.state.chunks_mut(TILE * width);
-        for (state, output) in tiles.zip(self.output.chunks_mut(TILE * width)) {
-            let gates = &mut self.gates[..3 * state.len()];
+        let rows = self.rows;
+        let width = rows.width;
+        let tiles = rows.state.chunks_mut(TILE * width);
+        for (state, output) in tiles.zip(rows.output.chunks_mut(TILE * width)) {
+            let gates = &mut rows.gates[..3 * state.len()];
             self.layer.tile(simd, output, gates);
             let recurrence = Run {
                 width,
@@ -318,15 +330,11 @@ impl EvalOp for GatedLayer {
             );
             let (gates, state) = (gates.as_slice_mut()?, state.as_slice_mut()?);
             let output = output.as_slice_mut()?;
-            let arch = pulp::Arch::new();
-            self.gates.with_layer(|layer| {
-                arch.dispatch(GatedRun {
-                    width,
-                    layer,
-                    gates,
-                    state,
-                    output,
-                });
+            self.gates.with_layer(GatedRows {
+                width,
+                gates,
+                state,
+                output,
             })?;
         }
         Ok(tvec![output.into_tvalue(), state.into_tvalue()])
@@ -467,7 +475,7 @@ mod tests {
             let (error, ops) = difference(layered(rows, width, false), input.clone());
             assert!(error < 1e-3, "{rows} x {width}: {error}");
             assert!(ops.iter().any(|op| op == "GatedLayer"), "{ops:?}");
-            assert!(!ops.iter().any(|op| op == "Linear16"), "{ops:?}");
+            assert!(!ops.iter().any(|op| op == "Linear"), "{ops:?}");
             let (error, ops) = difference(layered(rows, width, true), input);
             assert!(error < 1e-3, "{rows} x {width}: {error}");
             assert!(ops.iter().any(|op| op == "GatedRecurrence"), "{ops:?}");
