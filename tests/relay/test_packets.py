@@ -293,14 +293,11 @@ def test_redundancy_brings_the_packet_before_again(fields: Fields) -> None:
 
 
 def test_the_audio_level_is_that_of_what_goes_out(fields: Fields) -> None:
-    leg, levels = fields.legs["level"], []
+    leg = fields.legs["level"]
     for heard in leg.heard[45:]:
         assert heard.datagram[12:17] == b"\xbe\xde\x00\x01\x30"
         found = heard.datagram[17] & 0x7F
-        assert found == pytest.approx(min(127, -dbfs(from_l16(heard.payload))), abs=1.5)
-        levels.append(found)
-    # A hop that found no time, on a busy machine, goes out as it came.
-    assert sorted(levels)[len(levels) // 4] > 30
+        assert found == pytest.approx(min(127, -dbfs(from_l16(heard.payload))), abs=1.5) and found > 30
     assert {heard.datagram[17] for heard in fields.legs["level as it came"].heard[2:]} == {20}
 
 
