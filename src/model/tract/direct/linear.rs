@@ -153,12 +153,13 @@ impl Linear {
         let weights = self.weights.try_as_plain_ram()?;
         let scales = self.scales.try_as_plain_ram()?;
         let biases = self.biases.try_as_plain_ram()?;
-        work.with_layer(Layer::<W> {
+        let layer = Layer::<W> {
             op: self,
             weights: weights.as_slice()?,
             scales: scales.as_slice()?,
             biases: biases.as_slice()?,
-        });
+        };
+        pulp::Arch::new().dispatch(Run { layer, work });
         Ok(())
     }
 
@@ -246,9 +247,23 @@ pub(super) fn extended(
     Ok(None)
 }
 
-/// Something to do with a layer's numbers.
+/// Something to do with a layer's numbers, in code for the widest registers.
 pub(super) trait WithLayer {
-    fn with_layer<W: Weight>(self, layer: Layer<'_, W>);
+    fn with_layer<S: pulp::Simd, W: Weight>(self, simd: S, layer: Layer<'_, W>);
+}
+
+struct Run<'a, W, T> {
+    layer: Layer<'a, W>,
+    work: T,
+}
+
+impl<W: Weight, T: WithLayer> pulp::WithSimd for Run<'_, W, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        self.work.with_layer(simd, self.layer);
+    }
 }
 
 /// A layer with its numbers at hand.
@@ -269,25 +284,12 @@ struct Rows<'a> {
 }
 
 impl WithLayer for Rows<'_> {
-    fn with_layer<W: Weight>(self, layer: Layer<'_, W>) {
-        pulp::Arch::new().dispatch(Run { layer, rows: self });
-    }
-}
-
-struct Run<'a, W> {
-    layer: Layer<'a, W>,
-    rows: Rows<'a>,
-}
-
-impl<W: Weight> pulp::WithSimd for Run<'_, W> {
-    type Output = ();
-
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, simd: S) {
-        let Layer { op, .. } = self.layer;
-        let groups = self.rows.input.chunks(ROWS * op.inputs);
-        for (input, output) in groups.zip(self.rows.output.chunks_mut(ROWS * op.outputs)) {
-            for panel in self.layer.panels() {
+    fn with_layer<S: pulp::Simd, W: Weight>(self, simd: S, layer: Layer<'_, W>) {
+        let Layer { op, .. } = layer;
+        let groups = self.input.chunks(ROWS * op.inputs);
+        for (input, output) in groups.zip(self.output.chunks_mut(ROWS * op.outputs)) {
+            for panel in layer.panels() {
                 let tiles = input.chunks(TILE * op.inputs);
                 for (heard, output) in tiles.zip(output.chunks_mut(TILE * op.outputs)) {
                     panel.add_tile(simd, heard, output);

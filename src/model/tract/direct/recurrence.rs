@@ -273,27 +273,13 @@ struct GatedRows<'a> {
 }
 
 impl WithLayer for GatedRows<'_> {
-    fn with_layer<W: Weight>(self, layer: Layer<'_, W>) {
-        pulp::Arch::new().dispatch(GatedRun { layer, rows: self });
-    }
-}
-
-struct GatedRun<'a, W> {
-    layer: Layer<'a, W>,
-    rows: GatedRows<'a>,
-}
-
-impl<W: Weight> pulp::WithSimd for GatedRun<'_, W> {
-    type Output = ();
-
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, simd: S) {
-        let rows = self.rows;
-        let width = rows.width;
-        let tiles = rows.state.chunks_mut(TILE * width);
-        for (state, output) in tiles.zip(rows.output.chunks_mut(TILE * width)) {
-            let gates = &mut rows.gates[..3 * state.len()];
-            self.layer.tile(simd, output, gates);
+    fn with_layer<S: pulp::Simd, W: Weight>(self, simd: S, layer: Layer<'_, W>) {
+        let width = self.width;
+        let tiles = self.state.chunks_mut(TILE * width);
+        for (state, output) in tiles.zip(self.output.chunks_mut(TILE * width)) {
+            let gates = &mut self.gates[..3 * state.len()];
+            layer.tile(simd, output, gates);
             let recurrence = Run {
                 width,
                 gates,
