@@ -1,4 +1,4 @@
-//! Where a model's time goes, operation by operation: `cargo bench --features bench --bench profile
+//! Where a model's time goes, operation by operation, the least of 2000 hops: `cargo bench --features bench --bench profile
 //! -- FOLDER [--rows=N] [--nodes]`. No folder: the default model. N: streams that share a step.
 
 use std::collections::BTreeMap;

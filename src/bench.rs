@@ -13,7 +13,7 @@ use crate::stft::{Stft, Transform};
 /// One stage's work for one hop.
 pub type Stage = Box<dyn FnMut()>;
 
-/// Microseconds of each operation of each graph, mean over `runs` hops: [graph][operation, node].
+/// Microseconds of each operation of each graph, the least of `runs` hops: [graph][operation, node].
 /// `rows`: streams that share a step.
 pub fn profile(model: &Model, rows: usize, runs: u32) -> Vec<Vec<(f64, String, String)>> {
     let session = match rows {

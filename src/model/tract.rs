@@ -385,29 +385,33 @@ fn parse(
 
 #[cfg(feature = "bench")]
 impl Session {
-    /// Microseconds of each operation of a graph, mean over `runs` steps: [operation, node].
+    /// Microseconds of each operation of a graph, the least of `runs` steps: [operation, node].
     pub(crate) fn profile(&mut self, graph: usize, runs: u32) -> Vec<(f64, String, String)> {
         let (before, rest) = self.runs.split_at_mut(graph);
         let run = &mut rest[0];
         let inputs = run.gather(before);
-        let mut seconds = vec![0.0; run.state.model().nodes.len()];
+        let mut seconds = vec![f64::INFINITY; run.state.model().nodes.len()];
         for _ in 0..runs {
             let timed = run
                 .state
                 .run_plan_with_eval(inputs.clone(), |ctx, state, node, input| {
                     let start = std::time::Instant::now();
                     let result = tract_onnx::tract_core::plan::eval(ctx, state, node, input);
-                    seconds[node.id] += start.elapsed().as_secs_f64();
+                    let least = &mut seconds[node.id];
+                    *least = least.min(start.elapsed().as_secs_f64());
                     result
                 });
             timed.expect("the model ran before");
         }
         let nodes = run.state.model().nodes.iter().zip(seconds);
         nodes
-            .filter(|(_, seconds)| *seconds > 0.0)
+            .filter(|(_, seconds)| seconds.is_finite())
             .map(|(node, seconds)| {
-                let us = seconds * 1e6 / f64::from(runs);
-                (us, node.op.name().into_owned(), node.name.clone())
+                (
+                    seconds * 1e6,
+                    node.op.name().into_owned(),
+                    node.name.clone(),
+                )
             })
             .collect()
     }

@@ -40,13 +40,14 @@ class Graph:
         self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
-    def matrix(self, name: str, value: np.ndarray, once: bool = False) -> str:
+    def matrix(self, name: str, value: np.ndarray, inner: bool = False) -> str:
         """A weight matrix [in, out], in fewer bits if asked.
 
-        In 8 bits only if it is used `once` a hop: its time is that of reading it, and the engine
-        keeps whole numbers of 8 bits as they are. It widens float16 on loading.
+        In 8 bits only if it is `inner`, where more layers follow: what is heard first and said last
+        needs more. The engine multiplies whole numbers of 8 bits as such; it widens float16 on
+        loading.
         """
-        if self.bits == 8 and once:
+        if self.bits == 8 and inner:
             scale = (np.abs(value).max(0, keepdims=True) / 127).astype(np.float32)
             whole = np.round(value / np.where(scale > 0, scale, 1)).astype(np.int8)
             whole = self.weight(f"{name}.whole", whole)
@@ -64,9 +65,9 @@ class Graph:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
-    def dense(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, once: bool = False) -> str:
+    def dense(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, inner: bool = False) -> str:
         """x [..., k] -> x W^T + b [..., m]; `weight` is [m, k] as PyTorch keeps it."""
-        matrix = self.matrix(f"{name}.weight", weight.T, once)
+        matrix = self.matrix(f"{name}.weight", weight.T, inner)
         product = self.node("MatMul", [x, matrix], f"{name}.mm")
         return self.node("Add", [product, self.weight(f"{name}.bias", bias)], f"{name}.out")
 
@@ -175,8 +176,8 @@ def build_onnx(
 ) -> onnx.ModelProto:
     """One hop: `features` and states in; `gain`, `taps`, `vad` and next states out.
 
-    Weight matrices are stored in so many `bits`, those that subbands share in 16 at least; all
-    arithmetic stays in float32.
+    Weight matrices are stored in so many `bits`, the encoder and the heads in 16 at least; all
+    arithmetic of the graph is in float32.
     """
     g = Graph(bits)
     net = Net(front, shape)
@@ -185,8 +186,8 @@ def build_onnx(
     def sizes(name: str, *values: int) -> str:
         return g.weight(name, np.array(values, dtype=np.int64))
 
-    def dense(x: str, name: str, once: bool = False) -> str:
-        return g.dense(x, name, weights[f"{name}.weight"], weights[f"{name}.bias"], once)
+    def dense(x: str, name: str, inner: bool = False) -> str:
+        return g.dense(x, name, weights[f"{name}.weight"], weights[f"{name}.bias"], inner)
 
     gate_places = [g.weight(f"gate{at}", np.array(at, dtype=np.int64)) for at in range(3)]
     inputs = [("features", [front.features])]
@@ -195,7 +196,7 @@ def build_onnx(
     def recurrence(x: str, name: str, state: str, places: list[int]) -> str:
         inputs.append((state, places))
         outputs.append((f"{state}_next", places))
-        gates = dense(x, f"{name}.gates", once=len(places) == 1)
+        gates = dense(x, f"{name}.gates", inner=True)
         # Rows of a reshaped product, not a Split: for that the engine would cut the product in three.
         gates = g.node(
             "Reshape", [gates, sizes(f"{name}.form", -1, *places[:-1], 3, places[-1])], f"{name}.rows"
@@ -227,9 +228,9 @@ def build_onnx(
         name = f"blocks.{block}"
         x = recurrence(x, f"{name}.alone", f"alone{block}", [subbands, channels])
         flat = g.node("Reshape", [x, whole_form], f"{name}.flat")
-        summary = g.node("Relu", [dense(flat, f"{name}.gather", once=True)], f"{name}.gathered")
+        summary = g.node("Relu", [dense(flat, f"{name}.gather", inner=True)], f"{name}.gathered")
         summary = recurrence(summary, f"{name}.together", f"together{block}", [shape.summary])
-        told = g.node("Reshape", [dense(summary, f"{name}.spread", once=True), form], f"{name}.told")
+        told = g.node("Reshape", [dense(summary, f"{name}.spread", inner=True), form], f"{name}.told")
         x = g.node("Add", [x, told], f"{name}.out")
 
     # One product for gains and taps of all subbands, in two parts for the two things that it hears;
@@ -359,8 +360,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(32, 16, 8),
         default=32,
-        help="store weights as float32, float16 (half the size, the same speed) or, those that a hop "
-        "uses once, as whole numbers of 8 bits (a quarter, and faster where the cache is small)",
+        help="store weights as float32, float16 (half the size, the same speed) or, those of the "
+        "blocks, as whole numbers of 8 bits (a quarter, and half of the time)",
     )
     parser.add_argument(
         "--blend",

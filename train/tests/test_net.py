@@ -78,6 +78,24 @@ def test_loss_leaves_out_what_lies_above_the_bandwidth() -> None:
     assert abs(masked - right) < 1e-4 < whole - right
 
 
+def test_what_is_worse_than_its_input_costs_more() -> None:
+    front = FrontEnd()
+    analysis, loss = Analysis(front), Loss(Analysis(front), LossWeights(worse=1.0))
+    target = analysis.spectrum(0.3 * noise(48000) * (torch.arange(48000) % 9600 < 4800))
+    noisy = target + 0.1 * analysis.spectrum(noise(48000, seed=2))
+    rest = (torch.zeros(1, target.shape[1]), torch.tensor([24000.0]))
+
+    def worse(noisy: torch.Tensor, share: float) -> float:
+        """With so much of the input's noise left."""
+        left = target + share * (noisy - target)
+        return loss(noisy, target, (left.real, left.imag), *rest)[1]["worse"]
+
+    assert worse(noisy, 0.5) == 0.0 == worse(noisy, 1.0)
+    assert worse(noisy, 2.0) > 0.1 * 6.0
+    nearly_clean = target + 0.02 * (noisy - target)
+    assert worse(nearly_clean, 2.0) == 0.0
+
+
 def test_one_hop_at_a_time_through_onnx_equals_the_whole_sequence(net: Net, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     assert main(["export", str(save(tmp_path / "c.pt", net)), str(folder), "--id", "tiny"]) == 0
@@ -127,7 +145,7 @@ def test_a_model_stored_anew_in_eight_bits_stays_as_it_is(net: Net, tmp_path: Pa
     assert main([*export, str(save(tmp_path / "c.pt", net)), str(folder)]) == 0
     kinds = {t.name: t.data_type for t in onnx.load(folder / "model.onnx").graph.initializer}
     whole = {name for name, kind in kinds.items() if kind == onnx.TensorProto.INT8}
-    layers = ("gather", "together.gates", "spread")
+    layers = ("alone.gates", "gather", "together.gates", "spread")
     assert whole == {f"blocks.{k}.{layer}.weight.whole" for k in range(SHAPE.blocks) for layer in layers}
     assert main([*export, str(folder), str(again)]) == 0
     a, b = (read_model(path)[2] for path in (folder, again))

@@ -10,10 +10,12 @@ mod linear;
 mod pairwise;
 mod pick;
 mod recurrence;
+mod view;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::array::Gather;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::gru_seq::GruSeq;
@@ -43,8 +45,10 @@ pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
             kept = heard.into_iter().collect();
             Some(Box::new(op))
         } else if let Some((heard, op)) = linear::extended(&model, node)? {
-            kept = tvec![heard];
+            kept = heard;
             Some(Box::new(op))
+        } else if let Some(op) = node.op_as::<AxisOp>() {
+            view::view(&model, node, op)?.map(|op| Box::new(op) as _)
         } else if let Some(op) = node.op_as::<TypedBinOp>() {
             kept.extend(node.inputs.last().copied());
             pairwise::pairwise(&model, node, op)?.map(|op| Box::new(op) as _)

@@ -1,50 +1,33 @@
 //! Linear layers: their time is that of reading the weights, so these are held in 16 bits, or in the
-//! 8 that they were exported in, and a step of several streams reads them once.
+//! 8 that they were exported in, and a step of several streams reads them once. Small layers whose
+//! weights serve many rows of a stream are held as they are.
+
+mod floats;
+#[cfg_attr(not(target_arch = "x86_64"), path = "linear/no_pairs.rs")]
+mod pairs;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
-use super::is_fused;
+use super::view::View;
+use floats::{Floats, Weight, packed};
 
-/// Outputs whose sums stay in registers while all inputs pass.
+/// Outputs whose weights lie together.
 const PANEL: usize = 64;
-/// Outputs that are computed at least: what is past a layer's last ones is computed for nobody.
-const NARROW: usize = 16;
 /// Rows whose sums stay in registers while a panel's inputs pass.
 pub(super) const TILE: usize = 8;
-/// Inputs that are gone through without a look at how many are left.
-const BLOCK: usize = 8;
 /// Rows that share one reading of the weights.
 const ROWS: usize = 32;
 /// Weights from which on reading them counts.
 const LEAST_WEIGHTS: usize = 16_384;
+/// Rows of one stream from which on it does not.
+const SEVERAL_ROWS: usize = 4;
 /// Weights are whole numbers, times a scale for each output; those that are whole numbers of 8 bits
 /// times a scale are within this of them.
 const WHOLE: f32 = 1e-3;
-
-/// What a weight is held as.
-pub(super) trait Weight: Datum + Copy + Into<f32> {
-    const LARGEST: f32;
-    /// The nearest one; 0 of no number.
-    fn nearest(number: f32) -> Self;
-}
-
-impl Weight for i16 {
-    const LARGEST: f32 = 32_767.0;
-
-    fn nearest(number: f32) -> Self {
-        number.round() as Self
-    }
-}
-
-impl Weight for i8 {
-    const LARGEST: f32 = 127.0;
-
-    fn nearest(number: f32) -> Self {
-        number.round() as Self
-    }
-}
+/// The largest whole number of 8 bits that is a weight.
+const LARGEST_OF_EIGHT_BITS: f32 = 127.0;
 
 /// [rows, in] to [rows, out] and a bias, each output's weights rounded to 1/65534 of their range.
 ///
@@ -57,12 +40,16 @@ pub(super) struct Linear {
     output_shape: TVec<TDim>,
     /// where the rows are among the output's axes, outermost first
     row_axes: TVec<usize>,
-    /// [panels, in, PANEL] i16 or i8
+    /// [panels, in, PANEL] f32, i16 or i8, or i8 in the order of [`pairs`]
     weights: Arc<Tensor>,
+    /// whether they are in that order
+    is_paired: bool,
     /// [panels, PANEL] f32
     scales: Arc<Tensor>,
     /// [panels, PANEL] f32, added in the end
     biases: Arc<Tensor>,
+    /// whether the sums are added to a second input, which has the output's shape
+    added: bool,
     /// whether what is below zero is made zero in the end
     rectified: bool,
 }
@@ -91,14 +78,24 @@ impl Linear {
         }
         let in_eight_bits = numbers.chunks_exact(outputs).all(|row| {
             row.iter().zip(&largest).all(|(number, largest)| {
-                let number = number / largest * i8::LARGEST;
+                let number = number / largest * LARGEST_OF_EIGHT_BITS;
                 *largest == 0.0 || (number - number.round()).abs() <= WHOLE
             })
         });
-        let (weights, scales) = if in_eight_bits {
-            packed::<i8>(numbers, inputs, largest)?
+        let rows = row_axes
+            .iter()
+            .filter_map(|axis| output_shape[*axis].to_usize().ok());
+        let several_rows = rows.product::<usize>() >= SEVERAL_ROWS;
+        let is_paired = in_eight_bits && pairs::can_pair(inputs);
+        let (weights, scales) = if is_paired {
+            let (weights, scales) = packed::<i8>(numbers, inputs, &largest)?;
+            (pairs::paired(&weights)?, scales)
+        } else if several_rows && numbers.len() < LEAST_WEIGHTS {
+            packed::<f32>(numbers, inputs, &largest)?
+        } else if in_eight_bits {
+            packed::<i8>(numbers, inputs, &largest)?
         } else {
-            packed::<i16>(numbers, inputs, largest)?
+            packed::<i16>(numbers, inputs, &largest)?
         };
         let panels = scales.shape()[0];
         let nothing = Tensor::zero::<f32>(&[panels, PANEL])?;
@@ -108,8 +105,10 @@ impl Linear {
             output_shape,
             row_axes,
             weights: weights.into_arc_tensor(),
+            is_paired,
             scales: scales.into_arc_tensor(),
             biases: nothing.into_arc_tensor(),
+            added: false,
             rectified: false,
         }))
     }
@@ -120,7 +119,7 @@ impl Linear {
         let numbers = plain.as_slice::<f32>()?;
         let biases = self.biases.try_as_plain_ram()?;
         let mut biases = biases.as_slice::<f32>()?.to_vec();
-        let has_more = self.rectified || biases.iter().any(|bias| *bias != 0.0);
+        let has_more = self.added || self.rectified || biases.iter().any(|bias| *bias != 0.0);
         if numbers.len() != self.outputs || has_more {
             return Ok(None);
         }
@@ -132,6 +131,15 @@ impl Linear {
         }))
     }
 
+    /// The same whose sums are added to a second input, of the shape that the output then has.
+    fn added(&self, output_shape: TVec<TDim>) -> Option<Self> {
+        (!self.added && !self.rectified).then(|| Self {
+            added: true,
+            output_shape,
+            ..self.clone()
+        })
+    }
+
     /// The same, with what is below zero made zero in the end.
     fn rectified(&self) -> Self {
         Self {
@@ -140,27 +148,41 @@ impl Linear {
         }
     }
 
-    /// Does something with the layer's numbers at hand.
+    /// Does something with the layer, its numbers at hand.
     pub(super) fn with_layer(&self, work: impl WithLayer) -> TractResult<()> {
-        if self.weights.datum_type() == i8::datum_type() {
-            self.with_layer_of::<i8>(work)
+        if self.is_paired {
+            pairs::with_layer(self, work)
+        } else if self.weights.datum_type() == f32::datum_type() {
+            self.with_floats::<f32>(work)
+        } else if self.weights.datum_type() == i8::datum_type() {
+            self.with_floats::<i8>(work)
         } else {
-            self.with_layer_of::<i16>(work)
+            self.with_floats::<i16>(work)
         }
     }
 
-    fn with_layer_of<W: Weight>(&self, work: impl WithLayer) -> TractResult<()> {
+    fn with_floats<W: Weight>(&self, work: impl WithLayer) -> TractResult<()> {
         let weights = self.weights.try_as_plain_ram()?;
-        let scales = self.scales.try_as_plain_ram()?;
-        let biases = self.biases.try_as_plain_ram()?;
-        let layer = Layer::<W> {
-            op: self,
+        let layer = Floats::<W> {
             weights: weights.as_slice()?,
-            scales: scales.as_slice()?,
-            biases: biases.as_slice()?,
+            ends: self.ends()?,
         };
         pulp::Arch::new().dispatch(Run { layer, work });
         Ok(())
+    }
+
+    fn ends(&self) -> TractResult<Ends<'_>> {
+        let (scales, biases) = (
+            self.scales.try_as_plain_ram()?,
+            self.biases.try_as_plain_ram()?,
+        );
+        Ok(Ends {
+            sizes: self.sizes(),
+            scales: scales.as_slice()?.as_chunks().0,
+            biases: biases.as_slice()?.as_chunks().0,
+            added: self.added,
+            rectified: self.rectified,
+        })
     }
 
     /// How many numbers it hears and makes.
@@ -185,94 +207,83 @@ impl Linear {
     }
 }
 
-/// Weights [in, out], whose largest for each output are given, in panels, and the scales of those.
-fn packed<W: Weight>(
-    numbers: &[f32],
-    inputs: usize,
-    largest: Vec<f32>,
-) -> TractResult<(Tensor, Tensor)> {
-    let outputs = largest.len();
-    let panels = outputs.div_ceil(PANEL);
-    let mut scales = largest;
-    for scale in &mut scales {
-        *scale /= W::LARGEST;
-    }
-    let mut packed = vec![W::nearest(0.0); panels * inputs * PANEL];
-    for (input, row) in numbers.chunks_exact(outputs).enumerate() {
-        for (output, number) in row.iter().enumerate() {
-            let at = (output / PANEL * inputs + input) * PANEL + output % PANEL;
-            packed[at] = W::nearest(number / scales[output]);
-        }
-    }
-    scales.resize(panels * PANEL, 0.0);
-    let weights = Tensor::from_shape(&[panels, inputs, PANEL], &packed)?;
-    Ok((weights, Tensor::from_shape(&[panels, PANEL], &scales)?))
-}
-
-/// If `node` adds a bias to a linear layer that nobody else hears, or rectifies it: what that hears,
-/// and both in one.
+/// If `node` adds a bias or a second input to a linear layer that nobody else hears, or rectifies
+/// it: what both hear, and both in one.
 pub(super) fn extended(
     model: &TypedModel,
     node: &TypedNode,
-) -> TractResult<Option<(OutletId, Linear)>> {
+) -> TractResult<Option<(TVec<OutletId>, Linear)>> {
     let ([a, b], Some(op)) = (&node.inputs[..], node.op_as::<TypedBinOp>()) else {
         return Ok(None);
     };
-    for (sums, constant) in [(a, b), (b, a)] {
-        let layer = model.node(sums.node);
-        let alone = model.outlet_successors(*sums).len() == 1;
-        let alone = alone && !model.outputs.contains(sums);
-        let constant = model.outlet_fact(*constant)?.konst.clone();
-        let constant = constant.filter(|number| number.datum_type() == f32::datum_type());
-        let same = model.outlet_fact(*sums)?.shape == model.outlet_fact(node.id.into())?.shape;
-        let (Some(linear), Some(constant), true) =
-            (layer.op_as::<Linear>(), constant, alone && same)
-        else {
+    let shape = &model.outlet_fact(node.id.into())?.shape;
+    for (sums, other) in [(a, b), (b, a)] {
+        let Some((layer, linear)) = alone(model, *sums) else {
             continue;
         };
-        let both = match op.0.name() {
+        let fact = model.outlet_fact(*other)?;
+        if model.outlet_fact(*sums)?.shape != *shape || fact.datum_type != f32::datum_type() {
+            continue;
+        }
+        let mut heard: TVec<OutletId> = layer.inputs.iter().copied().collect();
+        let is_direct = sums.node == layer.id;
+        let both = match (op.0.name(), &fact.konst) {
             // A bias for each output, whatever the row.
-            "Add" if constant.shape().last() == Some(&linear.outputs) => {
-                linear.with_bias(&constant)?
+            ("Add", Some(bias)) if is_direct && bias.shape().last() == Some(&linear.outputs) => {
+                linear.with_bias(bias)?
             }
-            "Max" if constant.len() == 1 && constant.as_uniform() == Some(tensor0(0f32)) => {
-                Some(linear.rectified())
+            ("Add", None) if fact.shape == *shape => {
+                heard.push(*other);
+                linear.added(shape.dims().into())
+            }
+            ("Max", Some(least)) if is_direct && least.as_uniform() == Some(tensor0(0f32)) => {
+                (least.len() == 1).then(|| linear.rectified())
             }
             _ => None,
         };
         if let Some(both) = both {
-            return Ok(Some((layer.inputs[0], both)));
+            return Ok(Some((heard, both)));
         }
     }
     Ok(None)
 }
 
-/// Something to do with a layer's numbers, in code for the widest registers.
-pub(super) trait WithLayer {
-    fn with_layer<S: pulp::Simd, W: Weight>(self, simd: S, layer: Layer<'_, W>);
+/// The layer that makes `outlet`, directly or in another shape, if nobody else hears it.
+fn alone(model: &TypedModel, outlet: OutletId) -> Option<(&TypedNode, &Linear)> {
+    let node = model.node(outlet.node);
+    if model.outlet_successors(outlet).len() != 1 || model.outputs.contains(&outlet) {
+        return None;
+    }
+    match node.op_as::<Linear>() {
+        Some(linear) => Some((node, linear)),
+        None if node.op_is::<View>() => alone(model, node.inputs[0]),
+        None => None,
+    }
 }
 
-struct Run<'a, W, T> {
-    layer: Layer<'a, W>,
+/// A layer whose numbers are at hand, for registers of `S`.
+pub(super) trait Layer<S> {
+    /// [rows, in] to [rows, out].
+    fn run(&self, simd: S, input: &[f32], output: &mut [f32]);
+}
+
+/// Something to do with a layer, in code for the widest registers.
+pub(super) trait WithLayer {
+    fn with_layer<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>);
+}
+
+struct Run<L, T> {
+    layer: L,
     work: T,
 }
 
-impl<W: Weight, T: WithLayer> pulp::WithSimd for Run<'_, W, T> {
+impl<W: Weight, T: WithLayer> pulp::WithSimd for Run<Floats<'_, W>, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
-        self.work.with_layer(simd, self.layer);
+        self.work.with_layer(simd, &self.layer);
     }
-}
-
-/// A layer with its numbers at hand.
-#[derive(Clone, Copy)]
-pub(super) struct Layer<'a, W> {
-    op: &'a Linear,
-    weights: &'a [W],
-    scales: &'a [f32],
-    biases: &'a [f32],
 }
 
 /// What a layer hears and says.
@@ -285,182 +296,80 @@ struct Rows<'a> {
 
 impl WithLayer for Rows<'_> {
     #[inline(always)]
-    fn with_layer<S: pulp::Simd, W: Weight>(self, simd: S, layer: Layer<'_, W>) {
-        let Layer { op, .. } = layer;
-        let groups = self.input.chunks(ROWS * op.inputs);
-        for (input, output) in groups.zip(self.output.chunks_mut(ROWS * op.outputs)) {
-            for panel in layer.panels() {
-                let tiles = input.chunks(TILE * op.inputs);
-                for (heard, output) in tiles.zip(output.chunks_mut(TILE * op.outputs)) {
-                    panel.add_tile(simd, heard, output);
-                }
-            }
-        }
+    fn with_layer<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
+        layer.run(simd, self.input, self.output);
     }
 }
 
-impl<'a, W: Weight> Layer<'a, W> {
-    /// [in, PANEL] weights of each panel, with its scales and biases and its first output.
-    #[inline(always)]
-    fn panels(&self) -> impl Iterator<Item = Panel<'a, W>> + Clone + use<'a, W> {
-        let weights = self.weights.chunks_exact(self.op.inputs * PANEL);
-        let (scales, _) = self.scales.as_chunks::<PANEL>();
-        let (biases, _) = self.biases.as_chunks::<PANEL>();
-        let (outputs, rectified) = (self.op.outputs, self.op.rectified);
-        let panels = weights.zip(scales.iter().zip(biases)).enumerate();
-        panels.map(move |(at, (weights, (scales, biases)))| Panel {
-            weights: weights.as_chunks::<PANEL>().0,
-            scales,
-            biases,
-            begin: at * PANEL,
-            outputs,
-            rectified,
-        })
-    }
-
-    /// [rows, in] to [rows, out], of [`TILE`] rows at most.
-    #[inline(always)]
-    pub(super) fn tile<S: pulp::Simd>(self, simd: S, heard: &[f32], output: &mut [f32]) {
-        for panel in self.panels() {
-            panel.add_tile(simd, heard, output);
-        }
-    }
-}
-
-/// Some of a layer's outputs.
-struct Panel<'a, W> {
-    weights: &'a [[W; PANEL]],
-    scales: &'a [f32; PANEL],
-    biases: &'a [f32; PANEL],
-    /// of the layer's outputs
-    begin: usize,
-    outputs: usize,
+/// What becomes of a layer's sums.
+struct Ends<'a> {
+    sizes: [usize; 2],
+    /// of each panel
+    scales: &'a [[f32; PANEL]],
+    biases: &'a [[f32; PANEL]],
+    added: bool,
     rectified: bool,
 }
 
-impl<W: Weight> Panel<'_, W> {
-    /// Outputs from this panel's first on.
-    fn left(&self) -> usize {
-        self.outputs - self.begin
+impl Ends<'_> {
+    /// Outputs from a panel's first on.
+    #[inline(always)]
+    fn left(&self, panel: usize) -> usize {
+        self.sizes[1] - panel * PANEL
     }
 
-    /// A tile's rows, as many at a time as registers hold.
+    /// Writes the sums of a row's outputs: of the `part`th `P` of a panel, in `V` vectors. They are
+    /// multiplied by their scales, and those by `step`.
     #[inline(always)]
-    fn add_tile<S: pulp::Simd>(&self, simd: S, heard: &[f32], output: &mut [f32]) {
-        let rows = output.len() / self.outputs;
-        let is_narrow = self.left() <= NARROW;
-        let mut row = 0;
-        while row < rows {
-            let args = (simd, row, heard);
-            // Vectors of a part times rows are the registers that hold sums.
-            row += match (S::F32_LANES, rows - row) {
-                (16, 8..) => self.add_rows::<S, 8, 2, 32>(args, output),
-                (16, 4..) => self.add_rows::<S, 4, 2, 32>(args, output),
-                (16, 3) => self.add_rows::<S, 3, 4, 64>(args, output),
-                (16, 2) => self.add_rows::<S, 2, 4, 64>(args, output),
-                (16, _) if is_narrow => self.add_rows::<S, 1, 1, 16>(args, output),
-                (16, _) => self.add_rows::<S, 1, 4, 64>(args, output),
-                (8, 4..) if is_narrow => self.add_rows::<S, 4, 2, 16>(args, output),
-                (8, 2..) => self.add_rows::<S, 2, 4, 32>(args, output),
-                (8, _) if is_narrow => self.add_rows::<S, 1, 2, 16>(args, output),
-                (8, _) => self.add_rows::<S, 1, 4, 32>(args, output),
-                (4, 2..) if is_narrow => self.add_rows::<S, 2, 4, 16>(args, output),
-                (4, 2..) => self.add_rows::<S, 2, 8, 32>(args, output),
-                (4, _) if is_narrow => self.add_rows::<S, 1, 4, 16>(args, output),
-                (4, _) => self.add_rows::<S, 1, 8, 32>(args, output),
-                _ => self.add_rows::<S, 1, 8, 8>(args, output),
-            };
-        }
-    }
-
-    /// The same for `R` rows from `row` on, whose sums are `V` vectors, `P` numbers wide; gives
-    /// `R`. Weights become f32 in registers, which goes on beside the sums.
-    #[inline(always)]
-    fn add_rows<S: pulp::Simd, const R: usize, const V: usize, const P: usize>(
+    fn say<S: pulp::Simd, const V: usize, const P: usize>(
         &self,
-        (simd, row, heard): (S, usize, &[f32]),
-        output: &mut [f32],
-    ) -> usize {
-        let inputs = self.weights.len();
-        let (blocks, others) = self.weights.as_chunks::<BLOCK>();
-        let rows: [(&[[f32; BLOCK]], &[f32]); R] =
-            std::array::from_fn(|at| heard[(row + at) * inputs..][..inputs].as_chunks::<BLOCK>());
-        for part in 0..PANEL / P {
-            let begin = self.begin + part * P;
-            let end = (begin + P).min(self.outputs);
-            if begin >= end {
-                break;
+        (simd, panel, part): (S, usize, usize),
+        (sums, step): ([S::f32s; V], Option<f32>),
+        row: &mut [f32],
+    ) {
+        let begin = panel * PANEL + part * P;
+        let end = (begin + P).min(self.sizes[1]);
+        let output = &mut row[begin..end];
+        // A length that is known is a few moves; any other, a call.
+        if let Ok(output) = <&mut [f32; P]>::try_from(&mut *output) {
+            self.finish::<S, V, P>((simd, panel, part), (sums, step), output);
+        } else {
+            let mut said = [0.0f32; P];
+            if self.added {
+                said[..end - begin].copy_from_slice(output);
             }
-            let mut sums = [[simd.splat_f32s(0.0); V]; R];
-            // Inputs by blocks whose length is known, so that nothing is checked in between.
-            for (block, weights) in blocks.iter().enumerate() {
-                let heard: [&[f32; BLOCK]; R] = std::array::from_fn(|at| &rows[at].0[block]);
-                for (input, weights) in weights.iter().enumerate() {
-                    let heard: [f32; R] = std::array::from_fn(|at| heard[at][input]);
-                    add_input::<S, W, R, V, P>(simd, &mut sums, heard, weights, part);
-                }
-            }
-            for (input, weights) in others.iter().enumerate() {
-                let heard: [f32; R] = std::array::from_fn(|at| rows[at].1[input]);
-                add_input::<S, W, R, V, P>(simd, &mut sums, heard, weights, part);
-            }
-            let (scales, _) = S::as_simd_f32s(&self.scales[part * P..][..P]);
-            let (biases, _) = S::as_simd_f32s(&self.biases[part * P..][..P]);
-            let zero = simd.splat_f32s(0.0);
-            for at in 0..R {
-                let mut said = [0.0f32; P];
-                let (vectors, _) = S::as_mut_simd_f32s(&mut said);
-                for vector in 0..V {
-                    let scaled = simd.mul_f32s(sums[at][vector], scales[vector]);
-                    let mut sum = simd.add_f32s(scaled, biases[vector]);
-                    if self.rectified {
-                        sum = simd.select_f32s(simd.greater_than_f32s(sum, zero), sum, zero);
-                    }
-                    vectors[vector] = sum;
-                }
-                let output = &mut output[(row + at) * self.outputs..][begin..end];
-                // A length that is known is a few moves; any other, a call.
-                if let Ok(output) = <&mut [f32; P]>::try_from(&mut *output) {
-                    *output = said;
-                } else {
-                    output.copy_from_slice(&said[..end - begin]);
-                }
-            }
+            self.finish::<S, V, P>((simd, panel, part), (sums, step), &mut said);
+            output.copy_from_slice(&said[..end - begin]);
         }
-        R
     }
-}
 
-/// What one input adds to the sums of `R` rows, of `V` vectors each: the part `part` of a panel.
-#[inline(always)]
-fn add_input<S: pulp::Simd, W: Weight, const R: usize, const V: usize, const P: usize>(
-    simd: S,
-    sums: &mut [[S::f32s; V]; R],
-    heard: [f32; R],
-    weights: &[W; PANEL],
-    part: usize,
-) {
-    let (parts, _) = weights.as_chunks::<P>();
-    let mut wide = [0.0f32; P];
-    for lane in 0..P {
-        wide[lane] = parts[part][lane].into();
-    }
-    let (vectors, _) = S::as_simd_f32s(&wide);
-    for at in 0..R {
-        let x = simd.splat_f32s(heard[at]);
+    /// The same for all of them.
+    #[inline(always)]
+    fn finish<S: pulp::Simd, const V: usize, const P: usize>(
+        &self,
+        (simd, panel, part): (S, usize, usize),
+        (sums, step): ([S::f32s; V], Option<f32>),
+        output: &mut [f32; P],
+    ) {
+        let (scales, _) = S::as_simd_f32s(&self.scales[panel][part * P..][..P]);
+        let (biases, _) = S::as_simd_f32s(&self.biases[panel][part * P..][..P]);
+        let (output, _) = S::as_mut_simd_f32s(output);
+        let zero = simd.splat_f32s(0.0);
         for vector in 0..V {
-            sums[at][vector] = add_products(simd, sums[at][vector], x, vectors[vector]);
+            let scale = match step {
+                Some(step) => simd.mul_f32s(scales[vector], simd.splat_f32s(step)),
+                None => scales[vector],
+            };
+            let scaled = simd.mul_f32s(sums[vector], scale);
+            let mut sum = simd.add_f32s(scaled, biases[vector]);
+            if self.added {
+                sum = simd.add_f32s(sum, output[vector]);
+            }
+            if self.rectified {
+                sum = simd.select_f32s(simd.greater_than_f32s(sum, zero), sum, zero);
+            }
+            output[vector] = sum;
         }
-    }
-}
-
-/// `super::add_product` of vectors: fused where that one is.
-#[inline(always)]
-fn add_products<S: pulp::Simd>(simd: S, sum: S::f32s, a: S::f32s, b: S::f32s) -> S::f32s {
-    if is_fused::<S>() {
-        simd.mul_add_f32s(a, b, sum)
-    } else {
-        simd.add_f32s(sum, simd.mul_f32s(a, b))
     }
 }
 
@@ -475,9 +384,13 @@ impl Op for Linear {
 impl EvalOp for Linear {
     op_out_of_plan!();
 
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let rows = inputs[0].len() / self.inputs;
-        let mut output = Tensor::zero::<f32>(&self.shape(rows))?;
+    fn eval(&self, _: &EvalContext, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let mut output = if self.added {
+            // Written in place when nobody else holds it.
+            inputs.remove(1).into_tensor()
+        } else {
+            Tensor::zero::<f32>(&self.shape(inputs[0].len() / self.inputs))?
+        };
         {
             let input = inputs[0].try_as_plain_ram()?;
             let (input, mut output) = (input.as_slice()?, output.try_as_plain_ram_mut()?);
@@ -503,14 +416,8 @@ mod tests {
 
     fn run(op: &Linear, input: &Tensor) -> Vec<f32> {
         let inputs = tvec![input.clone().into_tvalue()];
-        let context = EvalContext::out_of_plan();
-        let output = op.eval(&context, inputs).unwrap();
-        output[0]
-            .to_plain_array_view::<f32>()
-            .unwrap()
-            .iter()
-            .copied()
-            .collect()
+        let output = op.eval(&EvalContext::out_of_plan(), inputs).unwrap();
+        plain(&output[0])
     }
 
     /// Rounded to whole numbers of 8 bits times a scale for each output.
@@ -528,45 +435,95 @@ mod tests {
         Tensor::from_shape(weights.shape(), &numbers).unwrap()
     }
 
+    /// A layer with a bias, rows as many as there are or known to be seven.
+    fn biased(weights: &Tensor, bias: &Tensor, known: bool) -> Linear {
+        let [inputs, outputs] = *weights.shape() else {
+            unreachable!("weights have two axes")
+        };
+        let rows = SymbolScope::default().sym("N").to_dim();
+        let shape = if known {
+            tvec![rows, 7.to_dim(), outputs.to_dim()]
+        } else {
+            tvec![rows, outputs.to_dim()]
+        };
+        let axes = (0..shape.len() - 1).collect();
+        let op = Linear::new(weights, [inputs, outputs], shape, axes);
+        op.unwrap().unwrap().with_bias(bias).unwrap().unwrap()
+    }
+
     #[test]
     fn a_row_is_the_same_alone_and_among_others() {
-        let rows_dim = SymbolScope::default().sym("N").to_dim();
-        for (outputs, rows) in [1, 31, 130, 256]
+        for (inputs, outputs, rows) in [(75, 1), (75, 31), (75, 130), (1301, 96)]
             .into_iter()
-            .flat_map(|outputs| [1, 2, 3, 5, 7, 8, 13, 16, 33, 70].map(|rows| (outputs, rows)))
+            .flat_map(|(inputs, outputs)| {
+                [1, 2, 3, 5, 7, 8, 13, 16, 33, 70].map(|rows| (inputs, outputs, rows))
+            })
         {
-            let (inputs, mut seed) = (75, 5);
+            let mut seed = 5;
             let sixteen = noise(&mut seed, &[inputs, outputs]);
             let eight = eight_bits(&sixteen, outputs);
             let bias = noise(&mut seed, &[outputs]);
             let input = noise(&mut seed, &[rows, inputs]);
             for (weights, held, most) in [
-                (sixteen, i16::datum_type(), 2e-3),
-                (eight, i8::datum_type(), 1e-4),
+                (sixteen, i16::datum_type(), 1e-4),
+                (eight, i8::datum_type(), 2e-4),
             ] {
-                let shape = tvec![rows_dim.clone(), outputs.to_dim()];
-                let op = Linear::new(&weights, [inputs, outputs], shape, tvec![0]);
-                let op = op.unwrap().unwrap().with_bias(&bias).unwrap().unwrap();
+                let op = biased(&weights, &bias, false);
                 assert_eq!(op.weights.datum_type(), held);
+                let most = most * (inputs as f32 / 10.0).sqrt();
                 let together = run(&op, &input);
                 for row in 0..rows {
-                    let alone = run(&op, &input.slice(0, row, row + 1).unwrap());
+                    let one = input.slice(0, row, row + 1).unwrap();
+                    let alone = run(&op, &one);
                     assert!(
                         together[row * outputs..][..outputs] == alone,
                         "{row} of {rows}, {outputs} outputs"
                     );
-                    for (output, found) in alone.iter().enumerate() {
-                        let expected: f32 = (0..inputs)
-                            .map(|at| {
-                                number(&input, row * inputs + at)
-                                    * number(&weights, at * outputs + output)
-                            })
-                            .sum();
-                        let expected = expected + number(&bias, output);
+                    for (expected, found) in products(&one, &weights, &bias).zip(&alone) {
                         assert!((expected - found).abs() < most, "{expected} {found}");
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_small_layer_of_many_rows_is_exact() {
+        let mut seed = 8;
+        let weights = noise(&mut seed, &[48, 146]);
+        let bias = noise(&mut seed, &[146]);
+        let op = biased(&weights, &bias, true);
+        assert_eq!(op.weights.datum_type(), f32::datum_type());
+        let input = noise(&mut seed, &[3 * 7, 48]);
+        for (row, found) in run(&op, &input).chunks(146).enumerate() {
+            let one = input.slice(0, row, row + 1).unwrap();
+            for (expected, found) in products(&one, &weights, &bias).zip(found) {
+                assert!((expected - found).abs() < 1e-5, "{expected} {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_any_size_are_heard_and_what_is_no_number_is_not_hidden() {
+        let weights = eight_bits(&noise(&mut 5, &[200, 100]), 100);
+        let bias = Tensor::zero::<f32>(&[100]).unwrap();
+        let op = biased(&weights, &bias, false);
+        for size in [1e-20, 1.0, 1e20] {
+            let input: Vec<f32> = plain(&noise(&mut 7, &[1, 200]));
+            let input: Vec<f32> = input.iter().map(|number| number * size).collect();
+            let input = Tensor::from_shape(&[1, 200], &input).unwrap();
+            for (expected, found) in products(&input, &weights, &bias).zip(run(&op, &input)) {
+                assert!((expected - found).abs() < 2e-3 * size, "{expected} {found}");
+            }
+        }
+        let nothing = Tensor::zero::<f32>(&[1, 200]).unwrap();
+        assert!(run(&op, &nothing).iter().all(|said| *said == 0.0));
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut input = vec![1.0; 400];
+            input[17] = bad;
+            let said = run(&op, &Tensor::from_shape(&[2, 200], &input).unwrap());
+            assert!(said[..100].iter().all(|said| !said.is_finite()), "{bad}");
+            assert!(said[100..].iter().all(|said| said.is_finite()), "{bad}");
         }
     }
 
@@ -582,7 +539,7 @@ mod tests {
         );
         let op = op.unwrap().unwrap().with_bias(&bias).unwrap().unwrap();
         let said = run(&op, &noise(&mut 4, &[1, 150]));
-        assert!((0..130).all(|at| said[at] == number(&bias, at)));
+        assert_eq!(said, plain(&bias));
     }
 
     /// A layer of 40 to 30 numbers, a bias of `shape`, and what is below `least` made that.
@@ -623,11 +580,64 @@ mod tests {
         );
     }
 
-    fn number(tensor: &Tensor, at: usize) -> f32 {
+    #[test]
+    fn what_a_layer_is_added_to_joins_it() {
+        let mut seed = 9;
+        for (rows, width) in [(1, 150), (9, 40)] {
+            let mut model = TypedModel::default();
+            let x = model.add_source("x", f32::fact([rows, width])).unwrap();
+            let mut constant = |name: &str, shape: &[usize]| {
+                model.add_const(name, noise(&mut seed, shape)).unwrap()
+            };
+            let weights = constant("weights", &[width, width]);
+            let bias = constant("bias", &[1, width]);
+            let zero = model.add_const("zero", tensor3(&[[[0f32]]])).unwrap();
+            let product = "mk,kn->mn".parse().unwrap();
+            let product =
+                tract_onnx::tract_core::ops::einsum::EinSum::new(product, f32::datum_type());
+            let mut one = |name: &str, op: Box<dyn TypedOp>, heard: &[OutletId]| {
+                model.wire_node(name, op, heard).unwrap()[0]
+            };
+            use tract_onnx::tract_core::ops::{change_axes::AxisOp, math};
+            let form = || {
+                let parts = tvec![(width / 5).to_dim(), 5.to_dim()];
+                Box::new(AxisOp::Reshape(1, tvec![width.to_dim()], parts))
+            };
+            let said = one("product", Box::new(product), &[x, weights]);
+            let said = one("sum", Box::new(math::add()), &[said, bias]);
+            let said = one("form", form(), &[said]);
+            let x = one("heard", form(), &[x]);
+            let both = one("both", Box::new(math::add()), &[x, said]);
+            let both = one("out", Box::new(math::max()), &[both, zero]);
+            model.select_output_outlets(&[both]).unwrap();
+            let (error, ops) = difference(model, noise(&mut seed, &[rows, width]));
+            assert!(error < 2e-3, "{error}");
+            assert_eq!(ops, ["View", "Linear"]);
+        }
+    }
+
+    fn plain(tensor: &Tensor) -> Vec<f32> {
         tensor
-            .to_plain_array_view::<f32>()
+            .try_as_plain_ram()
             .unwrap()
             .as_slice()
-            .unwrap()[at]
+            .unwrap()
+            .to_vec()
+    }
+
+    /// What a layer is to say to one row.
+    fn products(
+        row: &Tensor,
+        weights: &Tensor,
+        bias: &Tensor,
+    ) -> impl Iterator<Item = f32> + use<> {
+        let mut sums: Vec<f64> = plain(bias).into_iter().map(f64::from).collect();
+        let outputs = sums.len();
+        for (heard, weights) in plain(row).iter().zip(plain(weights).chunks(outputs)) {
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += f64::from(*heard) * f64::from(*weight);
+            }
+        }
+        sums.into_iter().map(|sum| sum as f32)
     }
 }

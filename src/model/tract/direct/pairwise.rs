@@ -78,28 +78,57 @@ impl pulp::WithSimd for Run<'_> {
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
         match (self.op.kind, self.op.swapped) {
-            (Kind::Add, _) => self.each(|a, b| a + b),
-            (Kind::Sub, false) => self.each(|a, b| a - b),
-            (Kind::Sub, true) => self.each(|a, b| b - a),
-            (Kind::Mul, _) => self.each(|a, b| a * b),
-            (Kind::Max, _) => self.each(|a, b| if a > b { a } else { b }),
-            (Kind::Min, _) => self.each(|a, b| if a < b { a } else { b }),
+            (Kind::Add, _) => self.each::<Sum>(),
+            (Kind::Sub, false) => self.each::<Difference>(),
+            (Kind::Sub, true) => self.each::<Swapped>(),
+            (Kind::Mul, _) => self.each::<Product>(),
+            (Kind::Max, _) => self.each::<Larger>(),
+            (Kind::Min, _) => self.each::<Smaller>(),
         }
     }
 }
 
+/// What becomes of two numbers. A closure would be compiled for the narrowest registers.
+trait Join {
+    fn join(a: f32, b: f32) -> f32;
+}
+
+macro_rules! joins {
+    ($($name:ident: $a:ident, $b:ident => $joined:expr;)*) => {$(
+        struct $name;
+
+        impl Join for $name {
+            #[inline(always)]
+            fn join($a: f32, $b: f32) -> f32 {
+                $joined
+            }
+        }
+    )*};
+}
+
+joins! {
+    Sum: a, b => a + b;
+    Difference: a, b => a - b;
+    Swapped: a, b => b - a;
+    Product: a, b => a * b;
+    Larger: a, b => a.max(b);
+    Smaller: a, b => a.min(b);
+}
+
 impl Run<'_> {
     #[inline(always)]
-    fn each(self, join: impl Fn(f32, f32) -> f32) {
+    fn each<J: Join>(self) {
         if let [other] = *self.other {
             for to in self.to {
-                *to = join(*to, other);
+                *to = J::join(*to, other);
             }
             return;
         }
         for row in self.to.chunks_exact_mut(self.other.len()) {
-            for (to, other) in row.iter_mut().zip(self.other) {
-                *to = join(*to, *other);
+            let len = row.len().min(self.other.len());
+            let (row, other) = (&mut row[..len], &self.other[..len]);
+            for at in 0..len {
+                row[at] = J::join(row[at], other[at]);
             }
         }
     }

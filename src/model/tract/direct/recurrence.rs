@@ -7,7 +7,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 
-use super::linear::{Layer, Linear, TILE, Weight, WithLayer};
+use super::linear::{Layer, Linear, TILE, WithLayer};
 use super::{add_product, dims_of};
 
 /// The rows of the gates, in this order.
@@ -181,7 +181,7 @@ pub(super) fn with_gates(
         gates: linear.clone(),
         recurrence: recurrence.clone(),
     };
-    let fits = layer.inputs[0] == input && linear.sizes() == both.sizes();
+    let fits = *layer.inputs == [input] && linear.sizes() == both.sizes();
     Ok(fits.then_some(([input, state], both)))
 }
 
@@ -274,12 +274,12 @@ struct GatedRows<'a> {
 
 impl WithLayer for GatedRows<'_> {
     #[inline(always)]
-    fn with_layer<S: pulp::Simd, W: Weight>(self, simd: S, layer: Layer<'_, W>) {
+    fn with_layer<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
         let width = self.width;
         let tiles = self.state.chunks_mut(TILE * width);
         for (state, output) in tiles.zip(self.output.chunks_mut(TILE * width)) {
             let gates = &mut self.gates[..3 * state.len()];
-            layer.tile(simd, output, gates);
+            layer.run(simd, output, gates);
             let recurrence = Run {
                 width,
                 gates,
