@@ -21,7 +21,9 @@ class LossWeights:
     lost_speech: float = 1.0
     sdr: float = 0.015
     perceptual: float = 0.02
-    opinion: float = 0.0  # of one clip in each call, whose score costs as much as the rest of a step
+    opinion: float = 0.0  # of one clip in each call, whose scores cost as much as the rest of a step
+    background: float = 0.0  # the same clip's score of the background alone
+    worse: float = 0.0  # what noisy clips lose against their input, in PESQ points and tenths of a dB
     vad: float = 0.05
     high_bin: float = 0.35  # weight of a bin above 8 kHz, which counts less for the ear
 
@@ -30,6 +32,8 @@ class LossWeights:
 # given the result with the input 30 dB below it, and its slope, as one of the mask, has a largest norm.
 OPINION_DRY = 10 ** (-30 / 20)
 OPINION_SLOPE = 5.0
+# A clip whose input is cleaner than that loses by whatever is done to it.
+NOISY_DB = -20.0
 
 
 def _steady(estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
@@ -47,14 +51,15 @@ def _steady(estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
 
 class Loss:
     """Compressed complex spectrum (Braun & Tashev 2021) with a penalty on lost speech,
-    a signal-to-distortion ratio, a perceptual distance of the resynthesised clip, its predicted
-    opinion score where that has a weight, and a speech detector's cross-entropy."""
+    a signal-to-distortion ratio, a perceptual distance of the resynthesised clip, a speech detector's
+    cross-entropy and, where they have a weight, the clip's predicted opinion scores and what it loses
+    against its input in ratio and distance."""
 
     def __init__(self, analysis: Analysis, weights: LossWeights, device: torch.device | str = "cpu"):
         self.analysis, self.front, self.weights = analysis, analysis.front, weights
         front = self.front
         self.perceptual = PerceptualDistance(device)
-        self.opinion = Opinion(device) if weights.opinion else None
+        self.opinion = Opinion(device) if weights.opinion or weights.background else None
         bins = torch.arange(front.bins, device=device)
         self.hz = bins * (front.rate_hz / front.window)
         self.bin_weight = torch.where(self.hz > 8000, weights.high_bin, 1.0)
@@ -105,25 +110,37 @@ class Loss:
         # The sound of the result: what overlapping frames leave of each other's corrections.
         wave = self.analysis.synthesis(torch.complex(*estimate))
         reference = self.analysis.synthesis(target)
-        distance = (self.perceptual(reference, wave, bandwidth_hz) * loud).sum() / loud.sum().clamp_min(1)
+        distances = self.perceptual(reference, wave, bandwidth_hz)
+        distance = (distances * loud).sum() / loud.sum().clamp_min(1)
 
         speech = self.speech_hops(target)
         vad = torch.nn.functional.binary_cross_entropy_with_logits(vad_logit, speech)
 
         total = w.magnitude * magnitude + w.complex * phase + w.sdr * sdr + w.vad * vad
         total = total + w.perceptual * distance
-        opinion = torch.tensor(0.0)
+        worse = background = opinion = torch.tensor(0.0)
+        if w.worse:
+            with torch.no_grad():
+                left = (noisy - target).abs() * scale
+                left_db = (left.square() * inside).sum((1, 2)) / signal.clamp_min(1e-6)
+                left_db = 10 * torch.log10(left_db + 1e-3)
+                heard = self.perceptual(reference, self.analysis.synthesis(noisy), bandwidth_hz)
+            lost = torch.relu(distances - heard) + 0.1 * torch.relu(ratio_db - left_db)
+            worse = (lost * loud * (left_db > NOISY_DB)).sum() / loud.sum().clamp_min(1)
+            total = total + w.worse * worse
         if self.opinion is not None and loud.any():
             # Batches are drawn at random: the first clip with speech is as good as any.
             heard = _steady(torch.complex(*estimate)[loud][:1], noisy[loud][:1])
-            opinion = self.opinion(self.analysis.synthesis(heard)).mean()
-            total = total - w.opinion * opinion
+            background, opinion = self.opinion(self.analysis.synthesis(heard))[0]
+            total = total - w.opinion * opinion - w.background * background
         parts = {
             "loss": total.item(),
             "magnitude": magnitude.item(),
             "complex": phase.item(),
             "sdr_db": -sdr.item(),
             "perceptual": distance.item(),
+            "worse": worse.item(),
+            "background": background.item(),
             "opinion": opinion.item(),
             "vad": vad.item(),
         }

@@ -21,7 +21,7 @@ FLOOR = 1e-12  # of a power, as in the graph
 
 
 class Opinion:
-    """Overall opinion score, 1 to 5, of clips at 48 kHz."""
+    """Opinion scores, 1 to 5, of clips at 48 kHz: of the background and overall (BAK, OVRL)."""
 
     def __init__(self, device: torch.device | str = "cpu"):
         graph = onnx.load(model_path()).graph
@@ -41,14 +41,14 @@ class Opinion:
         self.transform = torch.cat([kernel[..., 0] for (kernel,) in convolutions[:2]]).T
         self.convolutions = convolutions[2:]
         self.dense = [(w, b) for (w,), (b,) in zip(weights("MatMul"), weights("Add"))]
-        self.curve = POLYNOMIALS["ovrl"]
+        self.curves = torch.tensor([POLYNOMIALS["bak"], POLYNOMIALS["ovrl"]], device=device)
 
     def __call__(self, wave: torch.Tensor) -> torch.Tensor:
-        """[n, samples] at 48 kHz -> score [n]. Clips of any length; DNSMOS was made for 9 s."""
+        """[n, samples] at 48 kHz -> scores [n, 2]. Clips of any length; DNSMOS was made for 9 s."""
         return self.scores(at_16_khz(wave))
 
     def scores(self, wave: torch.Tensor) -> torch.Tensor:
-        """[n, samples] at 16 kHz -> score [n]."""
+        """[n, samples] at 16 kHz -> scores [n, 2]."""
         turned = wave.unfold(-1, FRAME, HOP) @ self.transform
         real, imaginary = turned.chunk(2, -1)
         power = (real.square() + imaginary.square()).clamp_min(FLOOR)
@@ -62,8 +62,8 @@ class Opinion:
             x = x @ weight + bias
             if at + 1 < len(self.dense):
                 x = torch.relu(x)
-        square, line, offset = self.curve
-        raw = x[:, 2]
+        square, line, offset = self.curves.T
+        raw = x[:, 1:]
         return square * raw.square() + line * raw + offset
 
 

@@ -311,7 +311,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=WEIGHT",
         help="other weights of the loss's parts than "
         + " ".join(f"{name}={weight}" for name, weight in asdict(LossWeights()).items())
-        + "; opinion (DNSMOS) needs the package speechmos",
+        + "; opinion and background (DNSMOS) need the package speechmos",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--bf16", action="store_true", help="network in bfloat16, weights in float32")
