@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,7 @@ class LossWeights:
     lost_speech: float = 1.0
     sdr: float = 0.015
     perceptual: float = 0.02
-    opinion: float = 0.0  # of one clip in each call, whose scores cost as much as the rest of a step
+    opinion: float = 0.0  # of the noisiest clip in each call: its scores cost as much as the rest of a step
     background: float = 0.0  # the same clip's score of the background alone
     worse: float = 0.0  # what noisy clips lose against their input, in PESQ points and tenths of a dB
     vad: float = 0.05
@@ -119,18 +120,20 @@ class Loss:
         total = w.magnitude * magnitude + w.complex * phase + w.sdr * sdr + w.vad * vad
         total = total + w.perceptual * distance
         worse = background = opinion = torch.tensor(0.0)
+        if w.worse or self.opinion is not None:
+            with torch.no_grad():
+                left = ((noisy - target).abs() * scale).square() * inside
+                left_db = 10 * torch.log10(left.sum((1, 2)) / signal.clamp_min(1e-6) + 1e-3)
         if w.worse:
             with torch.no_grad():
-                left = (noisy - target).abs() * scale
-                left_db = (left.square() * inside).sum((1, 2)) / signal.clamp_min(1e-6)
-                left_db = 10 * torch.log10(left_db + 1e-3)
                 heard = self.perceptual(reference, self.analysis.synthesis(noisy), bandwidth_hz)
             lost = torch.relu(distances - heard) + 0.1 * torch.relu(ratio_db - left_db)
             worse = (lost * loud * (left_db > NOISY_DB)).sum() / loud.sum().clamp_min(1)
             total = total + w.worse * worse
         if self.opinion is not None and loud.any():
-            # Batches are drawn at random: the first clip with speech is as good as any.
-            heard = _steady(torch.complex(*estimate)[loud][:1], noisy[loud][:1])
+            # Where there is most noise, most of the opinion is to be won, and least else to be lost.
+            at = torch.where(loud, left_db, -math.inf).argmax()
+            heard = _steady(torch.complex(*estimate)[at][None], noisy[at][None])
             background, opinion = self.opinion(self.analysis.synthesis(heard))[0]
             total = total - w.opinion * opinion - w.background * background
         parts = {
