@@ -256,8 +256,8 @@ impl Pairs<'_> {
             // registers for that.
             for pair in 0..pairs {
                 let mut wide = [simd.zeros(); V];
-                for vector in 0..V {
-                    wide[vector] = simd.widen(&weights[pair], part * V + vector);
+                for (vector, wide) in wide.iter_mut().enumerate() {
+                    *wide = simd.widen(&weights[pair], part * V + vector);
                 }
                 for at in 0..R {
                     let heard = simd.splat(rows[at][pair]);
@@ -270,8 +270,8 @@ impl Pairs<'_> {
             let rows = output.chunks_mut(self.ends.sizes[1]).zip(steps);
             for (sums, (row, step)) in sums.into_iter().zip(rows) {
                 let mut floats = [simd.splat_f32s(0.0); V];
-                for vector in 0..V {
-                    floats[vector] = simd.floats(sums[vector]);
+                for (float, sum) in floats.iter_mut().zip(sums) {
+                    *float = simd.floats(sum);
                 }
                 self.ends
                     .say::<S, V, P>((simd, panel, part), (floats, Some(*step)), row);
