@@ -29,7 +29,8 @@ const WHOLE: f32 = 1e-3;
 /// The largest whole number of 8 bits that is a weight.
 const LARGEST_OF_EIGHT_BITS: f32 = 127.0;
 
-/// [rows, in] to [rows, out] and a bias, each output's weights rounded to 1/65534 of their range.
+/// [rows, in] to [rows, out] and a bias, each output's weights rounded to 1/65534 of their range if
+/// they are many.
 ///
 /// A row's sums are made in the same order whatever other rows there are, so that a stream sounds
 /// the same, to the bit, alone and in a batch.

@@ -223,6 +223,8 @@ impl Pairs<'_> {
             let said = &mut *output;
             // Vectors of a part times rows are the registers that hold sums.
             let rows = match (S::F32_LANES, said.len() / outputs) {
+                (16, 4..) if left <= 16 => self.add_rows::<S, 4, 1, 16>(panel, heard, steps, said),
+                (16, 4..) if left <= 32 => self.add_rows::<S, 4, 2, 32>(panel, heard, steps, said),
                 (16, 4..) => self.add_rows::<S, 4, 4, 64>(panel, heard, steps, said),
                 (16, 2..) => self.add_rows::<S, 2, 4, 64>(panel, heard, steps, said),
                 (16, _) if left <= 16 => self.add_rows::<S, 1, 1, 16>(panel, heard, steps, said),
