@@ -22,8 +22,8 @@ class LossWeights:
     lost_speech: float = 1.0
     sdr: float = 0.015
     perceptual: float = 0.02
-    opinion: float = 0.0  # of the noisiest clip in each call: its scores cost as much as the rest of a step
-    background: float = 0.0  # the same clip's score of the background alone
+    opinion: float = 0.0  # of the noisier half of the clips in each call
+    background: float = 0.0  # the same clips' scores of the background alone
     worse: float = 0.0  # what noisy clips lose against their input, in PESQ points and tenths of a dB
     vad: float = 0.05
     high_bin: float = 0.35  # weight of a bin above 8 kHz, which counts less for the ear
@@ -38,11 +38,12 @@ NOISY_DB = -20.0
 
 
 def _steady(estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
-    """One clip's spectra [1, hops, bins] -> the estimate as the opinion score is to hear it."""
+    """Spectra [n, hops, bins] -> the estimates as the opinion score is to hear them."""
     size = noisy.abs()
 
     def limit(slope: torch.Tensor) -> torch.Tensor:
-        return slope * (OPINION_SLOPE / (slope.abs() * size).norm().clamp_min(OPINION_SLOPE))
+        norms = (slope.abs() * size).norm(dim=(1, 2), keepdim=True)
+        return slope * (OPINION_SLOPE / norms.clamp_min(OPINION_SLOPE))
 
     heard = estimate * (1 - OPINION_DRY) + OPINION_DRY * noisy
     if heard.requires_grad:
@@ -56,11 +57,17 @@ class Loss:
     cross-entropy and, where they have a weight, the clip's predicted opinion scores and what it loses
     against its input in ratio and distance."""
 
-    def __init__(self, analysis: Analysis, weights: LossWeights, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        analysis: Analysis,
+        weights: LossWeights,
+        device: torch.device | str = "cpu",
+        bf16: bool = False,
+    ):
         self.analysis, self.front, self.weights = analysis, analysis.front, weights
         front = self.front
         self.perceptual = PerceptualDistance(device)
-        self.opinion = Opinion(device) if weights.opinion or weights.background else None
+        self.opinion = Opinion(device, bf16) if weights.opinion or weights.background else None
         bins = torch.arange(front.bins, device=device)
         self.hz = bins * (front.rate_hz / front.window)
         self.bin_weight = torch.where(self.hz > 8000, weights.high_bin, 1.0)
@@ -132,9 +139,10 @@ class Loss:
             total = total + w.worse * worse
         if self.opinion is not None and loud.any():
             # Where there is most noise, most of the opinion is to be won, and least else to be lost.
-            at = torch.where(loud, left_db, -math.inf).argmax()
-            heard = _steady(torch.complex(*estimate)[at][None], noisy[at][None])
-            background, opinion = self.opinion(self.analysis.synthesis(heard))[0]
+            noisiest = torch.where(loud, left_db, -math.inf).argsort(descending=True)
+            at = noisiest[: min((len(noisy) + 1) // 2, int(loud.sum()))]
+            heard = _steady(torch.complex(*estimate)[at], noisy[at])
+            background, opinion = self.opinion(self.analysis.synthesis(heard)).mean(0)
             total = total - w.opinion * opinion - w.background * background
         parts = {
             "loss": total.item(),

@@ -41,7 +41,7 @@ class Recipe:
     room_p: float = 0.4
     noise_room_p: float = 0.2
     synthetic_p: float = 0.2
-    babble_p: float = 0.08
+    babble_p: float = 0.12
     music_p: float = 0.08
     rumble_p: float = 0.12  # alone, or beneath another noise
     rumble_db: tuple[float, float] = (-5.0, 25.0)  # over that noise

@@ -47,6 +47,15 @@ class Block(nn.Module):
         with torch.no_grad():
             self.spread.weight *= 0.3  # at first subbands mostly listen to themselves
 
+    def start_as_nothing(self) -> None:
+        """Its output is its input until it is trained: for a trained network that is to grow."""
+        candidates = slice(self.alone.width, 2 * self.alone.width)
+        with torch.no_grad():
+            for value in (self.alone.gates.weight[candidates], self.alone.gates.bias[candidates]):
+                value.zero_()
+            for value in self.spread.parameters():
+                value.zero_()
+
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Also the summary [hops, n, summary]."""
         x = self.alone(x.flatten(1, 2)).reshape(x.shape)

@@ -103,6 +103,7 @@ class Recurrence(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
+        self.width = width
         self.gates = nn.Linear(width, 3 * width)
         with torch.no_grad():
             # Update gates of 0.02 to 0.9: some units remember half a second, some a hop.

@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import re
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -41,7 +42,7 @@ class Schedule:
     averaging: float = 0.999  # of the weights that are exported
     seed: int = 1
     parts: int = 1  # of a batch that are computed side by side, each by its own thread
-    bf16: bool = False  # the network's products in bfloat16: twice as fast where the processor has it
+    bf16: bool = False  # products of the network and of the opinion: twice as fast where the processor has it
 
     def rate_at(self, step: int) -> float:
         if step < self.warmup:
@@ -82,38 +83,41 @@ def save_atomically(value: dict, path: Path) -> None:
     os.replace(part, path)
 
 
-def starting_weights(
-    source: Path, front: FrontEnd, shape: NetShape, keep_blocks: tuple[int, ...] = ()
-) -> dict[str, torch.Tensor]:
-    """Of a checkpoint or an exported model folder; must be of the network that is to be trained,
-    or, with `keep_blocks`, of one that is the same but for the blocks that are left out."""
+NEW = "new"  # among the blocks that are kept: one that starts as nothing
+
+
+def start(net: Net, source: Path, keep_blocks: tuple[int | str, ...] = ()) -> None:
+    """Gives `net` the weights of a checkpoint or an exported model folder.
+
+    It must be of the same network or, with `keep_blocks`, of one that is the same but for blocks
+    that are left out or new.
+    """
     try:
-        found_front, found_shape, weights = read(source)
+        front, shape, weights = read(source)
     except (OSError, NotThisNetwork) as error:
         raise SystemExit(f"error: {error}") from error
+    weights = {name: torch.tensor(value) for name, value in weights.items()}
     if keep_blocks:
-        known = set(keep_blocks) <= set(range(found_shape.blocks))
-        if not known or len(set(keep_blocks)) < len(keep_blocks):
+        kept = [at for at in keep_blocks if at != NEW]
+        if not set(kept) <= set(range(shape.blocks)) or len(set(kept)) < len(kept):
             raise SystemExit(
                 f"error: --keep-blocks {' '.join(map(str, keep_blocks))}: {source} has blocks "
-                f"0 to {found_shape.blocks - 1}, each can be kept once"
+                f"0 to {shape.blocks - 1}, each can be kept once"
             )
-        found_shape = replace(found_shape, blocks=len(keep_blocks))
-        kept = {name: value for name, value in weights.items() if not name.startswith("blocks.")}
-        for to, at in enumerate(keep_blocks):
-            start = f"blocks.{at}."
-            kept |= {
-                f"blocks.{to}.{name.removeprefix(start)}": value
-                for name, value in weights.items()
-                if name.startswith(start)
-            }
-        weights = kept
-    if (found_front, found_shape) != (front, shape):
-        sizes = " ".join(
-            f"--{name.replace('_', '-')} {value}" for name, value in found_shape.as_dict().items()
-        )
-        raise SystemExit(f"error: {source} is another network than {shape.as_dict()}: train with {sizes}")
-    return {name: torch.tensor(value) for name, value in weights.items()}
+        shape = replace(shape, blocks=len(keep_blocks))
+    if (front, shape) != (net.front, net.shape):
+        sizes = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shape.as_dict().items())
+        raise SystemExit(f"error: {source} is another network than {net.shape.as_dict()}: train with {sizes}")
+    for to, at in enumerate(keep_blocks):
+        if at == NEW:
+            net.blocks[to].start_as_nothing()
+    old_place = {f"blocks.{to}.": f"blocks.{at}." for to, at in enumerate(keep_blocks)}
+
+    def old_name(name: str) -> str:
+        return re.sub(r"^blocks\.\d+\.", lambda place: old_place.get(place[0], place[0]), name)
+
+    # A block that is new has no weights there, and keeps its own.
+    net.load_state_dict({name: weights.get(old_name(name), own) for name, own in net.state_dict().items()})
 
 
 def run_training(
@@ -128,7 +132,7 @@ def run_training(
     save_every: int,
     max_minutes: float,
     start_from: Path | None = None,
-    keep_blocks: tuple[int, ...] = (),
+    keep_blocks: tuple[int | str, ...] = (),
 ) -> Path:
     """Trains until `schedule.steps` or for `max_minutes`; returns the checkpoint's path."""
     if not 1 <= schedule.parts <= schedule.batch:
@@ -154,7 +158,7 @@ def run_training(
         print(f"resuming {checkpoint} at step {first}")
     else:
         if start_from is not None:
-            net.load_state_dict(starting_weights(start_from, front, shape, keep_blocks))
+            start(net, start_from, keep_blocks)
         average = {name: value.detach().clone() for name, value in net.state_dict().items()}
 
     asked = {
@@ -167,7 +171,7 @@ def run_training(
     }
     (out / "run.json").write_text(json.dumps(asked, indent=2) + "\n")
     analysis = Analysis(front, device)
-    loss_of = Loss(analysis, weights, device)
+    loss_of = Loss(analysis, weights, device, schedule.bf16)
 
     def gradients(batch: dict[str, np.ndarray], rows: np.ndarray) -> tuple[dict, tuple[torch.Tensor, ...]]:
         """Parts of the loss of some clips of a batch, and the gradient of each weight."""
@@ -273,6 +277,15 @@ def loss_weight(text: str) -> tuple[str, float]:
     return name, value
 
 
+def kept_block(text: str) -> int | str:
+    """Place of a block, or the word for one that is new."""
+    if text == NEW:
+        return NEW
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: a block is a number from 0 on, or {NEW}")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     schedule, shape = Schedule(), NetShape()
     parser.add_argument("--data", type=Path, required=True, help="folder made by `prepare`")
@@ -283,11 +296,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start-from", type=Path, help="checkpoint or model folder to fine-tune from")
     parser.add_argument(
         "--keep-blocks",
-        type=int,
+        type=kept_block,
         nargs="+",
         default=[],
         metavar="N",
-        help="start a smaller network from these blocks of a larger one, the first is 0",
+        help=f"start from these blocks of another network, the first is 0; {NEW}: one that does nothing yet",
     )
     parser.add_argument("--steps", type=int, default=schedule.steps)
     parser.add_argument("--batch", type=int, default=schedule.batch)
@@ -314,7 +327,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + "; opinion and background (DNSMOS) need the package speechmos",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--bf16", action="store_true", help="network in bfloat16, weights in float32")
+    parser.add_argument("--bf16", action="store_true", help="products in bfloat16, weights in float32")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch, in each part; 0: its own choice")
     parser.add_argument("--parts", type=int, default=schedule.parts, help="of a batch, side by side")
     parser.add_argument("--workers", type=int, default=1, help="processes that mix")

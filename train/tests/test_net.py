@@ -20,7 +20,7 @@ from quietwire_train.frontend import Analysis, FrontEnd
 from quietwire_train.golden import run_model
 from quietwire_train.loss import Loss, LossWeights
 from quietwire_train.net import Net, NetShape, apply
-from quietwire_train.train import loss_weight, starting_weights
+from quietwire_train.train import kept_block, loss_weight, start
 
 SHAPE = NetShape(channels=6, blocks=2, summary=10, tap_bins=8, tap_order=2)
 
@@ -126,16 +126,16 @@ def test_an_exported_model_can_be_trained_on(net: Net, tmp_path: Path, bits: int
     checkpoint = str(save(tmp_path / "c.pt", net))
     assert main(["export", checkpoint, str(folder), "--bits", str(bits)]) == 0
     again = Net(net.front, net.shape)
-    again.load_state_dict(starting_weights(folder, net.front, net.shape))
+    start(again, folder)
     features = Analysis(net.front).features(Analysis(net.front).spectrum(noise(24000)))
     with torch.no_grad():
         for a, b in zip(net(features), again(features)):
             torch.testing.assert_close(a, b, atol=most, rtol=0)
-    with pytest.raises(SystemExit, match="--channels"):
-        starting_weights(folder, net.front, replace(net.shape, channels=40))
+    with pytest.raises(SystemExit, match=f"--channels {SHAPE.channels}"):
+        start(Net(net.front, replace(net.shape, channels=40)), folder)
     (folder / "model.onnx").write_bytes(b"no graph at all")
     with pytest.raises(SystemExit, match="not an export"):
-        starting_weights(folder, net.front, net.shape)
+        start(again, folder)
 
 
 def test_a_model_stored_anew_in_eight_bits_stays_as_it_is(net: Net, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_an_export_may_blend_two_networks(net: Net, tmp_path: Path, capsys: pyte
 def test_a_smaller_network_starts_from_blocks_of_a_larger_one(net: Net, tmp_path: Path) -> None:
     whole = save(tmp_path / "c.pt", net)
     smaller = Net(net.front, replace(net.shape, blocks=1))
-    smaller.load_state_dict(starting_weights(whole, net.front, smaller.shape, (1,)))
+    start(smaller, whole, (1,))
     del net.blocks[0]
     features = Analysis(net.front).features(Analysis(net.front).spectrum(noise(24000)))
     with torch.no_grad():
@@ -189,9 +189,33 @@ def test_a_smaller_network_starts_from_blocks_of_a_larger_one(net: Net, tmp_path
             torch.testing.assert_close(a, b)
     for wrong in ((2,), (-1,), (0, 0)):
         with pytest.raises(SystemExit, match="blocks 0 to 1, each can be kept once"):
-            starting_weights(whole, net.front, replace(net.shape, blocks=len(wrong)), wrong)
+            start(Net(net.front, replace(net.shape, blocks=len(wrong))), whole, wrong)
     with pytest.raises(SystemExit, match="--blocks 1"):
-        starting_weights(whole, net.front, net.shape, (1,))
+        start(Net(net.front, net.shape), whole, (1,))
+
+
+def test_a_larger_network_starts_as_the_smaller_one(net: Net, tmp_path: Path) -> None:
+    whole = save(tmp_path / "c.pt", net)
+    larger = Net(net.front, replace(net.shape, blocks=SHAPE.blocks + 2))
+    start(larger, whole, ("new", 0, "new", 1))
+    features = Analysis(net.front).features(Analysis(net.front).spectrum(noise(24000)))
+    with torch.no_grad():
+        before = net(features)
+    after = larger(features)
+    for a, b in zip(before, after):
+        torch.testing.assert_close(a, b.detach())
+    sum(out.square().sum() for out in after).backward()
+    for at in (0, 2):  # what is new is not stuck at nothing
+        block = larger.blocks[at]
+        for weight in (block.alone.gates.weight, block.spread.weight):
+            assert weight.grad.norm() > 0, at
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "1.5", ""])
+def test_blocks_that_are_kept_are_checked(text: str) -> None:
+    assert [kept_block("3"), kept_block("new")] == [3, "new"]
+    with pytest.raises(argparse.ArgumentTypeError, match="new"):
+        kept_block(text)
 
 
 def test_checkpoints_of_another_architecture_are_named(net: Net, tmp_path: Path) -> None:
@@ -266,22 +290,22 @@ def test_a_batch_in_two_parts_teaches_the_same(store: Path, tmp_path: Path) -> N
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two")
     )
     torch.manual_seed(seed)  # as the run begins
-    start, (one, two) = Net(FrontEnd(), SHAPE).state_dict(), (saved["net"] for saved in checkpoints)
-    steps = [(one[name] - two[name]).norm() / (one[name] - start[name]).norm() for name in one]
+    begun, (one, two) = Net(FrontEnd(), SHAPE).state_dict(), (saved["net"] for saved in checkpoints)
+    steps = [(one[name] - two[name]).norm() / (one[name] - begun[name]).norm() for name in one]
     assert max(steps) < 0.2, steps
-    assert max((one[name] - start[name]).norm() for name in one) > 1e-3
+    assert max((one[name] - begun[name]).norm() for name in one) > 1e-3
     with pytest.raises(SystemExit, match="no 3 parts"):
         main([*options(store, tmp_path / "three", 3), "--parts", "3"])
 
 
 def test_a_run_says_what_it_started_from(store: Path, tmp_path: Path) -> None:
     assert main(options(store, tmp_path / "first", 1)) == 0
-    start = tmp_path / "first/checkpoint.pt"
-    smaller = ["--start-from", str(start), "--keep-blocks", "1", "--blocks", "1"]
-    assert main([*options(store, tmp_path / "second", 1), *smaller]) == 0
+    begun = tmp_path / "first/checkpoint.pt"
+    other = ["--start-from", str(begun), "--keep-blocks", "1", "new", "0", "--blocks", "3"]
+    assert main([*options(store, tmp_path / "second", 1), *other]) == 0
     first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("first", "second"))
     assert (first["start_from"], first["keep_blocks"]) == (None, [])
-    assert (second["start_from"], second["keep_blocks"]) == (str(start), [1])
+    assert (second["start_from"], second["keep_blocks"]) == (str(begun), [1, "new", 0])
 
 
 @pytest.mark.parametrize("text", ["louder=1", "sdr", "sdr=", "sdr=-1", "sdr=nan", "sdr=inf", "=1"])
