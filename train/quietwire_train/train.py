@@ -83,7 +83,20 @@ def save_atomically(value: dict, path: Path) -> None:
     os.replace(part, path)
 
 
+SIZES = {
+    "channels": "of a subband",
+    "summary": "width of the view of all subbands",
+    "tap_order": "hops that a filter reaches over",
+}
 NEW = "new"  # among the blocks that are kept: one that starts as nothing
+
+
+def found(source: Path) -> tuple[FrontEnd, NetShape, dict[str, np.ndarray]]:
+    """A checkpoint or a model folder to start from."""
+    try:
+        return read(source)
+    except (OSError, NotThisNetwork) as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 def start(net: Net, source: Path, keep_blocks: tuple[int | str, ...] = ()) -> None:
@@ -92,10 +105,7 @@ def start(net: Net, source: Path, keep_blocks: tuple[int | str, ...] = ()) -> No
     It must be of the same network or, with `keep_blocks`, of one that is the same but for blocks
     that are left out or new.
     """
-    try:
-        front, shape, weights = read(source)
-    except (OSError, NotThisNetwork) as error:
-        raise SystemExit(f"error: {error}") from error
+    front, shape, weights = found(source)
     weights = {name: torch.tensor(value) for name, value in weights.items()}
     if keep_blocks:
         kept = [at for at in keep_blocks if at != NEW]
@@ -287,7 +297,7 @@ def kept_block(text: str) -> int | str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    schedule, shape = Schedule(), NetShape()
+    schedule = Schedule()
     parser.add_argument("--data", type=Path, required=True, help="folder made by `prepare`")
     parser.add_argument("--rooms", type=Path, help="file made by `rooms`; none: no reverberation")
     parser.add_argument(
@@ -309,13 +319,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warmup", type=int, default=schedule.warmup)
     parser.add_argument("--averaging", type=float, default=schedule.averaging)
     parser.add_argument("--seed", type=int, default=schedule.seed)
-    parser.add_argument("--channels", type=int, default=shape.channels, help="of a subband")
-    parser.add_argument("--blocks", type=int, default=shape.blocks)
-    parser.add_argument(
-        "--summary", type=int, default=shape.summary, help="width of the view of all subbands"
-    )
-    parser.add_argument("--tap-bins", type=int, default=shape.tap_bins)
-    parser.add_argument("--tap-order", type=int, default=shape.tap_order)
+    sizes = parser.add_argument_group("sizes", "default: of the network that is started from")
+    for name, value in NetShape().as_dict().items():
+        said = SIZES.get(name, "")
+        sizes.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"{said}; else {value}".lstrip("; "))
     parser.add_argument(
         "--loss",
         type=loss_weight,
@@ -349,7 +356,11 @@ def run(args: argparse.Namespace) -> int:
         parts=args.parts,
         bf16=args.bf16,
     )
-    shape = NetShape(args.channels, args.blocks, args.summary, args.tap_bins, args.tap_order)
+    shape = NetShape() if args.start_from is None else found(args.start_from)[1]
+    if args.keep_blocks:
+        shape = replace(shape, blocks=len(args.keep_blocks))
+    given = {name: getattr(args, name) for name in shape.as_dict()}
+    shape = replace(shape, **{name: size for name, size in given.items() if size is not None})
     if args.keep_blocks and args.start_from is None:
         raise SystemExit("error: --keep-blocks needs --start-from, the network whose blocks they are")
     try:

@@ -250,10 +250,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "store"
 
 
-def options(store: Path, out: Path, steps: int) -> list[str]:
+SIZES = "--channels 6 --blocks 2 --summary 10 --tap-bins 8 --tap-order 2"
+
+
+def options(store: Path, out: Path, steps: int, sizes: str = SIZES) -> list[str]:
     return (
-        f"train --data {store} --out {out} --steps {steps} --batch 2 --seconds 1 --channels 6 --blocks 2 --summary 10"
-        " --tap-bins 8 --tap-order 2 --device cpu --threads 1 --warmup 2 --save-every 2"
+        f"train --data {store} --out {out} --steps {steps} --batch 2 --seconds 1 {sizes}"
+        " --device cpu --threads 1 --warmup 2 --save-every 2"
     ).split()
 
 
@@ -301,11 +304,15 @@ def test_a_batch_in_two_parts_teaches_the_same(store: Path, tmp_path: Path) -> N
 def test_a_run_says_what_it_started_from(store: Path, tmp_path: Path) -> None:
     assert main(options(store, tmp_path / "first", 1)) == 0
     begun = tmp_path / "first/checkpoint.pt"
-    other = ["--start-from", str(begun), "--keep-blocks", "1", "new", "0", "--blocks", "3"]
-    assert main([*options(store, tmp_path / "second", 1), *other]) == 0
+    other = ["--start-from", str(begun), "--keep-blocks", "1", "new", "0"]
+    assert main([*options(store, tmp_path / "second", 1, sizes=""), *other]) == 0
     first, second = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("first", "second"))
+    assert second["shape"] == first["shape"] | {"blocks": 3}
     assert (first["start_from"], first["keep_blocks"]) == (None, [])
     assert (second["start_from"], second["keep_blocks"]) == (str(begun), [1, "new", 0])
+    for wrong, reason in ((["--channels", "5"], "--channels 6"), (["--start-from", "nowhere"], "nowhere")):
+        with pytest.raises(SystemExit, match=reason):
+            main([*options(store, tmp_path / "third", 1, sizes=""), "--start-from", str(begun), *wrong])
 
 
 @pytest.mark.parametrize("text", ["louder=1", "sdr", "sdr=", "sdr=-1", "sdr=nan", "sdr=inf", "=1"])
