@@ -26,7 +26,7 @@ class NetShape:
     """Sizes of a network. A checkpoint carries them."""
 
     channels: int = 48  # of a subband
-    blocks: int = 6
+    blocks: int = 4
     summary: int = 96  # numbers that a block keeps of the whole spectrum
     tap_bins: int = 64  # low bins that get a complex filter over time
     tap_order: int = 3  # this hop and `tap_order - 1` hops before it
