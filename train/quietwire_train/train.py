@@ -85,8 +85,10 @@ def save_atomically(value: dict, path: Path) -> None:
 
 SIZES = {
     "channels": "of a subband",
+    "blocks": "one after the other",
     "summary": "width of the view of all subbands",
-    "tap_order": "hops that a filter reaches over",
+    "tap_bins": "low bins that get a filter over time",
+    "tap_order": "hops that it reaches over",
 }
 NEW = "new"  # among the blocks that are kept: one that starts as nothing
 
@@ -321,8 +323,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=schedule.seed)
     sizes = parser.add_argument_group("sizes", "default: of the network that is started from")
     for name, value in NetShape().as_dict().items():
-        said = SIZES.get(name, "")
-        sizes.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"{said}; else {value}".lstrip("; "))
+        sizes.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"{SIZES[name]}; else {value}")
     parser.add_argument(
         "--loss",
         type=loss_weight,
@@ -356,13 +357,13 @@ def run(args: argparse.Namespace) -> int:
         parts=args.parts,
         bf16=args.bf16,
     )
+    if args.keep_blocks and args.start_from is None:
+        raise SystemExit("error: --keep-blocks needs --start-from, the network whose blocks they are")
     shape = NetShape() if args.start_from is None else found(args.start_from)[1]
     if args.keep_blocks:
         shape = replace(shape, blocks=len(args.keep_blocks))
     given = {name: getattr(args, name) for name in shape.as_dict()}
     shape = replace(shape, **{name: size for name, size in given.items() if size is not None})
-    if args.keep_blocks and args.start_from is None:
-        raise SystemExit("error: --keep-blocks needs --start-from, the network whose blocks they are")
     try:
         path = run_training(
             args.data,
