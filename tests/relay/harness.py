@@ -171,6 +171,7 @@ class Leg:
         self.listen = (host, int(port))
         self.ssrc = next(self.sources)
         self.heard: list[Heard] = []
+        self.sent_at: dict[int, float] = {}
 
     def timestamp(self, n: int) -> int:
         return (self.FIRST_TIMESTAMP + n * self.ticks) & 0xFFFFFFFF
@@ -180,6 +181,7 @@ class Leg:
         return rtp(*numbers, self.payload(n))
 
     def send(self, n: int) -> None:
+        self.sent_at[n] = time.monotonic()
         self.throw(self.packet(n))
 
     def throw(self, datagram: bytes) -> None:
