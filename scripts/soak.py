@@ -5,7 +5,7 @@
 Starts the relay, sends every stream 50 packets a second with loss, jitter, reordering and
 duplicates (all drawn from --seed), switches streams and changes models and attenuation meanwhile,
 and hears everything that comes back. Prints a table. Exits with 1 if a check fails; with 2 if only
-such fail as cannot be judged, for the sender was late itself or other programs had the processors.
+checks of time fail, which another run may pass, or if nothing can be judged, for this program lost packets itself.
 Needs Linux, numpy and ffmpeg (with libopus).
 
 What is held against what:
@@ -15,7 +15,9 @@ What is held against what:
 - Latency. A packet goes out when the one `delay` after it has its turn: when it comes, or, where
   earlier ones are missing, when they come or the hold is over (those are held, and judged apart).
   Times are the sender's before `sendto` and the kernel's at the receiving socket, so that a receiver
-  that is late itself does not matter.
+  that is late itself does not matter. What the machine does to everybody is not the relay's: its bounds
+  are raised by twice what the sender itself was late, for a packet has to wait for a processor twice,
+  when it comes and when it is its turn.
 - Drift. Every timestamp between the first and the last must come out once, and sequence numbers must
   go on with them. Only what was lost between packets that were relayed unchanged may be missing,
   with its number.
@@ -72,6 +74,7 @@ HELD_P99_MS = 30.0
 GROWTH_MIB = 4.0  # fitted, from the warm-up to the end
 MADE_UP_EARLY = 0.005  # share of packets whose time was made up before they came
 SENDER_P99_MS = 10.0
+STOLEN = 0.1  # share of what all programs here wanted
 
 
 @dataclass
@@ -538,7 +541,7 @@ def soak(
     faults = Counter()
     for one in judged:
         faults.update(one.faults)
-    sender = percentiles_ms(late, 50, 99, 100)
+    sender = percentiles_ms(late, 50, 99, 99.9, 100)
     shares = percentiles_ms(latency, 50, 99, 99.9, 100)
     held_shares = percentiles_ms(held, 50, 99, 100)
     heard = sum(stream.heard for stream in streams)
@@ -620,12 +623,14 @@ def soak(
     row("", f"fitted growth {growth:+.2f} MiB, {figures['slope_mib_per_hour']:+.1f} MiB/h")
 
     check(growth <= GROWTH_MIB, f"memory: fitted growth {growth:+.2f} MiB, at most {GROWTH_MIB}")
-    for name, bound in LATENCY_MS.items():
-        check(
-            shares[name] <= bound, f"latency: {name} {shares[name]:.2f} ms, at most {bound:g}", is_timing=True
-        )
-    at_most = f"p99 {held_shares['p99']:.2f} ms, at most {HELD_P99_MS:g}"
-    check(held_shares["p99"] <= HELD_P99_MS, f"held: {at_most}", is_timing=True)
+
+    def check_late(what: str, name: str, found_ms: float, most_ms: float) -> None:
+        most_ms += 2 * sender[name]
+        check(found_ms <= most_ms, f"{what}: {name} {found_ms:.2f} ms, at most {most_ms:.1f}", is_timing=True)
+
+    for name, most_ms in LATENCY_MS.items():
+        check_late("latency", name, shares[name], most_ms)
+    check_late("held", "p99", held_shares["p99"], HELD_P99_MS)
     if figures["steps_down"]:
         # A stream that is stepped down as far as it goes may be relayed too.
         row("", f"{faults.pop('relayed though on')} packets relayed though on, perhaps for want of time")
@@ -671,6 +676,8 @@ def soak(
         excuses.append(f"the sender was late itself, p99 {sender['p99']:.1f} ms")
     if all_cores > 0.9 * os.cpu_count() and others > 0.1 * os.cpu_count():
         excuses.append(f"other programs used {others:.1f} of {os.cpu_count()} processors")
+    if stolen > STOLEN * all_cores:
+        excuses.append(f"the host gave {stolen:.2f} processors of {all_cores:.2f} to others")
     own_faults = []
     if own_drops:
         own_faults.append(f"{own_drops} packets found this program's own sockets full")
@@ -685,7 +692,7 @@ def spoken(shares: dict[str, float]) -> str:
 
 
 def verdict(checks: list[Check], excuses: list[str], excuse_all: bool) -> int:
-    """The exit status. Excuses hold for what is a matter of time, or for everything."""
+    """The exit status. Excuses say why what is a matter of time may have failed, or everything."""
     for check in checks:
         print(f"{'ok  ' if check.ok else 'FAIL'}       {check.text}")
     failed = [check for check in checks if not check.ok]
@@ -695,7 +702,7 @@ def verdict(checks: list[Check], excuses: list[str], excuse_all: bool) -> int:
     print(f"{len(failed)} of {len(checks)} checks failed")
     for excuse in excuses:
         print(f"but {excuse}")
-    return 2 if excuses and all(excuse_all or check.is_timing for check in failed) else 1
+    return 2 if excuse_all or all(check.is_timing for check in failed) else 1
 
 
 if __name__ == "__main__":
