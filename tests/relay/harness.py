@@ -261,11 +261,16 @@ def dbfs(samples: np.ndarray) -> float:
     return 10 * np.log10(max(power, 1e-12))
 
 
+def median_drop_db(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """How much quieter parts became, before and after; the median, so that one late hop does not decide."""
+    return float(np.median([dbfs(before) - dbfs(after) for before, after in parts]))
+
+
 def drop_db(leg: Leg, begin: int, end: int, decode: Callable[[bytes], np.ndarray]) -> float:
-    """How much quieter packets came out; the median, so that one late hop does not decide."""
+    """How much quieter packets came out."""
     heard = leg.sound(begin, end)
     assert len(heard) == end - begin
-    return float(np.median([dbfs(decode(leg.payload(n))) - dbfs(decode(heard[n])) for n in heard]))
+    return median_drop_db((decode(leg.payload(n)), decode(heard[n])) for n in heard)
 
 
 def lines(text: str) -> list[str]:
