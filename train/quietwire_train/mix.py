@@ -32,6 +32,9 @@ class Recipe:
     """Probabilities (`_p`) and ranges of the mixture. Levels in dB, times in seconds."""
 
     wideband_share: float = 0.55
+    lead_p: float = 0.4  # talkers who begin after a pause: a stream's first word is not in its middle
+    long_pause_p: float = 0.15  # of the pauses between utterances
+    long_pause_s: tuple[float, float] = (0.6, 2.0)
     speed_p: float = 0.6
     speed_range: tuple[float, float] = (0.8, 1.25)  # tempo, pitch and vocal tract together
     eq_p: float = 0.8
@@ -51,7 +54,7 @@ class Recipe:
     easy_snr_db: tuple[float, float] = (20.0, 40.0)
     level_db: tuple[float, float] = (-45.0, -5.0)
     band_limit_p: float = 0.3
-    telephone_p: float = 0.2
+    telephone_p: float = 0.35
     noise_only_p: float = 0.06
     clean_only_p: float = 0.08
     silence_p: float = 0.05
@@ -306,7 +309,7 @@ class Mixer:
     def _utterances(
         self, rng: np.random.Generator, length: int, avoid: str | None = None
     ) -> tuple[np.ndarray, float, str]:
-        """`length` samples of one talker with gaps of 0-0.6 s, their bandwidth in Hz, the talker.
+        """`length` samples of one talker with pauses, their bandwidth in Hz, the talker.
 
         Draws again when the cut holds hardly any speech.
         """
@@ -320,7 +323,7 @@ class Mixer:
     def _fill(
         self, rng: np.random.Generator, own: list[Clip], length: int
     ) -> tuple[np.ndarray, float, float]:
-        """Utterances of one talker end to end: samples, bandwidth in Hz, level of the first."""
+        """Utterances of one talker with pauses: samples, bandwidth in Hz, level of the first."""
         first = own[rng.integers(len(own))]
         # Later utterances must not lower the bandwidth much, or the clip would count as narrow.
         floor_hz = 0.9 * first.bandwidth_hz
@@ -328,13 +331,18 @@ class Mixer:
         bandwidth_hz = first.bandwidth_hz
         samples = np.zeros(length, np.float32)
         clip = first
-        start = int(rng.integers(max(1, first.length - min(first.length // 2, RATE_HZ))))
-        position = 0
+        position = start = 0
+        if rng.random() < self.recipe.lead_p:
+            position = int(rng.integers(length // 2))
+        else:
+            start = int(rng.integers(max(1, first.length - min(first.length // 2, RATE_HZ))))
         while position < length:
             part = _fade_edges(self.store.read(clip.index, start, length - position))
             samples[position : position + len(part)] = part
             bandwidth_hz = min(bandwidth_hz, clip.bandwidth_hz)
-            position += len(part) + int(rng.uniform(0.0, 0.6) * RATE_HZ)
+            long = rng.random() < self.recipe.long_pause_p
+            pause_s = _uniform(rng, self.recipe.long_pause_s if long else (0.0, 0.6))
+            position += len(part) + int(pause_s * RATE_HZ)
             clip = own[rng.integers(allowed, len(own))]
             start = 0
         return samples, bandwidth_hz, first.active_db

@@ -134,6 +134,25 @@ def test_silence_is_digital_in_both(store: Store) -> None:
         assert not target[silent].any()
 
 
+def test_talkers_begin_after_a_pause_and_rest_at_times(store: Store) -> None:
+    def silent_seconds(**often: float) -> tuple[np.ndarray, np.ndarray]:
+        """Of each clip: before its first sound, and of the longest pause after that."""
+        recipe = replace(PLAIN, clean_only_p=1.0, **often)
+        targets = Mixer(store, None, seconds=6.0, recipe=recipe).batch(0, 20)["target"]
+        sounds = [np.flatnonzero(np.abs(clip) > 1e-4) for clip in targets]
+        return tuple(
+            np.array([f(sound) for sound in sounds]) / RATE_HZ
+            for f in (lambda sound: sound[0], lambda sound: np.diff(sound).max())
+        )
+
+    lead, pause = silent_seconds()
+    assert lead.max() < 0.1 and pause.max() < 0.65
+    lead, pause = silent_seconds(lead_p=1.0)
+    assert lead.max() < 3.1 and lead.mean() > 0.9 and pause.max() < 0.65
+    lead, pause = silent_seconds(long_pause_p=1.0)
+    assert lead.max() < 0.1 and pause.max() < 2.05 and pause.mean() > 1.0
+
+
 def test_training_never_reads_the_dev_split(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     touched = set()
     plain_read = Store.read
