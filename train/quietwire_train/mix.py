@@ -46,6 +46,7 @@ class Recipe:
     synthetic_p: float = 0.2
     babble_p: float = 0.12
     music_p: float = 0.08
+    calls_p: float = 0.06
     rumble_p: float = 0.12  # alone, or beneath another noise
     rumble_db: tuple[float, float] = (-5.0, 25.0)  # over that noise
     modulation_p: float = 0.2
@@ -359,18 +360,20 @@ class Mixer:
         """Noise [T] at any level, and its level in dB inside the band of the speech."""
         recipe = self.recipe
         kind = rng.random()
+        babble_from = recipe.synthetic_p + recipe.music_p
+        calls_from = babble_from + recipe.babble_p
         size = self._size
         rumble = synthetic.rumble(rng, self.length) if rng.random() < recipe.rumble_p else None
         if rumble is not None and rng.random() < 0.5:
             samples, rumble = rumble, None
         elif kind < recipe.synthetic_p:
             samples = synthetic.background(rng, self.length)
-        elif kind < recipe.synthetic_p + recipe.music_p:
+        elif kind < babble_from:
             samples = synthetic.music(rng, self.length)
-        elif kind < recipe.synthetic_p + recipe.music_p + recipe.babble_p and (
-            self._speech.talkers - {talker}
-        ):
+        elif kind < calls_from and self._speech.talkers - {talker}:
             samples = self._babble(rng, talker)
+        elif calls_from <= kind < calls_from + recipe.calls_p:
+            samples = synthetic.calls(rng, self.length)
         else:
             size = self._draw_size(rng)
             samples = self._recorded(rng, round(self.length * size / self._size))

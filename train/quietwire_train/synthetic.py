@@ -141,6 +141,36 @@ def tones(rng: np.random.Generator, length: int) -> np.ndarray:
     return total
 
 
+def calls(rng: np.random.Generator, length: int) -> np.ndarray:
+    """What is voiced and no voice: cocks, gulls, dogs, cats, infants, horns. One source calls now and
+    then: harmonics of a pitch that rises and falls, rough at times, breathy, through its resonances."""
+    pitch_hz = math.exp(rng.uniform(math.log(150.0), math.log(1500.0)))
+    period = _draw_period(rng, 2.5 * pitch_hz)
+    call_s, pause_s = (math.exp(rng.uniform(math.log(0.08), math.log(1.5))) for _ in range(2))
+    rough, breath = rng.uniform(0.0, 0.5) * (rng.random() < 0.4), rng.uniform(0.0, 0.3)
+    rough_hz = rng.uniform(20.0, 120.0)
+    total = np.zeros(length, np.float32)
+    # The first call may have begun before the clip.
+    position_s = float(rng.uniform(-call_s, pause_s))
+    while position_s < length / RATE_HZ:
+        count = round(call_s * rng.uniform(0.5, 1.5) * RATE_HZ)
+        time_s = np.arange(count) / RATE_HZ
+        hz = pitch_hz * 2.0 ** (rng.uniform(0.0, 1.0) * _wander(rng, count))
+        call = _play(period, np.cumsum(hz) / RATE_HZ)
+        call *= 1.0 - rough * (1.0 + np.sin(2 * np.pi * rough_hz * time_s))
+        call += breath * rng.standard_normal(count, np.float32)
+        call *= np.minimum(1.0, np.minimum(time_s, time_s[::-1]) / rng.uniform(0.01, 0.1))
+        _add(total, round(position_s * RATE_HZ), call * amplitude(rng.uniform(-10.0, 0.0)))
+        position_s += (count / RATE_HZ) + pause_s * rng.uniform(0.3, 2.0)
+    spectrum = rfft(total)
+    hz = np.arange(len(spectrum)) * (RATE_HZ / length)
+    gain = np.full(len(spectrum), 0.1)
+    for _ in range(rng.integers(1, 4)):
+        centre_hz = math.exp(rng.uniform(math.log(400.0), math.log(5000.0)))
+        gain += rng.uniform(0.3, 1.0) / (1.0 + ((hz - centre_hz) / (centre_hz * rng.uniform(0.1, 0.5))) ** 2)
+    return irfft(spectrum * gain.astype(np.float32), length)
+
+
 def music(rng: np.random.Generator, length: int) -> np.ndarray:
     """Up to four instruments that play notes of one scale in one time, with or without drums."""
     total = np.zeros(length, np.float32)

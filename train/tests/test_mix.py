@@ -187,7 +187,8 @@ def test_room_responses_start_with_the_direct_path(rooms: Path) -> None:
 
 
 def test_synthetic_noises_sound_and_repeat() -> None:
-    for make in (synthetic.machine, synthetic.tones, synthetic.rumble, synthetic.music, synthetic.background):
+    named = (synthetic.machine, synthetic.tones, synthetic.rumble, synthetic.music, synthetic.calls)
+    for make in (*named, synthetic.background):
         for seed in range(12):
             first, again = (make(np.random.default_rng(seed), 48_000) for _ in "ab")
             assert first.shape == (48_000,) and first.dtype == np.float32
