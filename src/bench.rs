@@ -113,7 +113,7 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
     session.input_mut(0, heard, 0).fill(0.5);
     session.run(0).expect("the model ran before");
     {
-        let mut masker = Masker::new(spec, 40.0);
+        let mut masker = Masker::new(spec, 40.0, transform.power_scale());
         let mut history = History::new(spec);
         history.advance().copy_from_slice(&spectrum);
         let output =
@@ -127,6 +127,7 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
                 masker.take_gains(&gain);
                 masker.apply_gains(&history, &mut out);
                 masker.apply_taps(&taps, &history, &mut out);
+                masker.take_power(masker.power(&history));
                 std::hint::black_box(masker.limit(&history, &mut out));
             }),
         ));

@@ -242,6 +242,10 @@ impl Denoiser {
     /// much below the input a natural noise floor remains. Takes hold over 50 ms; 0 is as
     /// [`set_bypass`](Self::set_bypass).
     ///
+    /// Nothing is turned down further than to 40 dB below the talker, or to the limit below the talker
+    /// if that is more, nor below -86 dBFS before anybody has talked: a quiet room stays as it is.
+    /// Without a limit there is no such floor.
+    ///
     /// # Errors
     /// [`Error::Attenuation`] for a negative number or NaN; the old limit stays.
     ///

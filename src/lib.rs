@@ -5,6 +5,7 @@ mod batch;
 mod block;
 mod denoiser;
 mod feature;
+mod floor;
 mod flow;
 mod hop;
 mod mask;

@@ -3,6 +3,7 @@
 use realfft::num_complex::Complex32;
 
 use crate::feature::Bands;
+use crate::floor::Floor;
 use crate::model::spec::{Layout, Spec, TapLayout, TapsSpec};
 use crate::wide::{flat, flat_mut, wide};
 
@@ -85,10 +86,14 @@ pub(crate) struct Masker {
     /// [padded bins]
     curve: Vec<f32>,
     limit: Limit,
+    floor: Floor,
+    /// of the hop, as an amplitude: what stays of the input whatever the model says
+    share: f32,
 }
 
 impl Masker {
-    pub(crate) fn new(spec: &Spec, attenuation_db: f32) -> Self {
+    /// `power_scale` makes the powers of a hop, summed over all channels, mean squares.
+    pub(crate) fn new(spec: &Spec, attenuation_db: f32, power_scale: f32) -> Self {
         Self {
             bands: Bands::of_gains(spec),
             taps: spec.taps(),
@@ -96,6 +101,8 @@ impl Masker {
             spectrum_scale: spec.spectrum_scale(),
             curve: vec![0.0; Bands::padded(spec.bins())],
             limit: Limit::new(attenuation_db),
+            floor: Floor::new(power_scale),
+            share: amplitude(attenuation_db),
         }
     }
 
@@ -155,10 +162,25 @@ impl Masker {
         self.limit.advance();
     }
 
-    /// Mixes the input of one channel into its `[bins]`, as much as the limit leaves.
+    /// Power of the hop that one channel is to say, as it came: the sum of |X|^2 over bins.
+    pub(crate) fn power(&self, history: &History) -> f32 {
+        power(flat(history.back(self.lookahead)))
+    }
+
+    /// Takes the power of the hop, of all channels together, before any of them is limited.
+    pub(crate) fn take_power(&mut self, input: f32) {
+        self.share = self.floor.share(self.limit.now, input);
+    }
+
+    /// Takes what the model left of the hop, of all channels together.
+    pub(crate) fn take_speech(&mut self, speech: f32) {
+        self.floor.hear(speech);
+    }
+
+    /// Mixes the input of one channel into its `[bins]`, as much as limit and floor leave.
     pub(crate) fn limit(&self, history: &History, out: &mut [Complex32]) -> Energies {
         mix(
-            self.limit.now,
+            self.share,
             flat(history.back(self.lookahead)),
             flat_mut(out),
         )
@@ -171,10 +193,9 @@ impl Masker {
         dry: impl Iterator<Item = f32>,
         out: &mut [f32],
     ) -> Energies {
-        let floor = self.limit.now;
         let mut energies = Energies::default();
         for (out, x) in out.iter_mut().zip(dry) {
-            energies += mix_one(floor, x, out);
+            energies += mix_one(self.share, x, out);
         }
         // In the spectrum's units, for the telemetry of all models is one.
         let input: f32 = history.back(0).iter().map(|x| x.norm_sqr()).sum();
@@ -183,8 +204,7 @@ impl Masker {
 
     /// What a hop that was passed on has in it.
     pub(crate) fn passed(&self, history: &History) -> Energies {
-        let input = history.back(self.lookahead).iter();
-        let input = input.map(|x| x.norm_sqr()).sum();
+        let input = self.power(history);
         Energies {
             input,
             output: input,
@@ -192,9 +212,10 @@ impl Masker {
         }
     }
 
-    /// Jumps to the limit that was set last.
+    /// Jumps to the limit that was set last and forgets the talker.
     pub(crate) fn reset(&mut self) {
         self.limit.now = self.limit.target;
+        self.floor.reset();
     }
 }
 
@@ -216,15 +237,27 @@ wide! {
 }
 
 wide! {
-    /// Mixes `dry`, times `floor`, into `out`.
-    fn mix<'a, S>(simd: S; floor: f32, dry: &'a [f32], out: &'a mut [f32]) -> Energies {
+    /// Sum of squares.
+    fn power<'a, S>(simd: S; numbers: &'a [f32]) -> f32 {
+        let (wides, rest) = S::as_simd_f32s(numbers);
+        let mut sum = simd.splat_f32s(0.0);
+        for x in wides {
+            sum = simd.add_f32s(sum, simd.mul_f32s(*x, *x));
+        }
+        rest.iter().fold(simd.reduce_sum_f32s(sum), |sum, x| sum + x * x)
+    }
+}
+
+wide! {
+    /// Mixes `dry`, times `share`, into `out`.
+    fn mix<'a, S>(simd: S; share: f32, dry: &'a [f32], out: &'a mut [f32]) -> Energies {
         let (drys, dry_rest) = S::as_simd_f32s(dry);
         let (outs, out_rest) = S::as_mut_simd_f32s(out);
-        let (floors, keeps) = (simd.splat_f32s(floor), simd.splat_f32s(1.0 - floor));
+        let (shares, keeps) = (simd.splat_f32s(share), simd.splat_f32s(1.0 - share));
         let [mut input, mut output, mut speech, mut noise] = [simd.splat_f32s(0.0); 4];
         for (dry, out) in drys.iter().zip(outs) {
             let (dry, made) = (*dry, *out);
-            let mixed = simd.add_f32s(simd.mul_f32s(made, keeps), simd.mul_f32s(dry, floors));
+            let mixed = simd.add_f32s(simd.mul_f32s(made, keeps), simd.mul_f32s(dry, shares));
             let taken = simd.sub_f32s(dry, made);
             *out = mixed;
             input = simd.add_f32s(input, simd.mul_f32s(dry, dry));
@@ -239,16 +272,16 @@ wide! {
             noise: simd.reduce_sum_f32s(noise),
         };
         for (dry, out) in dry_rest.iter().zip(out_rest) {
-            sums += mix_one(floor, *dry, out);
+            sums += mix_one(share, *dry, out);
         }
         sums
     }
 }
 
 /// The same of one number.
-fn mix_one(floor: f32, dry: f32, out: &mut f32) -> Energies {
+fn mix_one(share: f32, dry: f32, out: &mut f32) -> Energies {
     let made = *out;
-    *out = made * (1.0 - floor) + dry * floor;
+    *out = made * (1.0 - share) + dry * share;
     Energies {
         input: dry * dry,
         output: *out * *out,
@@ -257,7 +290,7 @@ fn mix_one(floor: f32, dry: f32, out: &mut f32) -> Energies {
     }
 }
 
-/// How much of the input stays in the output whatever the model says, as an amplitude.
+/// How much of a loud input stays in the output whatever the model says, as an amplitude.
 struct Limit {
     now: f32,
     target: f32,

@@ -151,13 +151,14 @@ impl Mind {
             }
         }
         let steps: Vec<Step> = spec.graphs().iter().map(Step::new).collect();
+        let shared = channels.len() as f32;
         Ok(Self {
             channels,
             roles: Roles {
                 features,
                 gains_first: steps[0].gain.is_some(),
                 steps,
-                masker: Masker::new(spec, attenuation_db),
+                masker: Masker::new(spec, attenuation_db, power_scale / shared),
                 gate: spec.gate().filter(|_| gate),
                 need: Need::All,
                 energies: Energies::default(),
@@ -355,6 +356,8 @@ impl Roles {
 
     /// Sets the limit on what the graphs made of a hop.
     fn finish(&mut self, channels: &mut [Channel]) {
+        let input = channels.iter().map(|c| self.masker.power(&c.history)).sum();
+        self.masker.take_power(input);
         self.energies = Energies::default();
         for channel in channels {
             self.energies += if channel.frame.is_empty() {
@@ -365,6 +368,7 @@ impl Roles {
                     .limit_frame(&channel.history, dry, &mut channel.frame)
             };
         }
+        self.masker.take_speech(self.energies.speech);
     }
 
     fn skip(&mut self, channels: &mut [Channel]) {

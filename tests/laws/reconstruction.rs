@@ -43,7 +43,41 @@ fn attenuation_limit_leaves_its_share_of_the_input() {
         .iter()
         .map(|x| x / 0.55)
         .collect();
-    assert!(error_db(&input, &output[delay..]) < -90.0);
+    // Its soft ends are quiet enough to stay; see below.
+    let loud = 2400..input.len() - 2400;
+    assert!(error_db(&input[loud.clone()], &output[delay..][loud]) < -90.0);
+}
+
+#[test]
+fn what_is_40_db_below_the_talker_stays_unless_there_is_no_limit() {
+    // A second of speech, as far as this model knows, and one of the room 60 dB below it.
+    let talk = chord(48_000, 48_000, 24_000);
+    let room: Vec<f32> = talk.iter().map(|x| x / 1000.0).collect();
+    let input = [&talk[..], &room].concat();
+    let quiet = 50_400..input.len() - 2400;
+    for (limit_db, gain) in [(40.0, 1.0), (6.0, 1.0), (f32::INFINITY, 0.5)] {
+        let mut stream = stream("half", 48_000, 1);
+        stream.set_attenuation_db(limit_db).unwrap();
+        stream.reset();
+        let delay = stream.latency();
+        let output = run(&mut stream, &input, 480);
+        let expected: Vec<f32> = input[quiet.clone()].iter().map(|x| x * gain).collect();
+        let error = error_db(&expected, &output[delay..][quiet.clone()]);
+        assert!(error < -80.0, "{limit_db} dB: {error:.1} dB");
+    }
+}
+
+#[test]
+fn a_stream_forgets_its_talker_when_it_is_reset() {
+    let room: Vec<f32> = chord(48_000, 48_000, 24_000)
+        .iter()
+        .map(|x| x / 1000.0)
+        .collect();
+    let mut stream = stream("half", 48_000, 1);
+    let fresh = run(&mut stream, &room, 480);
+    run(&mut stream, &chord(48_000, 48_000, 24_000), 480);
+    stream.reset();
+    assert_eq!(run(&mut stream, &room, 480), fresh);
 }
 
 #[test]

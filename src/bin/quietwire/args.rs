@@ -74,7 +74,8 @@ pub struct CleanArgs {
     #[arg(short, long, value_name = "OUT|DIR")]
     pub output: Option<PathBuf>,
 
-    /// Turn noise down by at most this many dB (0: change nothing, inf: no limit) [default: 40]
+    /// Turn noise down by at most this many dB, and no further than 40 dB below the talker (0: change
+    /// nothing, inf: no limit) [default: 40]
     #[arg(long, value_name = "DB", value_parser = attenuation)]
     pub attenuation: Option<f32>,
 

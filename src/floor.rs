@@ -1,0 +1,144 @@
+//! What is quiet already stays: a floor beneath the talker, to which a hop is turned down and no further.
+//!
+//! A limit on attenuation alone takes 40 dB off the hiss of a quiet room as well, and with it the room:
+//! each pause then sounds like a dropped line, and what a recording has of its own is lost.
+
+/// The floor lies this much below the talker, or by the limit on attenuation if that is more.
+const BELOW_DB: f32 = 40.0;
+/// Until a talker was heard: as if one had been, at this many dBFS. The floor is then -86 dBFS, what 16 bits
+/// can just hold.
+const START_DB: f32 = -46.0;
+/// Hops over which the talker's level is a mean.
+const MEAN_HOPS: f32 = 25.0;
+/// A hop of which the model leaves less than this, in dB below the talker, does not count as speech;
+const PAUSE_DB: f32 = 10.0;
+/// in each such hop the talker is taken to be quieter by this, in dB, for the next may be: 2 dB a second.
+const FALL_DB: f32 = 0.02;
+
+/// Knows the talker's level. Powers in one unit, whichever it is.
+pub(crate) struct Floor {
+    talker: f32,
+    start: f32,
+    below: f32,
+    pause: f32,
+    fall: f32,
+}
+
+impl Floor {
+    /// `power_scale` makes its powers mean squares.
+    pub(crate) fn new(power_scale: f32) -> Self {
+        let start = power(START_DB) / power_scale;
+        Self {
+            talker: start,
+            start,
+            below: power(-BELOW_DB).sqrt(),
+            pause: power(-PAUSE_DB),
+            fall: power(-FALL_DB),
+        }
+    }
+
+    /// Share of a hop of power `input` that stays in the output, as an amplitude from `limit` to 1;
+    /// `limit` is what stays of a loud one, and 0 for no floor either.
+    pub(crate) fn share(&self, limit: f32, input: f32) -> f32 {
+        // Of silence the whole stays, which is nothing.
+        let loud = (input / self.talker).sqrt().max(f32::MIN_POSITIVE);
+        (limit.min(self.below) / loud).clamp(limit, 1.0)
+    }
+
+    /// Takes the power of what the model left of the hop.
+    pub(crate) fn hear(&mut self, speech: f32) {
+        // What a broken model says is no talker.
+        if speech.is_finite() && speech > self.talker * self.pause {
+            self.talker += (speech - self.talker) / MEAN_HOPS;
+        } else {
+            self.talker = (self.talker * self.fall).max(f32::MIN_POSITIVE);
+        }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.talker = self.start;
+    }
+}
+
+fn power(db: f32) -> f32 {
+    10f32.powf(db / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hears a talker of -20 dBFS for a second.
+    fn with_talker() -> Floor {
+        let mut floor = Floor::new(1.0);
+        for _ in 0..100 {
+            floor.hear(power(-20.0));
+        }
+        floor
+    }
+
+    /// dB by which a hop of `input_db` dBFS is turned down when the model would take all of it.
+    fn down_db(floor: &Floor, limit_db: f32, input_db: f32) -> f32 {
+        -20.0
+            * floor
+                .share(power(-limit_db).sqrt(), power(input_db))
+                .log10()
+    }
+
+    #[test]
+    fn what_is_left_of_noise_lies_40_db_below_the_talker() {
+        let floor = with_talker();
+        for noise_db in [-25.0, -40.0, -55.0] {
+            let left_db = noise_db - down_db(&floor, 40.0, noise_db);
+            assert!((left_db + 60.0).abs() < 0.2, "{noise_db}: {left_db}");
+        }
+        assert_eq!(floor.share(0.01, power(-61.0)), 1.0);
+        assert_eq!(floor.share(0.01, 0.0), 1.0);
+        // Louder than the talker: no more than the limit.
+        assert_eq!(floor.share(0.01, power(-5.0)), 0.01);
+    }
+
+    #[test]
+    fn a_lower_limit_has_no_lower_floor_and_a_higher_one_has() {
+        let floor = with_talker();
+        assert!((down_db(&floor, 12.0, -30.0) - 12.0).abs() < 1e-3);
+        assert!((down_db(&floor, 12.0, -55.0) - 5.0).abs() < 0.2);
+        assert!((down_db(&floor, 60.0, -55.0) - 25.0).abs() < 0.2);
+        assert_eq!(floor.share(0.0, power(-30.0)), 0.0, "no limit, no floor");
+        assert_eq!(floor.share(0.0, 0.0), 0.0);
+        assert_eq!(floor.share(1.0, power(-30.0)), 1.0);
+    }
+
+    #[test]
+    fn before_a_talker_only_what_16_bits_hardly_hold_stays() {
+        let mut floor = with_talker();
+        floor.reset();
+        assert!((down_db(&floor, 40.0, -66.0) - 20.0).abs() < 1e-3);
+        assert!(down_db(&floor, 40.0, -86.0) < 1e-3);
+    }
+
+    #[test]
+    fn a_whisperer_after_a_talker_is_known_before_20_seconds() {
+        let mut floor = with_talker();
+        for _ in 0..2000 {
+            floor.hear(power(-55.0));
+        }
+        let left_db = -80.0 - down_db(&floor, 40.0, -80.0);
+        assert!((left_db + 95.0).abs() < 1.0, "{left_db}");
+    }
+
+    #[test]
+    fn hours_of_silence_and_numbers_that_are_none_leave_it_usable() {
+        let mut floor = with_talker();
+        for _ in 0..1_000_000 {
+            floor.hear(0.0);
+        }
+        floor.hear(f32::INFINITY);
+        floor.hear(f32::NAN);
+        assert_eq!(floor.share(0.01, power(-60.0)), 0.01);
+        for _ in 0..200 {
+            floor.hear(power(-20.0));
+        }
+        assert_eq!(floor.share(0.01, power(-61.0)), 1.0);
+    }
+}
