@@ -3,16 +3,17 @@
 //! A limit on attenuation alone takes 40 dB off the hiss of a quiet room as well, and with it the room:
 //! each pause then sounds like a dropped line, and what a recording has of its own is lost.
 
-/// The floor lies this much below the talker, or by the limit on attenuation if that is more.
+/// The floor lies this much below the talker, or the limit on attenuation if that is more. Chosen on the
+/// development pairs: lab book, entry 33.
 const BELOW_DB: f32 = 40.0;
 /// Until a talker was heard: as if one had been, at this many dBFS. The floor is then -86 dBFS, what 16 bits
 /// can just hold.
 const START_DB: f32 = -46.0;
 /// Hops over which the talker's level is a mean.
 const MEAN_HOPS: f32 = 25.0;
-/// A hop of which the model leaves less than this, in dB below the talker, does not count as speech;
+/// A hop whose speech, as far as the model leaves any, is this much below the talker is a pause.
 const PAUSE_DB: f32 = 10.0;
-/// in each such hop the talker is taken to be quieter by this, in dB, for the next may be: 2 dB a second.
+/// What the talker's level falls by in a hop of a pause, for the next may be quieter: 2 dB a second.
 const FALL_DB: f32 = 0.02;
 
 /// Knows the talker's level. Powers in one unit, whichever it is.
