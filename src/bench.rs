@@ -127,8 +127,8 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
                 masker.take_gains(&gain);
                 masker.apply_gains(&history, &mut out);
                 masker.apply_taps(&taps, &history, &mut out);
-                masker.take_power(masker.power(&history));
-                std::hint::black_box(masker.limit(&history, &mut out));
+                let share = masker.share(masker.power(&history));
+                std::hint::black_box(masker.limit(share, &history, &mut out));
             }),
         ));
         stages.push((

@@ -3,38 +3,32 @@
 //! A limit on attenuation alone takes 40 dB off the hiss of a quiet room as well, and with it the room:
 //! each pause then sounds like a dropped line, and what a recording has of its own is lost.
 
-/// The floor lies this much below the talker, or the limit on attenuation if that is more. Chosen on the
-/// development pairs: lab book, entry 33.
-const BELOW_DB: f32 = 40.0;
-/// Until a talker was heard: as if one had been, at this many dBFS. The floor is then -86 dBFS, what 16 bits
-/// can just hold.
-const START_DB: f32 = -46.0;
+/// The floor lies 40 dB below the talker, or the limit on attenuation if that is more; an amplitude. Chosen on
+/// the development pairs, as all below: lab book, entry 33.
+const BELOW: f32 = 0.01;
+/// Until a talker was heard: as if one had been, at -46 dBFS. The floor is then -86 dBFS, what 16 bits
+/// can just hold. A mean square.
+const START: f32 = 2.511_886_4e-5;
 /// Hops over which the talker's level is a mean.
 const MEAN_HOPS: f32 = 25.0;
-/// A hop whose speech, as far as the model leaves any, is this much below the talker is a pause.
-const PAUSE_DB: f32 = 10.0;
-/// What the talker's level falls by in a hop of a pause, for the next may be quieter: 2 dB a second.
-const FALL_DB: f32 = 0.02;
+/// A hop of which the model leaves 10 dB less than the talker's level, or less yet, is a pause; a ratio of powers.
+const PAUSE: f32 = 0.1;
+/// By this the talker's power falls in a hop of a pause, for the next may be quieter: 2 dB a second.
+const FALL: f32 = 0.995_405_4;
 
 /// Knows the talker's level. Powers in one unit, whichever it is.
 pub(crate) struct Floor {
     talker: f32,
     start: f32,
-    below: f32,
-    pause: f32,
-    fall: f32,
 }
 
 impl Floor {
     /// `power_scale` makes its powers mean squares.
     pub(crate) fn new(power_scale: f32) -> Self {
-        let start = power(START_DB) / power_scale;
+        let start = START / power_scale;
         Self {
             talker: start,
             start,
-            below: power(-BELOW_DB).sqrt(),
-            pause: power(-PAUSE_DB),
-            fall: power(-FALL_DB),
         }
     }
 
@@ -43,16 +37,16 @@ impl Floor {
     pub(crate) fn share(&self, limit: f32, input: f32) -> f32 {
         // Of silence the whole stays, which is nothing.
         let loud = (input / self.talker).sqrt().max(f32::MIN_POSITIVE);
-        (limit.min(self.below) / loud).clamp(limit, 1.0)
+        (limit.min(BELOW) / loud).clamp(limit, 1.0)
     }
 
     /// Takes the power of what the model left of the hop.
     pub(crate) fn hear(&mut self, speech: f32) {
         // What a broken model says is no talker.
-        if speech.is_finite() && speech > self.talker * self.pause {
+        if speech.is_finite() && speech > self.talker * PAUSE {
             self.talker += (speech - self.talker) / MEAN_HOPS;
         } else {
-            self.talker = (self.talker * self.fall).max(f32::MIN_POSITIVE);
+            self.talker = (self.talker * FALL).max(f32::MIN_POSITIVE);
         }
     }
 
@@ -61,13 +55,13 @@ impl Floor {
     }
 }
 
-fn power(db: f32) -> f32 {
-    10f32.powf(db / 10.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn power(db: f32) -> f32 {
+        10f32.powf(db / 10.0)
+    }
 
     /// Hears a talker of -20 dBFS for a second.
     fn with_talker() -> Floor {

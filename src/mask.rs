@@ -87,8 +87,6 @@ pub(crate) struct Masker {
     curve: Vec<f32>,
     limit: Limit,
     floor: Floor,
-    /// of the hop, as an amplitude: what stays of the input whatever the model says
-    share: f32,
 }
 
 impl Masker {
@@ -102,7 +100,6 @@ impl Masker {
             curve: vec![0.0; Bands::padded(spec.bins())],
             limit: Limit::new(attenuation_db),
             floor: Floor::new(power_scale),
-            share: amplitude(attenuation_db),
         }
     }
 
@@ -167,39 +164,39 @@ impl Masker {
         power(flat(history.back(self.lookahead)))
     }
 
-    /// Takes the power of the hop, of all channels together, before any of them is limited.
-    pub(crate) fn take_power(&mut self, input: f32) {
-        self.share = self.floor.share(self.limit.now, input);
+    /// What stays of the hop whatever the model says, as an amplitude; `input` is its power, of all
+    /// channels together.
+    pub(crate) fn share(&self, input: f32) -> f32 {
+        self.floor.share(self.limit.now, input)
     }
 
-    /// Takes what the model left of the hop, of all channels together.
+    /// Takes the power of what the model left of the hop, of all channels together.
     pub(crate) fn take_speech(&mut self, speech: f32) {
         self.floor.hear(speech);
     }
 
-    /// Mixes the input of one channel into its `[bins]`, as much as limit and floor leave.
-    pub(crate) fn limit(&self, history: &History, out: &mut [Complex32]) -> Energies {
-        mix(
-            self.share,
-            flat(history.back(self.lookahead)),
-            flat_mut(out),
-        )
+    /// Mixes a share of the input of one channel into its `[bins]`. Energies but for the input's, which is
+    /// known already: [`power`](Self::power).
+    pub(crate) fn limit(&self, share: f32, history: &History, out: &mut [Complex32]) -> Energies {
+        mix(share, flat(history.back(self.lookahead)), flat_mut(out))
     }
 
     /// The same of a `[window]` that will be overlap-added as it is; `dry` is the input likewise.
     pub(crate) fn limit_frame(
         &self,
+        share: f32,
         history: &History,
         dry: impl Iterator<Item = f32>,
         out: &mut [f32],
     ) -> Energies {
         let mut energies = Energies::default();
+        let mut input = 0.0;
         for (out, x) in out.iter_mut().zip(dry) {
-            energies += mix_one(self.share, x, out);
+            input += x * x;
+            energies += mix_one(share, x, out);
         }
         // In the spectrum's units, for the telemetry of all models is one.
-        let input: f32 = history.back(0).iter().map(|x| x.norm_sqr()).sum();
-        energies.scaled(input / energies.input.max(f32::MIN_POSITIVE))
+        energies.scaled(self.power(history) / input.max(f32::MIN_POSITIVE))
     }
 
     /// What a hop that was passed on has in it.
@@ -254,19 +251,18 @@ wide! {
         let (drys, dry_rest) = S::as_simd_f32s(dry);
         let (outs, out_rest) = S::as_mut_simd_f32s(out);
         let (shares, keeps) = (simd.splat_f32s(share), simd.splat_f32s(1.0 - share));
-        let [mut input, mut output, mut speech, mut noise] = [simd.splat_f32s(0.0); 4];
+        let [mut output, mut speech, mut noise] = [simd.splat_f32s(0.0); 3];
         for (dry, out) in drys.iter().zip(outs) {
             let (dry, made) = (*dry, *out);
             let mixed = simd.add_f32s(simd.mul_f32s(made, keeps), simd.mul_f32s(dry, shares));
             let taken = simd.sub_f32s(dry, made);
             *out = mixed;
-            input = simd.add_f32s(input, simd.mul_f32s(dry, dry));
             output = simd.add_f32s(output, simd.mul_f32s(mixed, mixed));
             speech = simd.add_f32s(speech, simd.mul_f32s(made, made));
             noise = simd.add_f32s(noise, simd.mul_f32s(taken, taken));
         }
         let mut sums = Energies {
-            input: simd.reduce_sum_f32s(input),
+            input: 0.0,
             output: simd.reduce_sum_f32s(output),
             speech: simd.reduce_sum_f32s(speech),
             noise: simd.reduce_sum_f32s(noise),
@@ -283,7 +279,7 @@ fn mix_one(share: f32, dry: f32, out: &mut f32) -> Energies {
     let made = *out;
     *out = made * (1.0 - share) + dry * share;
     Energies {
-        input: dry * dry,
+        input: 0.0,
         output: *out * *out,
         speech: made * made,
         noise: (dry - made) * (dry - made),

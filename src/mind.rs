@@ -357,15 +357,19 @@ impl Roles {
     /// Sets the limit on what the graphs made of a hop.
     fn finish(&mut self, channels: &mut [Channel]) {
         let input = channels.iter().map(|c| self.masker.power(&c.history)).sum();
-        self.masker.take_power(input);
-        self.energies = Energies::default();
+        let share = self.masker.share(input);
+        self.energies = Energies {
+            input,
+            ..Energies::default()
+        };
         for channel in channels {
             self.energies += if channel.frame.is_empty() {
-                self.masker.limit(&channel.history, &mut channel.made)
+                self.masker
+                    .limit(share, &channel.history, &mut channel.made)
             } else {
                 let dry = channel.stft.dry_frame();
                 self.masker
-                    .limit_frame(&channel.history, dry, &mut channel.frame)
+                    .limit_frame(share, &channel.history, dry, &mut channel.frame)
             };
         }
         self.masker.take_speech(self.energies.speech);
