@@ -18,7 +18,6 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 from . import synthetic
 from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db
-from .tract import move_formants
 
 WIDEBAND_HZ = 14000.0
 CLICK_SECONDS = 1.0  # noise clips shorter than this are single events, repeated at random
@@ -38,8 +37,6 @@ class Recipe:
     long_pause_s: tuple[float, float] = (0.6, 2.0)
     speed_p: float = 0.6
     speed_range: tuple[float, float] = (0.8, 1.25)  # tempo, pitch and vocal tract together
-    tract_p: float = 0.5
-    tract_range: tuple[float, float] = (0.85, 1.18)  # formants alone
     eq_p: float = 0.8
     eq_db: float = 6.0
     colour_p: float = 0.4  # of equalisers, strong ones: small speakers, masks, far corners
@@ -281,8 +278,6 @@ class Mixer:
         size = self._draw_size(rng)
         speed = size / self._size
         samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
-        if rng.random() < self.recipe.tract_p:
-            samples = move_formants(samples, _uniform(rng, self.recipe.tract_range), bandwidth_hz)
         spectrum = self._spectrum(samples, size)
         bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
         self._equalise(rng, spectrum)
