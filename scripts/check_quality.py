@@ -3,8 +3,8 @@
     python scripts/check_quality.py PROGRAM
 
 A small version of the dev benchmark (train/README.md), for data that everybody has: the clean
-voice of samples/office-fan with its own fan noise at five levels, alone, 30 dB down, and the fan
-without the voice. One talker and one noise: this finds broken weights, not better ones.
+voice of samples/office-fan with its own fan noise at five levels, alone, alone without what lies
+under 500 Hz, 30 dB down, and the fan without the voice. One talker and one noise: this finds broken weights, not better ones.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from scipy.signal import butter, sosfilt
 
 ROOT = Path(__file__).resolve().parent.parent
 SNRS_DB = (-5, 0, 5, 10, 15)
@@ -26,6 +27,10 @@ LEAST = {
     "tiny": {"pesq": 0.4, "stoi": -0.02, "si_sdr_db": 6.0, "ovrl": 0.55},
 }
 CLEAN_PESQ = {"base": 4.4, "tiny": 4.4}
+# Small microphones and cautious filters leave no fundamental; vowels are speech without it too.
+# `tiny` has yet to be trained for it.
+LOW_CUT_HZ = 500
+LOW_CUT_PESQ = {"base": 4.2}
 LOST_LEVEL_DB = {"base": 3.0, "tiny": 3.0}
 
 
@@ -51,6 +56,8 @@ def make_pairs(folder: Path) -> None:
             quiet = 10 ** (-30 / 20)
             add("whisper", "whisper", 0.5 * clean * quiet, mixed * quiet, snr_db=snr_db, twin=f"snr_{snr_db}")
     add("clean", "clean", clean, clean, noise_class=None)
+    cut = sosfilt(butter(8, LOW_CUT_HZ, "highpass", fs=rate_hz, output="sos"), clean)
+    add("clean", "clean_without_lows", cut, cut, noise_class=None)
     add("noise", "noise", 0 * noise, noise, talker=None)
     (folder / "pairs.json").write_text(json.dumps(pairs))
 
@@ -71,7 +78,10 @@ def main() -> int:
         for column, gain in least.items():
             found = row[column] - rows["noisy"][column]
             assert found >= gain, f"{name}: {column} {found:+.2f} against the input, expected {gain:+.2f}"
-        assert row["clean_pesq"] >= CLEAN_PESQ[name], f"{name}: clean speech {row['clean_pesq']:.2f}"
+        records = {record["pair"]: record for record in board["pairs"] if record["system"] == name}
+        clean, cut = (records[pair]["clean_pesq"] for pair in ("clean", "clean_without_lows"))
+        assert clean >= CLEAN_PESQ[name], f"{name}: clean speech {clean:.2f}"
+        assert cut >= LOW_CUT_PESQ.get(name, 0.0), f"{name}: clean speech without lows {cut:.2f}"
         assert abs(row["highs_db"]) < 1.0, f"{name}: highs of clean speech {row['highs_db']:+.2f} dB"
         assert row["twin_pesq_abs"] < 0.05, f"{name}: quiet speech {row['twin_pesq_abs']:.3f} PESQ off"
         assert row["attenuation_db"] > 15.0, f"{name}: noise alone only {row['attenuation_db']:.1f} dB down"

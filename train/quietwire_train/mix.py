@@ -55,7 +55,8 @@ class Recipe:
     easy_snr_db: tuple[float, float] = (20.0, 40.0)
     level_db: tuple[float, float] = (-45.0, -5.0)
     band_limit_p: float = 0.3
-    telephone_p: float = 0.35
+    low_cut_p: float = 0.3  # telephones, small microphones, cautious filters: voices without a fundamental
+    low_cut_hz: tuple[float, float] = (80.0, 700.0)
     noise_only_p: float = 0.06
     clean_only_p: float = 0.08
     silence_p: float = 0.05
@@ -260,11 +261,13 @@ class Mixer:
 
     def _draw_band_edges(self, rng: np.random.Generator) -> tuple[float, float]:
         """Lower and upper limit of the channel in Hz; (0, 24000) for none."""
-        if rng.random() >= self.recipe.band_limit_p:
-            return 0.0, RATE_HZ / 2
-        high_hz = LOW_PASS_HZ[rng.integers(len(LOW_PASS_HZ))]
-        telephone = rng.random() < self.recipe.telephone_p
-        return (float(rng.uniform(200.0, 300.0)) if telephone else 0.0), high_hz
+        recipe = self.recipe
+        low_hz, high_hz = 0.0, RATE_HZ / 2
+        if rng.random() < recipe.low_cut_p:
+            low_hz = math.exp(_uniform(rng, tuple(map(math.log, recipe.low_cut_hz))))
+        if rng.random() < recipe.band_limit_p:
+            high_hz = LOW_PASS_HZ[rng.integers(len(LOW_PASS_HZ))]
+        return low_hz, high_hz
 
     # Speech
 

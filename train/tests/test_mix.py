@@ -177,6 +177,15 @@ def test_speed_moves_pitch_and_bandwidth_together(store: Store) -> None:
         assert min(abs(peak_hz - pitch * factor) for pitch in (110.0, 190.0)) < 4.0
 
 
+def test_channels_without_lows_are_so_for_speech_and_noise(store: Store) -> None:
+    recipe = replace(PLAIN, low_cut_p=1.0)
+    batch = Mixer(store, None, seconds=1.0, recipe=replace(recipe, low_cut_hz=(600.0, 700.0))).batch(0, 4)
+    window = np.hanning(RATE_HZ)
+    for part in (*batch["target"], *(batch["noisy"] - batch["target"])):
+        assert band_power_db(part * window, 0.0, 350.0) < power_db(part) - 60.0
+        assert band_power_db(part * window, 700.0, 8000.0) > power_db(part) - 10.0
+
+
 def test_room_responses_start_with_the_direct_path(rooms: Path) -> None:
     with np.load(rooms) as archive:
         rirs = archive["rirs"]
