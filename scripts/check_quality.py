@@ -4,7 +4,8 @@
 
 A small version of the dev benchmark (train/README.md), for data that everybody has: the clean
 voice of samples/office-fan with its own fan noise at five levels, alone, alone without its lows
-(cut at 300 to 700 Hz), 30 dB down, and the fan without the voice. One talker and one noise: this finds broken weights, not better ones.
+(cut at 300 to 700 Hz), 30 dB down, and the fan without the voice. One talker and one noise: this
+finds broken weights, not better ones.
 """
 
 from __future__ import annotations
