@@ -264,7 +264,7 @@ class Mixer:
         recipe = self.recipe
         low_hz, high_hz = 0.0, RATE_HZ / 2
         if rng.random() < recipe.low_cut_p:
-            low_hz = math.exp(_uniform(rng, tuple(map(math.log, recipe.low_cut_hz))))
+            low_hz = synthetic.log_uniform(rng, *recipe.low_cut_hz)
         if rng.random() < recipe.band_limit_p:
             high_hz = LOW_PASS_HZ[rng.integers(len(LOW_PASS_HZ))]
         return low_hz, high_hz

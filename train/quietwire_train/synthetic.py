@@ -16,6 +16,11 @@ from .data import RATE_HZ, amplitude
 RISE = 240  # 5 ms at the start of a knock
 
 
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number between `low` and `high`, every factor as likely as the next."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
 def background(rng: np.random.Generator, length: int) -> np.ndarray:
     """White, pink or brown noise, noise that swells and fades, hum, a machine, or tones."""
     kind = rng.integers(8)
@@ -42,7 +47,7 @@ def rumble(rng: np.random.Generator, length: int) -> np.ndarray:
     200 Hz that stays, swells, or comes in beats."""
     spectrum = rfft(rng.standard_normal(length, np.float32))
     hz = np.arange(len(spectrum)) * (RATE_HZ / length)
-    edge_hz = math.exp(rng.uniform(math.log(25.0), math.log(200.0)))
+    edge_hz = log_uniform(rng, 25.0, 200.0)
     slope = float(rng.uniform(2.0, 6.0))
     low = 1.0 / (1.0 + (hz / edge_hz) ** (2 * slope)) * (hz / (hz + 10.0)) ** 2
     samples = irfft(spectrum * low.astype(np.float32), length)
@@ -80,7 +85,7 @@ def _coloured(white: np.ndarray, exponent: float) -> np.ndarray:
 
 def machine(rng: np.random.Generator, length: int) -> np.ndarray:
     """An engine, a rotor, a saw: wandering harmonics, and noise that pulses with them."""
-    base_hz = float(np.exp(rng.uniform(np.log(8.0), np.log(300.0))))
+    base_hz = log_uniform(rng, 8.0, 300.0)
     drift = float(rng.uniform(0.0, 0.15))
     tone = _harmonics(rng, length, base_hz, drift)
     exponent = float(rng.uniform(0.0, 1.0))
@@ -130,7 +135,7 @@ def tones(rng: np.random.Generator, length: int) -> np.ndarray:
     """Beeps, whistles, sirens, crickets: a few gliding tones that come and go."""
     total = np.zeros(length, np.float32)
     for _ in range(rng.integers(1, 4)):
-        low_hz = np.exp(rng.uniform(np.log(200.0), np.log(8000.0)))
+        low_hz = log_uniform(rng, 200.0, 8000.0)
         glide = _wander(rng, length) * rng.uniform(0.0, 0.5)
         phase = 2 * np.pi * np.cumsum(low_hz * 2.0**glide) / RATE_HZ
         tone = np.sin(phase).astype(np.float32)
@@ -144,9 +149,9 @@ def tones(rng: np.random.Generator, length: int) -> np.ndarray:
 def calls(rng: np.random.Generator, length: int) -> np.ndarray:
     """What is voiced and no voice: cocks, gulls, dogs, cats, infants, horns. One source calls now and
     then: harmonics of a pitch that rises and falls, rough at times, breathy, through its resonances."""
-    pitch_hz = math.exp(rng.uniform(math.log(150.0), math.log(1500.0)))
+    pitch_hz = log_uniform(rng, 150.0, 1500.0)
     period = _draw_period(rng, 2.5 * pitch_hz)
-    call_s, pause_s = (math.exp(rng.uniform(math.log(0.08), math.log(1.5))) for _ in range(2))
+    call_s, pause_s = (log_uniform(rng, 0.08, 1.5) for _ in range(2))
     rough, breath = rng.uniform(0.0, 0.5) * (rng.random() < 0.4), rng.uniform(0.0, 0.3)
     rough_hz = rng.uniform(20.0, 120.0)
     total = np.zeros(length, np.float32)
@@ -166,7 +171,7 @@ def calls(rng: np.random.Generator, length: int) -> np.ndarray:
     hz = np.arange(len(spectrum)) * (RATE_HZ / length)
     gain = np.full(len(spectrum), 0.1)
     for _ in range(rng.integers(1, 4)):
-        centre_hz = math.exp(rng.uniform(math.log(400.0), math.log(5000.0)))
+        centre_hz = log_uniform(rng, 400.0, 5000.0)
         gain += rng.uniform(0.3, 1.0) / (1.0 + ((hz - centre_hz) / (centre_hz * rng.uniform(0.1, 0.5))) ** 2)
     return irfft(spectrum * gain.astype(np.float32), length)
 
@@ -193,7 +198,7 @@ def _instrument(
     lowest_hz = 440.0 * 2.0 ** ((12 * octave + tuning - 69) / 12)
     period = _draw_period(rng, 4 * lowest_hz)
     notes, pace_s = int(rng.integers(1, 5)), beat_s * 2.0 ** rng.integers(-2, 3)
-    rise_s, decay_s = rng.uniform(0.003, 0.1), math.exp(rng.uniform(math.log(0.1), math.log(3.0)))
+    rise_s, decay_s = rng.uniform(0.003, 0.1), log_uniform(rng, 0.1, 3.0)
     rests, gain = rng.uniform(0.0, 0.4), amplitude(rng.uniform(-15.0, 0.0)) / notes
     # The first note may have begun before the clip.
     position_s = -float(rng.uniform(0.0, pace_s))
@@ -210,7 +215,7 @@ def _instrument(
 
 def _drum(rng: np.random.Generator, total: np.ndarray, beat_s: float) -> None:
     """Adds the strokes of a drum, a tone that falls or a burst of noise, to `total` [T]."""
-    decay_s = math.exp(rng.uniform(math.log(0.01), math.log(0.15)))
+    decay_s = log_uniform(rng, 0.01, 0.15)
     time_s = np.arange(round(5 * decay_s * RATE_HZ)) / RATE_HZ
     if rng.random() < 0.5:
         low_hz, fall = rng.uniform(40.0, 200.0), rng.uniform(0.0, 4.0)
