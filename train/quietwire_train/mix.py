@@ -22,7 +22,7 @@ from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db
 WIDEBAND_HZ = 14000.0
 CLICK_SECONDS = 1.0  # noise clips shorter than this are single events, repeated at random
 EDGE = 240  # 5 ms fade at every cut
-LOW_PASS_HZ = (3400.0, 4000.0, 5500.0, 7000.0, 8000.0, 11000.0, 12000.0, 16000.0)
+LOW_PASS_HZ = (2500.0, 3400.0, 4000.0, 5500.0, 7000.0, 8000.0, 11000.0, 12000.0, 16000.0)
 EQ_POINTS = 128
 ATTEMPTS = 8
 
@@ -36,7 +36,7 @@ class Recipe:
     long_pause_p: float = 0.15  # of the pauses between utterances
     long_pause_s: tuple[float, float] = (0.6, 2.0)
     speed_p: float = 0.6
-    speed_range: tuple[float, float] = (0.8, 1.25)  # tempo, pitch and vocal tract together
+    speed_range: tuple[float, float] = (0.75, 1.4)  # tempo, pitch and vocal tract together
     eq_p: float = 0.8
     eq_db: float = 6.0
     colour_p: float = 0.4  # of equalisers, strong ones: small speakers, masks, far corners
