@@ -58,7 +58,7 @@ def make_pairs(folder: Path) -> None:
     add("clean", "clean", clean, clean, noise_class=None)
     for cut_hz in LOW_CUTS_HZ:
         cut = sosfilt(butter(8, cut_hz, "highpass", fs=rate_hz, output="sos"), clean)
-        add("clean", f"clean_from_{cut_hz}", cut, cut, noise_class=None)
+        add("thin", f"thin_{cut_hz}", cut, cut, noise_class=None)
     add("noise", "noise", 0 * noise, noise, talker=None)
     (folder / "pairs.json").write_text(json.dumps(pairs))
 
@@ -82,7 +82,7 @@ def main() -> int:
         records = {record["pair"]: record for record in board["pairs"] if record["system"] == name}
         clean = records["clean"]["clean_pesq"]
         assert clean >= CLEAN_PESQ[name], f"{name}: clean speech {clean:.2f}"
-        cuts = {hz: records[f"clean_from_{hz}"]["clean_pesq"] for hz in LOW_CUTS_HZ}
+        cuts = {hz: records[f"thin_{hz}"]["thin_pesq"] for hz in LOW_CUTS_HZ}
         print(f"{name}: PESQ of clean speech cut at", *(f"{hz} Hz {found:.2f}" for hz, found in cuts.items()))
         for cut_hz, limit in LOW_CUT_PESQ[name].items():
             assert cuts[cut_hz] >= limit, f"{name}: clean speech cut at {cut_hz} Hz {cuts[cut_hz]:.2f}"

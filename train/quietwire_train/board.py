@@ -27,6 +27,7 @@ COLUMNS = {
     "level_error_db": ("level error (dB)", 2, 1),
     "onset_loss_db": ("onset loss (dB)", 2, 1),
     "clean_pesq": ("PESQ of clean", 2, 1),
+    "thin_pesq": ("PESQ of thin", 2, 1),
     "highs_db": ("highs (dB)", 2, 1),
     "attenuation_db": ("attenuation (dB)", 1, 1),
     "twin_pesq": ("PESQ to twin", 3, 1),
@@ -39,7 +40,7 @@ COLUMNS = {
     "seconds": ("time (s)", 2, 1),
 }
 # These come from sets of their own, whichever they are.
-OWN_SETS = ("clean_pesq", "highs_db", "attenuation_db", "wer")
+OWN_SETS = ("clean_pesq", "thin_pesq", "highs_db", "attenuation_db", "wer")
 DIFFERENCES = ("pesq", "stoi", "si_sdr_db", "ovrl")
 DRAWS = 1000
 SEED = 1

@@ -16,6 +16,8 @@ inside the bandwidth of the speech, where a set does not say otherwise. Sets, fo
   level, defined as that of speech: the level while keys are hit, however long the pauses are.
 - `telephone`: speech and noise between 300 and 3400 Hz.
 - `words`: digits read by one voice, from a folder of prompts, for word error rates.
+- `thin`: speech alone without its lows, cut at 300 to 700 Hz: small microphones and cautious filters
+  leave no fundamental. As `clean` it must stay as it is.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ LEVELS_DB = (-45.0, -35.0, -10.0)
 PEAK = 0.99  # louder pairs are scaled down
 NARROW_HZ = 8000.0
 TELEPHONE_HZ = (300.0, 3400.0)
+LOW_CUTS_HZ = (300.0, 400.0, 500.0, 600.0, 700.0)
 GAP = RATE_HZ * 3 // 10  # 0.3 s between two utterances
 SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
 WORD_SNRS_DB = (-5.0, 0.0, 5.0, 10.0)  # the recogniser hears all digits from 5 dB up
@@ -66,6 +69,7 @@ SIZES = {
     "keyboard": 8,
     "telephone": 8,
     "words": 16,
+    "thin": 12,
 }
 
 
@@ -560,6 +564,16 @@ class _Bench:
                 speech_source="prompts",
                 text=" ".join(text),
             )
+
+
+    def _make_thin(self) -> Iterator[Pair]:
+        for k in range(self.sizes["thin"]):
+            speech, bandwidth_hz = self._speech(k, 0)
+            cut_hz = LOW_CUTS_HZ[(k + k // 5) % 5]
+            thin = _limit_band(speech, cut_hz, RATE_HZ / 2)
+            pair = self._pair("thin", k, k, (thin, bandwidth_hz), None)
+            pair.name += f"_{cut_hz:g}hz"
+            yield pair
 
 
 def _low_snr_db(k: int) -> float:

@@ -175,8 +175,8 @@ def measure(pair: dict, clean: np.ndarray | None, noisy: np.ndarray, signal: np.
         clean, noise, signal = (resample(part, RATE_HZ, SCORE_RATE_HZ) for part in (clean, noise, signal))
         found["level_error_db"] = level_error_db(clean, noise, signal)
         found["onset_loss_db"] = onset_loss_db(clean, noise, signal)
-        if kind == "clean":
-            found["clean_pesq"] = pesq_wideband(clean, signal)
+        if kind in ("clean", "thin"):
+            found[f"{kind}_pesq"] = pesq_wideband(clean, signal)
         else:
             found |= {
                 "pesq": pesq_wideband(clean, signal),

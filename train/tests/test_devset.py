@@ -141,7 +141,7 @@ def test_twins_differ_by_their_level_alone(made: dict) -> None:
 
 
 def test_clean_pairs_hold_no_noise_and_noise_pairs_no_speech(made: dict) -> None:
-    for pair, noisy, clean in of(made, "clean"):
+    for pair, noisy, clean in of(made, "clean") + of(made, "thin"):
         np.testing.assert_array_equal(noisy, clean)
         assert (pair["snr_db"], pair["noise_class"], pair["level_db"]) == (None, None, -26.0)
     for pair, noisy, clean in of(made, "noise"):
@@ -168,6 +168,21 @@ def test_pairs_of_narrow_speech_have_no_highs(made: dict) -> None:
         if pair["set"] == "snr" and not narrow and pair["noise_class"] != "keyboard":
             assert 10 * np.log10(power[hz > 12000].sum() / power.sum()) > -40
     assert set(bands) == {3400.0, 8000.0}
+
+
+def test_thin_speech_has_no_lows_and_all_else(made: dict) -> None:
+    hz = np.fft.rfftfreq(round(SECONDS * RATE_HZ), 1 / RATE_HZ)
+    whole = [np.abs(np.fft.rfft(clean)) for _, _, clean in of(made, "clean")]
+    cuts_hz = []
+    for (pair, _, clean), as_it_was in zip(of(made, "thin"), whole, strict=True):
+        cut_hz = float(pair["name"].split("_")[-1].removesuffix("hz"))
+        spectrum = np.abs(np.fft.rfft(clean))
+        assert np.sum(spectrum[hz < 0.65 * cut_hz] ** 2) < 1e-6 * np.sum(spectrum**2), pair["name"]
+        kept = (hz > cut_hz) & (as_it_was > 0.01 * as_it_was.max())
+        gain = spectrum[kept] / as_it_was[kept]
+        assert np.std(gain) < 0.01 * np.mean(gain) and np.mean(gain) > 1.0, pair["name"]
+        cuts_hz.append(cut_hz)
+    assert cuts_hz == [300.0, 400.0, 500.0]
 
 
 def test_words_say_what_the_prompts_say(made: dict) -> None:
