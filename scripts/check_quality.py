@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from quietwire_train.devset import LOW_CUTS_HZ
 from scipy.signal import butter, sosfilt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +30,6 @@ LEAST = {
 }
 CLEAN_PESQ = {"base": 4.4, "tiny": 4.4}
 # Small microphones and cautious filters leave no fundamental; vowels are speech without it too.
-LOW_CUTS_HZ = (300, 400, 500, 600, 700)
 LOW_CUT_PESQ = {
     "base": {300: 4.4, 400: 4.4, 500: 4.4, 600: 3.8, 700: 3.5},
     "tiny": {300: 4.4, 400: 4.4, 500: 4.2, 600: 3.2, 700: 2.3},
@@ -61,7 +61,7 @@ def make_pairs(folder: Path) -> None:
     add("clean", "clean", clean, clean, noise_class=None)
     for cut_hz in LOW_CUTS_HZ:
         cut = sosfilt(butter(8, cut_hz, "highpass", fs=rate_hz, output="sos"), clean)
-        add("thin", f"thin_{cut_hz}", cut, cut, noise_class=None)
+        add("thin", f"thin_{cut_hz:g}", cut, cut, noise_class=None)
     add("noise", "noise", 0 * noise, noise, talker=None)
     (folder / "pairs.json").write_text(json.dumps(pairs))
 
@@ -85,8 +85,8 @@ def main() -> int:
         records = {record["pair"]: record for record in board["pairs"] if record["system"] == name}
         clean = records["clean"]["clean_pesq"]
         assert clean >= CLEAN_PESQ[name], f"{name}: clean speech {clean:.2f}"
-        cuts = {hz: records[f"thin_{hz}"]["thin_pesq"] for hz in LOW_CUTS_HZ}
-        print(f"{name}: PESQ of clean speech cut at", *(f"{hz} Hz {found:.2f}" for hz, found in cuts.items()))
+        cuts = {hz: records[f"thin_{hz:g}"]["thin_pesq"] for hz in LOW_CUTS_HZ}
+        print(f"{name}: PESQ of clean speech cut at", *(f"{hz:g} Hz {found:.2f}" for hz, found in cuts.items()))
         for cut_hz, limit in LOW_CUT_PESQ[name].items():
             assert cuts[cut_hz] >= limit, f"{name}: clean speech cut at {cut_hz} Hz {cuts[cut_hz]:.2f}"
         highs_db = records["clean"]["highs_db"]

@@ -565,7 +565,6 @@ class _Bench:
                 text=" ".join(text),
             )
 
-
     def _make_thin(self) -> Iterator[Pair]:
         for k in range(self.sizes["thin"]):
             speech, bandwidth_hz = self._speech(k, 0)
