@@ -243,7 +243,7 @@ impl Denoiser {
     /// [`set_bypass`](Self::set_bypass).
     ///
     /// Nothing is turned down further than to 40 dB below the talker, or to the limit below the talker
-    /// if that is more, nor below -86 dBFS before anybody has talked: a quiet room stays as it is.
+    /// if that is more, nor at first, before anybody has talked, below -66 dBFS: a quiet room stays as it is.
     /// Without a limit there is no such floor.
     ///
     /// # Errors

@@ -6,9 +6,13 @@
 /// The floor lies 40 dB below the talker, or the limit on attenuation if that is more; an amplitude. Chosen on
 /// the development pairs, as all below: lab book, entry 33.
 const BELOW: f32 = 0.01;
-/// Until a talker was heard: as if one had been, at -46 dBFS. The floor is then -86 dBFS, what 16 bits
-/// can just hold. A mean square.
+/// Before the first word: as if somebody had talked at -26 dBFS, the usual level of ITU-T test material. The
+/// floor is then -66 dBFS, so that a quiet room is heard before the voice as it is after. A mean square. Entry 36.
+const BEFORE: f32 = 2.511_886_4e-3;
+/// From the first word on, his level is learnt from -46 dBFS: a whisperer's floor does not wait for [`FALL`].
 const START: f32 = 2.511_886_4e-5;
+/// Of the first hop with a word the model leaves half of the power, or more.
+const WORD: f32 = 0.5;
 /// Hops over which the talker's level is a mean.
 const MEAN_HOPS: f32 = 25.0;
 /// A hop of which the model leaves 10 dB less than the talker's level, or less yet, is a pause; a ratio of powers.
@@ -19,16 +23,17 @@ const FALL: f32 = 0.995_405_4;
 /// Knows the talker's level. Powers in one unit, whichever it is.
 pub(crate) struct Floor {
     talker: f32,
-    start: f32,
+    talked: bool,
+    power_scale: f32,
 }
 
 impl Floor {
     /// `power_scale` makes its powers mean squares.
     pub(crate) fn new(power_scale: f32) -> Self {
-        let start = START / power_scale;
         Self {
-            talker: start,
-            start,
+            talker: BEFORE / power_scale,
+            talked: false,
+            power_scale,
         }
     }
 
@@ -40,8 +45,12 @@ impl Floor {
         (limit.min(BELOW) / loud).clamp(limit, 1.0)
     }
 
-    /// Takes the power of what the model left of the hop.
-    pub(crate) fn hear(&mut self, speech: f32) {
+    /// Takes the power of what the model left of a hop of power `input`.
+    pub(crate) fn hear(&mut self, speech: f32, input: f32) {
+        if !self.talked && speech > input * WORD {
+            self.talked = true;
+            self.talker = START / self.power_scale;
+        }
         // What a broken model says is no talker.
         if speech.is_finite() && speech > self.talker * PAUSE {
             self.talker += (speech - self.talker) / MEAN_HOPS;
@@ -51,7 +60,7 @@ impl Floor {
     }
 
     pub(crate) fn reset(&mut self) {
-        self.talker = self.start;
+        *self = Self::new(self.power_scale);
     }
 }
 
@@ -67,7 +76,7 @@ mod tests {
     fn with_talker() -> Floor {
         let mut floor = Floor::new(1.0);
         for _ in 0..100 {
-            floor.hear(power(-20.0));
+            floor.hear(power(-20.0), power(-20.0));
         }
         floor
     }
@@ -105,18 +114,34 @@ mod tests {
     }
 
     #[test]
-    fn before_a_talker_only_what_16_bits_hardly_hold_stays() {
+    fn before_the_first_word_a_quiet_room_stays() {
         let mut floor = with_talker();
         floor.reset();
-        assert!((down_db(&floor, 40.0, -66.0) - 20.0).abs() < 1e-3);
-        assert!(down_db(&floor, 40.0, -86.0) < 1e-3);
+        assert!((down_db(&floor, 40.0, -46.0) - 20.0).abs() < 1e-3);
+        assert_eq!(floor.share(0.01, power(-66.1)), 1.0);
+        // Noise that the model takes away is no word; the floor falls by 2 dB in a second of it.
+        for _ in 0..100 {
+            floor.hear(power(-66.0), power(-46.0));
+        }
+        assert!((down_db(&floor, 40.0, -46.0) - 22.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn the_first_word_of_a_whisperer_takes_the_floor_down_at_once() {
+        let mut floor = Floor::new(1.0);
+        assert_eq!(floor.share(0.01, power(-70.0)), 1.0);
+        floor.hear(power(-55.0), power(-54.0));
+        assert!((down_db(&floor, 40.0, -70.0) - 16.0).abs() < 0.5);
+        // As nobody before, so nobody after a reset.
+        floor.reset();
+        assert_eq!(floor.share(0.01, power(-70.0)), 1.0);
     }
 
     #[test]
     fn a_whisperer_after_a_talker_is_known_before_20_seconds() {
         let mut floor = with_talker();
         for _ in 0..2000 {
-            floor.hear(power(-55.0));
+            floor.hear(power(-55.0), power(-55.0));
         }
         let left_db = -80.0 - down_db(&floor, 40.0, -80.0);
         assert!((left_db + 95.0).abs() < 1.0, "{left_db}");
@@ -126,13 +151,13 @@ mod tests {
     fn hours_of_silence_and_numbers_that_are_none_leave_it_usable() {
         let mut floor = with_talker();
         for _ in 0..1_000_000 {
-            floor.hear(0.0);
+            floor.hear(0.0, 0.0);
         }
-        floor.hear(f32::INFINITY);
-        floor.hear(f32::NAN);
+        floor.hear(f32::INFINITY, f32::INFINITY);
+        floor.hear(f32::NAN, f32::NAN);
         assert_eq!(floor.share(0.01, power(-60.0)), 0.01);
         for _ in 0..200 {
-            floor.hear(power(-20.0));
+            floor.hear(power(-20.0), power(-20.0));
         }
         assert_eq!(floor.share(0.01, power(-61.0)), 1.0);
     }

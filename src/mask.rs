@@ -170,9 +170,9 @@ impl Masker {
         self.floor.share(self.limit.now, input)
     }
 
-    /// Takes the power of what the model left of the hop, of all channels together.
-    pub(crate) fn take_speech(&mut self, speech: f32) {
-        self.floor.hear(speech);
+    /// Takes the power of what the model left of a hop of power `input`, each of all channels together.
+    pub(crate) fn take_speech(&mut self, speech: f32, input: f32) {
+        self.floor.hear(speech, input);
     }
 
     /// Mixes a share of the input of one channel into its `[bins]`. Energies but for the input's, which is

@@ -372,7 +372,8 @@ impl Roles {
                     .limit_frame(share, &channel.history, dry, &mut channel.frame)
             };
         }
-        self.masker.take_speech(self.energies.speech);
+        let Energies { speech, input, .. } = self.energies;
+        self.masker.take_speech(speech, input);
     }
 
     fn skip(&mut self, channels: &mut [Channel]) {
