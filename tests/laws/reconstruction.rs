@@ -1,6 +1,7 @@
 //! A unity mask gives the input delayed by exactly `latency()`, error below -90 dB.
 
-use crate::signal::{RATES_HZ, chord, error_db, model, run, stream};
+use crate::noise::Dice;
+use crate::signal::{RATES_HZ, chord, db, error_db, model, rms, run, stream, white};
 
 #[test]
 fn unity_mask_gives_the_delayed_input_at_every_rate() {
@@ -81,6 +82,21 @@ fn a_stream_forgets_its_talker_when_it_is_reset() {
 }
 
 #[test]
+fn the_hiss_of_a_room_stays_at_66_db_below_full_scale_before_the_first_word() {
+    let mut dice = Dice::new(7);
+    // -55 dBFS
+    let hiss: Vec<f32> = (0..24_000).map(|_| 0.003 * white(&mut dice)).collect();
+    for id in ["base", "tiny"] {
+        let mut stream = stream(id, 48_000, 1);
+        stream.set_attenuation_db(40.0).unwrap();
+        stream.reset();
+        let output = run(&mut stream, &hiss, 480);
+        let left_db = db(rms(&output[12_000..24_000]));
+        assert!((left_db + 66.0).abs() < 2.0, "{id}: {left_db:.1} dBFS");
+    }
+}
+
+#[test]
 fn rates_without_a_small_ratio_are_off_by_less_than_half_a_sample() {
     for rate_hz in [8_001, 44_099, 47_999, 100_003] {
         let mut stream = stream("unity", rate_hz, 1);
@@ -93,7 +109,7 @@ fn rates_without_a_small_ratio_are_off_by_less_than_half_a_sample() {
         let output = run(&mut stream, &input, 512);
         let steady = rate_hz as usize / 4;
         let error = error_db(&input[steady..], &output[delay + steady..]);
-        let half_sample = crate::signal::db(std::f64::consts::PI * tone_hz / f64::from(rate_hz));
+        let half_sample = db(std::f64::consts::PI * tone_hz / f64::from(rate_hz));
         assert!(
             error < half_sample + 0.1,
             "{rate_hz} Hz: {error:.1} dB, bound {half_sample:.1} dB"
