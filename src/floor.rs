@@ -9,7 +9,8 @@ const BELOW: f32 = 0.01;
 /// Before the first word: as if somebody had talked at -26 dBFS, the usual level of ITU-T test material. The
 /// floor is then -66 dBFS, so that a quiet room is heard before the voice as it is after. A mean square. Entry 36.
 const BEFORE: f32 = 2.511_886_4e-3;
-/// From the first word on, his level is learnt from -46 dBFS: a whisperer's floor does not wait for [`FALL`].
+/// From the first word on, his level is learnt from -46 dBFS, or from where the pause before has let it fall: a
+/// whisperer's floor does not wait for [`FALL`].
 const START: f32 = 2.511_886_4e-5;
 /// Of the first hop with a word the model leaves half of the power, or more.
 const WORD: f32 = 0.5;
@@ -49,7 +50,7 @@ impl Floor {
     pub(crate) fn hear(&mut self, speech: f32, input: f32) {
         if !self.talked && speech > input * WORD {
             self.talked = true;
-            self.talker = START / self.power_scale;
+            self.talker = self.talker.min(START / self.power_scale);
         }
         // What a broken model says is no talker.
         if speech.is_finite() && speech > self.talker * PAUSE {
@@ -135,6 +136,12 @@ mod tests {
         // As nobody before, so nobody after a reset.
         floor.reset();
         assert_eq!(floor.share(0.01, power(-70.0)), 1.0);
+        // After half a minute of nobody it is lower than that, and the word does not lift it.
+        for _ in 0..3000 {
+            floor.hear(0.0, power(-46.0));
+        }
+        floor.hear(power(-80.0), power(-79.0));
+        assert_eq!(floor.share(0.01, power(-70.0)), 0.01);
     }
 
     #[test]
