@@ -48,12 +48,13 @@ impl Floor {
 
     /// Takes the power of what the model left of a hop of power `input`.
     pub(crate) fn hear(&mut self, speech: f32, input: f32) {
+        // What a broken model says is neither a word nor a talker.
+        let speech = if speech.is_finite() { speech } else { 0.0 };
         if !self.talked && speech > input * WORD {
             self.talked = true;
             self.talker = self.talker.min(START / self.power_scale);
         }
-        // What a broken model says is no talker.
-        if speech.is_finite() && speech > self.talker * PAUSE {
+        if speech > self.talker * PAUSE {
             self.talker += (speech - self.talker) / MEAN_HOPS;
         } else {
             self.talker = (self.talker * FALL).max(f32::MIN_POSITIVE);
@@ -142,6 +143,15 @@ mod tests {
         }
         floor.hear(power(-80.0), power(-79.0));
         assert_eq!(floor.share(0.01, power(-70.0)), 0.01);
+    }
+
+    #[test]
+    fn what_a_broken_model_says_is_no_first_word() {
+        let mut floor = Floor::new(1.0);
+        for nothing in [f32::INFINITY, f32::NAN] {
+            floor.hear(nothing, power(-54.0));
+        }
+        assert_eq!(floor.share(0.01, power(-70.0)), 1.0);
     }
 
     #[test]
