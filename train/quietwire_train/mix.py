@@ -37,6 +37,9 @@ class Recipe:
     long_pause_s: tuple[float, float] = (0.6, 2.0)
     speed_p: float = 0.6
     speed_range: tuple[float, float] = (0.75, 1.4)  # tempo, pitch and vocal tract together
+    noise_speed_p: float = 0.85  # of recorded noises
+    noise_speed_range: tuple[float, float] = (0.5, 2.0)
+    noise_reversed_p: float = 0.25
     eq_p: float = 0.8
     eq_db: float = 6.0
     colour_p: float = 0.4  # of equalisers, strong ones: small speakers, masks, far corners
@@ -193,7 +196,8 @@ class Mixer:
         self._size += self._size % 2
         self._bins = self._size // 2 + 1
         self._bin_hz = RATE_HZ / self._size
-        self._speed_sizes = self._find_speed_sizes()
+        self._speech_sizes = self._find_sizes(recipe.speed_range)
+        self._noise_sizes = self._find_sizes(recipe.noise_speed_range)
         # Bins of the full spectrum between the points of a log-frequency grid, for equalisers.
         grid = np.geomspace(20.0, RATE_HZ / 2, EQ_POINTS)
         position = np.interp(
@@ -205,8 +209,9 @@ class Mixer:
         self._eq_index = np.minimum(position.astype(np.intp), EQ_POINTS - 2)
         self._eq_fraction = (position - self._eq_index).astype(np.float32)
 
-    def _find_speed_sizes(self) -> list[int]:
-        low, high = (round(bound * self._size) for bound in self.recipe.speed_range)
+    def _find_sizes(self, speeds: tuple[float, float]) -> list[int]:
+        """FFT sizes of what is played at `speeds`; evenly spread, so lower ones are as frequent as higher."""
+        low, high = (round(bound * self._size) for bound in speeds)
         sizes = []
         size = next_fast_len(low, real=True)
         while size <= high:
@@ -278,7 +283,7 @@ class Mixer:
 
         The room stays in the target: a denoiser that also takes rooms away changes voices.
         """
-        size = self._draw_size(rng)
+        size = self._draw_size(rng, self.recipe.speed_p, self._speech_sizes)
         speed = size / self._size
         samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
         spectrum = self._spectrum(samples, size)
@@ -289,11 +294,11 @@ class Mixer:
             spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
         return irfft(spectrum, self._size)[: self.length], bandwidth_hz, talker
 
-    def _draw_size(self, rng: np.random.Generator) -> int:
-        """FFT size of what will be played at the mixer's size: a random speed, or the same."""
-        if rng.random() >= self.recipe.speed_p:
+    def _draw_size(self, rng: np.random.Generator, changed_p: float, sizes: list[int]) -> int:
+        """FFT size of what will be played at the mixer's size: at times one of `sizes`, or the same."""
+        if rng.random() >= changed_p:
             return self._size
-        return self._speed_sizes[rng.integers(len(self._speed_sizes))]
+        return sizes[rng.integers(len(sizes))]
 
     def _spectrum(self, samples: np.ndarray, size: int) -> np.ndarray:
         """Spectrum of `samples` after resampling from `size` to the mixer's FFT size.
@@ -378,8 +383,10 @@ class Mixer:
         elif calls_from <= kind < calls_from + recipe.calls_p:
             samples = synthetic.calls(rng, self.length)
         else:
-            size = self._draw_size(rng)
+            size = self._draw_size(rng, recipe.noise_speed_p, self._noise_sizes)
             samples = self._recorded(rng, round(self.length * size / self._size))
+            if rng.random() < recipe.noise_reversed_p:
+                samples = samples[::-1].copy()
         if rng.random() < recipe.modulation_p:
             samples *= synthetic.draw_envelope(rng, len(samples))
         spectrum = self._spectrum(samples, size)

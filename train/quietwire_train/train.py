@@ -132,6 +132,16 @@ def start(net: Net, source: Path, keep_blocks: tuple[int | str, ...] = ()) -> No
     net.load_state_dict({name: weights.get(old_name(name), own) for name, own in net.state_dict().items()})
 
 
+def open_teacher(source: Path, front: FrontEnd, device: torch.device) -> Net:
+    """A checkpoint or a model folder, of any size, that says what it would do and learns nothing."""
+    hears, shape, _ = found(source)
+    if hears != front:
+        raise SystemExit(f"error: {source} hears {hears.as_dict()}, what it should teach {front.as_dict()}")
+    net = Net(front, shape)
+    start(net, source)
+    return net.to(device).requires_grad_(False)
+
+
 def run_training(
     store: Path,
     rooms: Path | None,
@@ -145,6 +155,7 @@ def run_training(
     max_minutes: float,
     start_from: Path | None = None,
     keep_blocks: tuple[int | str, ...] = (),
+    teacher: Path | None = None,
 ) -> Path:
     """Trains until `schedule.steps` or for `max_minutes`; returns the checkpoint's path."""
     if not 1 <= schedule.parts <= schedule.batch:
@@ -180,9 +191,11 @@ def run_training(
         "front": front.as_dict(),
         "start_from": None if start_from is None else str(start_from),
         "keep_blocks": list(keep_blocks),
+        "teacher": None if teacher is None else str(teacher),
     }
     (out / "run.json").write_text(json.dumps(asked, indent=2) + "\n")
     analysis = Analysis(front, device)
+    taught_by = None if teacher is None else open_teacher(teacher, front, device)
     loss_of = Loss(analysis, weights, device, schedule.bf16)
 
     def gradients(batch: dict[str, np.ndarray], rows: np.ndarray) -> tuple[dict, tuple[torch.Tensor, ...]]:
@@ -192,9 +205,12 @@ def run_training(
         )
         noisy, target = analysis.spectrum(noisy), analysis.spectrum(target)
         with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bf16):
-            gain, taps, vad = net(analysis.features(noisy))
+            features = analysis.features(noisy)
+            gain, taps, vad = net(features)
+            heard = None if taught_by is None else taught_by(features)
         estimate = apply(noisy, gain, taps, analysis.bands)
-        loss, parts = loss_of(noisy, target, estimate, vad, bandwidth)
+        right = None if heard is None else torch.complex(*apply(noisy, *heard[:2], analysis.bands))
+        loss, parts = loss_of(noisy, target, estimate, vad, bandwidth, right)
         if not math.isfinite(parts["loss"]):
             return parts, ()
         return parts, torch.autograd.grad(loss, list(net.parameters()))
@@ -282,10 +298,10 @@ def loss_weight(text: str) -> tuple[str, float]:
         value = float(weight)
     except ValueError:
         value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: a weight is a number from 0 on, as in {name}={known[name]}"
-        )
+    most = 1 if name == "taught" else math.inf
+    if not 0 <= value <= most or math.isinf(value):
+        bounds = "a share is a number from 0 to 1" if most == 1 else "a weight is a number from 0 on"
+        raise argparse.ArgumentTypeError(f"{text!r}: {bounds}, as in {name}={known[name]}")
     return name, value
 
 
@@ -313,6 +329,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="N",
         help=f"start from these blocks of another network, the first is 0; {NEW}: one that does nothing yet",
+    )
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="MODEL",
+        help="checkpoint or model folder, of any size, to whose results as well as to the clean speech "
+        "spectrum and ratio are measured; --loss taught=SHARE says how much",
     )
     parser.add_argument("--steps", type=int, default=schedule.steps)
     parser.add_argument("--batch", type=int, default=schedule.batch)
@@ -378,6 +401,7 @@ def run(args: argparse.Namespace) -> int:
             args.max_minutes,
             args.start_from,
             tuple(args.keep_blocks),
+            args.teacher,
         )
     except LossNotANumber as error:
         print(f"error: {error}")

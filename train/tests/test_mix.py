@@ -104,6 +104,23 @@ def test_nothing_is_left_above_a_band_limit(store: Store, rooms: Path) -> None:
             assert above < power_db(noisy) - 60.0
 
 
+def test_recorded_noise_is_played_at_other_speeds_and_backwards(store: Store) -> None:
+    quiet = replace(PLAIN, level_db=(-40.0, -40.0))  # nothing reaches full scale, which would turn it down
+
+    def noise(**changes: object) -> np.ndarray:
+        batch = Mixer(store, None, seconds=2.0, recipe=replace(quiet, **changes)).batch(0, 8)
+        return batch["noisy"] - batch["target"]
+
+    plain, backwards = noise(), noise(noise_reversed_p=1.0)
+    np.testing.assert_allclose(backwards, plain[:, ::-1], atol=1e-5)
+    slow, fast = (noise(noise_speed_p=1.0, noise_speed_range=(s, 1.04 * s)) for s in (0.5, 2.0))
+    for row in range(len(plain)):
+        above_db = [band_power_db(n[row], 13_000.0, 24_000.0) - power_db(n[row]) for n in (plain, slow, fast)]
+        assert above_db[1] < min(above_db[0], above_db[2]) - 30.0, above_db
+    for other in (slow, fast):
+        assert not np.allclose(other, plain, atol=1e-3)
+
+
 def test_noise_only_clips_have_a_silent_target(store: Store) -> None:
     batch = Mixer(store, None, seconds=1.0, recipe=replace(PLAIN, noise_only_p=1.0)).batch(0, 4)
     assert not batch["target"].any()

@@ -96,6 +96,32 @@ def test_what_is_worse_than_its_input_costs_more() -> None:
     assert worse(nearly_clean, 2.0) == 0.0
 
 
+def test_a_teacher_has_a_share_in_spectrum_and_ratio() -> None:
+    analysis = Analysis(FrontEnd())
+    target = analysis.spectrum(0.3 * noise(48000))
+    noisy = target + analysis.spectrum(0.2 * noise(48000, seed=2))
+    estimate = target + 0.3 * (noisy - target)
+    rest = ((estimate.real, estimate.imag), torch.zeros(1, target.shape[1]), torch.tensor([9000.0]))
+
+    def cost(share: float, teacher: torch.Tensor | None) -> tuple[float, dict[str, float]]:
+        weights = LossWeights(sdr=0.1, perceptual=0.0, taught=share)
+        total, parts = Loss(analysis, weights)(noisy, target, *rest, teacher)
+        return float(total), parts
+
+    alone, parts = cost(0.6, None)
+    assert parts["agreed_db"] == 0.0
+    assert cost(0.0, estimate)[0] == pytest.approx(alone)
+    whole, parts = cost(1.0, estimate)
+    assert parts["agreed_db"] == pytest.approx(30.0, abs=0.01)
+    assert whole < alone
+    assert cost(0.6, estimate)[0] == pytest.approx(0.4 * alone + 0.6 * whole)
+    # It is heard above the bandwidth of the speech, where the speech says nothing.
+    higher = estimate.clone()
+    higher[..., 300:] = 0
+    assert cost(1.0, higher)[0] > whole + 0.05
+    assert cost(0.0, higher)[0] == pytest.approx(alone)
+
+
 def test_one_hop_at_a_time_through_onnx_equals_the_whole_sequence(net: Net, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     assert main(["export", str(save(tmp_path / "c.pt", net)), str(folder), "--id", "tiny"]) == 0
@@ -315,11 +341,38 @@ def test_a_run_says_what_it_started_from(store: Path, tmp_path: Path) -> None:
             main([*options(store, tmp_path / "third", 1, sizes=""), "--start-from", str(begun), *wrong])
 
 
+def test_a_run_with_a_teacher_learns_something_else(store: Path, tmp_path: Path) -> None:
+    larger = "--channels 8 --blocks 1 --summary 10 --tap-bins 8 --tap-order 2"
+    assert main(options(store, tmp_path / "larger", 1, sizes=larger)) == 0
+    teacher = tmp_path / "larger/checkpoint.pt"
+    assert main(options(store, tmp_path / "alone", 2)) == 0
+    assert main([*options(store, tmp_path / "taught", 2), "--teacher", str(teacher)]) == 0
+    alone, taught = (json.loads((tmp_path / name / "log.jsonl").read_text()) for name in ("alone", "taught"))
+    assert alone["agreed_db"] == 0.0 != taught["agreed_db"]
+    asked = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("alone", "taught")]
+    assert [run["teacher"] for run in asked] == [None, str(teacher)]
+    checkpoints = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("alone", "taught")]
+    weights = [saved["net"] for saved in checkpoints]
+    assert any((weights[0][name] - weights[1][name]).abs().max() > 1e-5 for name in weights[0])
+    with pytest.raises(SystemExit, match="nowhere"):
+        main([*options(store, tmp_path / "none", 1), "--teacher", "nowhere"])
+    saved = torch.load(teacher, weights_only=True)
+    torch.save(saved | {"front": saved["front"] | {"level_attack": 0.2}}, teacher)
+    with pytest.raises(SystemExit, match="what it should teach"):
+        main([*options(store, tmp_path / "deaf", 1), "--teacher", str(teacher)])
+
+
 @pytest.mark.parametrize("text", ["louder=1", "sdr", "sdr=", "sdr=-1", "sdr=nan", "sdr=inf", "=1"])
 def test_weights_of_the_loss_are_checked(text: str) -> None:
     assert loss_weight("sdr=0.03") == ("sdr", 0.03)
     with pytest.raises(argparse.ArgumentTypeError, match="sdr"):
         loss_weight(text)
+
+
+def test_the_share_of_a_teacher_is_at_most_the_whole() -> None:
+    assert loss_weight("taught=1") == ("taught", 1.0)
+    with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 1"):
+        loss_weight("taught=1.5")
 
 
 def test_a_run_of_another_shape_is_refused(store: Path, tmp_path: Path) -> None:

@@ -92,8 +92,9 @@ def test_the_loss_falls_with_the_score_that_it_tells(speech: np.ndarray) -> None
     analysis = Analysis(FrontEnd())
     clip = torch.from_numpy(speech[48_000:96_000])[None]
     spectrum = analysis.spectrum(clip)
+    noisy = 1.5 * spectrum
     estimate = (spectrum.real, spectrum.imag)
-    rest = (spectrum, spectrum, estimate, torch.zeros(spectrum.shape[:2]), torch.tensor([24_000.0]))
+    rest = (noisy, spectrum, estimate, torch.zeros(spectrum.shape[:2]), torch.tensor([24_000.0]))
     without, parts = Loss(analysis, LossWeights())(*rest)
     assert parts["opinion"] == 0.0
     told, parts = Loss(analysis, LossWeights(opinion=0.5, background=0.25))(*rest)
@@ -102,18 +103,22 @@ def test_the_loss_falls_with_the_score_that_it_tells(speech: np.ndarray) -> None
     assert float(without - told) == pytest.approx(said, abs=1e-5)
 
 
-def test_the_noisier_half_is_scored(speech: np.ndarray) -> None:
+def test_the_noisier_half_of_what_gained_is_scored(speech: np.ndarray) -> None:
     analysis = Analysis(FrontEnd())
     clip = torch.from_numpy(speech[48_000:96_000])
     hiss = torch.randn(clip.shape, generator=torch.Generator().manual_seed(1))
-    target = analysis.spectrum(torch.stack([clip, clip, clip, 0 * clip]))
-    noisy = analysis.spectrum(torch.stack([clip + level * hiss for level in (0.03, 0.001, 0.01, 0.1)]))
+    speech_of = torch.tensor([1, 1, 1, 1, 0, 1])
+    hiss_of = torch.tensor([0.03, 0.004, 0.01, 0.2, 0.1, 0.02])
+    left_of = torch.tensor([0.3, 0.3, 0.3, 0.9, 0.3, 0.6])
+    target = analysis.spectrum(speech_of[:, None] * clip)
+    noise = analysis.spectrum(hiss_of[:, None] * hiss)
+    noisy, result = target + noise, target + left_of[:, None, None] * noise
     loss = Loss(analysis, LossWeights(opinion=1.0))
     with torch.no_grad():
-        heard = _steady(noisy, noisy)
-        scores = loss.opinion(analysis.synthesis(heard))[:, 1]
-        estimate, vad = (noisy.real, noisy.imag), torch.zeros(noisy.shape[:2])
-        told = loss(noisy, target, estimate, vad, torch.full((4,), 24_000.0))[1]["opinion"]
-    # The last has most noise, but no speech to be judged.
-    assert told == pytest.approx(float(scores[[0, 2]].mean()), abs=1e-4)
-    assert abs(told - float(scores[[1, 2]].mean())) > 0.05
+        scores = loss.opinion(analysis.synthesis(_steady(result, noisy)))[:, 1]
+        estimate, vad = (result.real, result.imag), torch.zeros(noisy.shape[:2])
+        told = loss(noisy, target, estimate, vad, torch.full((6,), 24_000.0))[1]["opinion"]
+    # The fifth has no speech to be judged, the fourth most noise, but too much of it left.
+    assert told == pytest.approx(float(scores[[0, 2, 5]].mean()), abs=1e-4)
+    for others in ([0, 3, 5], [0, 1, 2], [0, 1, 2, 5]):
+        assert abs(told - float(scores[others].mean())) > 0.005, (others, scores)
