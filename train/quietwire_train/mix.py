@@ -40,6 +40,10 @@ class Recipe:
     noise_speed_p: float = 0.85  # of recorded noises
     noise_speed_range: tuple[float, float] = (0.5, 2.0)
     noise_reversed_p: float = 0.25
+    resonance_p: float = 0.25  # one sharp peak: a nasal voice, a cheap microphone, a box around it
+    resonance_hz: tuple[float, float] = (250.0, 2500.0)
+    resonance_octaves: tuple[float, float] = (0.07, 0.25)
+    resonance_db: tuple[float, float] = (8.0, 24.0)
     eq_p: float = 0.8
     eq_db: float = 6.0
     colour_p: float = 0.4  # of equalisers, strong ones: small speakers, masks, far corners
@@ -200,11 +204,8 @@ class Mixer:
         self._noise_sizes = self._find_sizes(recipe.noise_speed_range)
         # Bins of the full spectrum between the points of a log-frequency grid, for equalisers.
         grid = np.geomspace(20.0, RATE_HZ / 2, EQ_POINTS)
-        position = np.interp(
-            np.log(np.maximum(np.arange(self._bins) * self._bin_hz, 20.0)),
-            np.log(grid),
-            np.arange(EQ_POINTS),
-        )
+        self._octave = np.log2(np.maximum(np.arange(self._bins) * self._bin_hz, 20.0))
+        position = np.interp(self._octave, np.log2(grid), np.arange(EQ_POINTS))
         self._eq_octave = np.log2(grid / 1000.0)
         self._eq_index = np.minimum(position.astype(np.intp), EQ_POINTS - 2)
         self._eq_fraction = (position - self._eq_index).astype(np.float32)
@@ -288,7 +289,7 @@ class Mixer:
         samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
         spectrum = self._spectrum(samples, size)
         bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
-        self._equalise(rng, spectrum)
+        self._colour(rng, spectrum)
         self._limit_band(spectrum, edges)
         if with_room and self.rooms is not None:
             spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
@@ -390,7 +391,7 @@ class Mixer:
         if rng.random() < recipe.modulation_p:
             samples *= synthetic.draw_envelope(rng, len(samples))
         spectrum = self._spectrum(samples, size)
-        self._equalise(rng, spectrum)
+        self._colour(rng, spectrum)
         if rumble is not None and (rumble_db := power_db(rumble)) > -80.0:
             lift_db = power_db(samples) + _uniform(rng, recipe.rumble_db) - rumble_db
             spectrum += rfft(rumble * amplitude(lift_db), self._size)
@@ -454,8 +455,23 @@ class Mixer:
 
     # Filters
 
+    def _colour(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
+        """A resonance and an equaliser, each at times; in place."""
+        self._resonate(rng, spectrum)
+        self._equalise(rng, spectrum)
+
+    def _resonate(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
+        recipe = self.recipe
+        if rng.random() >= recipe.resonance_p:
+            return
+        centre_hz = synthetic.log_uniform(rng, *recipe.resonance_hz)
+        width = _uniform(rng, recipe.resonance_octaves)
+        peak_db = _uniform(rng, recipe.resonance_db)
+        bell = np.exp(-0.5 * ((self._octave - math.log2(centre_hz)) / width) ** 2)
+        spectrum *= (10.0 ** (peak_db / 20.0 * bell)).astype(np.float32)
+
     def _equalise(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
-        """At times a smooth random gain of every bin, in place: a tilt and a few bells in log-frequency."""
+        """A smooth random gain of every bin: a tilt and a few bells in log-frequency."""
         if rng.random() >= self.recipe.eq_p:
             return
         strong = rng.random() < self.recipe.colour_p
