@@ -40,7 +40,7 @@ class Recipe:
     noise_speed_p: float = 0.85  # of recorded noises
     noise_speed_range: tuple[float, float] = (0.5, 2.0)
     noise_reversed_p: float = 0.25
-    resonance_p: float = 0.25  # one sharp peak: a nasal voice, a cheap microphone, a box around it
+    resonance_p: float = 0.35  # of voices, one sharp peak: vowels of two harmonics, as some talkers have them
     resonance_hz: tuple[float, float] = (250.0, 2500.0)
     resonance_octaves: tuple[float, float] = (0.07, 0.25)
     resonance_db: tuple[float, float] = (8.0, 24.0)
@@ -289,7 +289,8 @@ class Mixer:
         samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
         spectrum = self._spectrum(samples, size)
         bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
-        self._colour(rng, spectrum)
+        self._resonate(rng, spectrum)
+        self._equalise(rng, spectrum)
         self._limit_band(spectrum, edges)
         if with_room and self.rooms is not None:
             spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
@@ -391,7 +392,7 @@ class Mixer:
         if rng.random() < recipe.modulation_p:
             samples *= synthetic.draw_envelope(rng, len(samples))
         spectrum = self._spectrum(samples, size)
-        self._colour(rng, spectrum)
+        self._equalise(rng, spectrum)
         if rumble is not None and (rumble_db := power_db(rumble)) > -80.0:
             lift_db = power_db(samples) + _uniform(rng, recipe.rumble_db) - rumble_db
             spectrum += rfft(rumble * amplitude(lift_db), self._size)
@@ -455,12 +456,8 @@ class Mixer:
 
     # Filters
 
-    def _colour(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
-        """A resonance and an equaliser, each at times; in place."""
-        self._resonate(rng, spectrum)
-        self._equalise(rng, spectrum)
-
     def _resonate(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
+        """At times a sharp peak, in place."""
         recipe = self.recipe
         if rng.random() >= recipe.resonance_p:
             return
@@ -471,7 +468,7 @@ class Mixer:
         spectrum *= (10.0 ** (peak_db / 20.0 * bell)).astype(np.float32)
 
     def _equalise(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
-        """A smooth random gain of every bin: a tilt and a few bells in log-frequency."""
+        """At times a smooth random gain of every bin, in place: a tilt and a few bells in log-frequency."""
         if rng.random() >= self.recipe.eq_p:
             return
         strong = rng.random() < self.recipe.colour_p
