@@ -153,7 +153,8 @@ def calls(rng: np.random.Generator, length: int) -> np.ndarray:
     period = _draw_period(rng, 2.5 * pitch_hz)
     call_s, pause_s = (log_uniform(rng, 0.08, 1.5) for _ in range(2))
     rough, breath = rng.uniform(0.0, 0.5) * (rng.random() < 0.4), rng.uniform(0.0, 0.3)
-    rough_hz = rng.uniform(20.0, 120.0)
+    # At the pitch of a low voice a rough tone is a vowel.
+    rough_hz = rng.uniform(20.0, 60.0)
     total = np.zeros(length, np.float32)
     # The first call may have begun before the clip.
     position_s = float(rng.uniform(-call_s, pause_s))
