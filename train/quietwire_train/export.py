@@ -164,7 +164,8 @@ def blend(
     weights: dict[str, np.ndarray], others: dict[str, np.ndarray], share: float
 ) -> dict[str, np.ndarray]:
     """`weights` with `share` of others of the same network: between two runs of which one went on from
-    the other, most of what either is good at is kept (Wortsman et al. 2022, WiSE-FT)."""
+    the other, most of what either is good at is kept (Wortsman et al. 2022, WiSE-FT). A share below 0 goes
+    on in the direction that a run took from where it began (Ilharco et al. 2023, task arithmetic)."""
     return {
         name: ((1 - share) * value + share * others[name]).astype(np.float32)
         for name, value in weights.items()
@@ -367,7 +368,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--blend",
         nargs=2,
         metavar=("OTHER", "SHARE"),
-        help="take so much (0 to 1) of the weights of this checkpoint or model folder of the same network",
+        help="take so much (0 to 1) of the weights of this checkpoint or model folder of the same network; "
+        "below 0, to -1: go on by so much of the way that led here from it",
     )
     parser.add_argument("--training-data", default="see CARD.md")
 
@@ -380,8 +382,8 @@ def run(args: argparse.Namespace) -> int:
             other_front, other_shape, others = read(other)
             if (front, shape) != (other_front, other_shape):
                 raise NotThisNetwork(f"{other}: another network than {args.checkpoint}'s {shape}")
-            if not 0 <= share <= 1:
-                raise ValueError(f"--blend {other} {share}: a share is from 0 to 1")
+            if not -1 <= share <= 1:
+                raise ValueError(f"--blend {other} {share}: a share is from -1 to 1")
             weights = blend(weights, others, share)
     except (OSError, ValueError) as error:
         print(f"error: {error}")

@@ -186,17 +186,20 @@ def test_an_export_may_blend_two_networks(net: Net, tmp_path: Path, capsys: pyte
     torch.manual_seed(4)
     other = Net(net.front, net.shape)
     a, b = save(tmp_path / "a.pt", net), save(tmp_path / "b.pt", other)
-    assert main(["export", str(a), str(tmp_path / "model"), "--blend", str(b), "0.25"]) == 0
-    found = read_model(tmp_path / "model")[2]
-    for name, value in net.state_dict().items():
-        expected = 0.75 * value + 0.25 * other.state_dict()[name]
-        np.testing.assert_allclose(found[name], expected, atol=1e-6)
+    for share in (0.25, -0.5):
+        assert main(["export", str(a), str(tmp_path / "model"), "--blend", str(b), str(share)]) == 0
+        found = read_model(tmp_path / "model")[2]
+        for name, value in net.state_dict().items():
+            expected = (1 - share) * value + share * other.state_dict()[name]
+            np.testing.assert_allclose(found[name], expected, atol=1e-6)
     larger = save(tmp_path / "c.pt", Net(net.front, replace(net.shape, channels=8)))
     larger_shape = replace(net.shape, channels=8).as_dict()
     torch.save(torch.load(larger) | {"shape": larger_shape}, larger)
     for other, share, reason in [
         (larger, "0.5", "another network"),
-        (b, "2", "from 0 to 1"),
+        (b, "2", "from -1 to 1"),
+        (b, "-2", "from -1 to 1"),
+        (b, "nan", "from -1 to 1"),
         (b, "x", "'x'"),
     ]:
         assert main(["export", str(a), str(tmp_path / "no"), "--blend", str(other), share]) == 1
