@@ -55,6 +55,11 @@ def _steady(estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
     return heard
 
 
+def _mean(values: torch.Tensor, loud: torch.Tensor) -> torch.Tensor:
+    """Of the clips [n] with speech; 0 when there are none."""
+    return (values * loud).sum() / loud.sum().clamp_min(1)
+
+
 class Loss:
     """Compressed complex spectrum (Braun & Tashev 2021) with a penalty on lost speech,
     a signal-to-distortion ratio, a perceptual distance of the resynthesised clip, a speech detector's
@@ -94,14 +99,13 @@ class Loss:
         scale = torch.rsqrt(mean_square + 1e-12)
         scaled = (estimate[0] * scale, estimate[1] * scale)
         known = (self.hz[None, :] <= bandwidth_hz[:, None])[:, None, :].float()
-        magnitude, phase, ratio_db, signal, loud = self._distances(scaled, target * scale, known)
-        sdr = (ratio_db * loud).sum() / loud.sum().clamp_min(1)
+        magnitude, phase, sdr, ratio_db, signal, loud = self._distances(scaled, target * scale, known)
 
         # The sound of the result: what overlapping frames leave of each other's corrections.
         wave = self.analysis.synthesis(torch.complex(*estimate))
         reference = self.analysis.synthesis(target)
         distances = self.perceptual(reference, wave, bandwidth_hz)
-        distance = (distances * loud).sum() / loud.sum().clamp_min(1)
+        distance = _mean(distances, loud)
 
         speech = self.speech_hops(target)
         vad = torch.nn.functional.binary_cross_entropy_with_logits(vad_logit, speech)
@@ -109,10 +113,8 @@ class Loss:
         spectral = w.magnitude * magnitude + w.complex * phase + w.sdr * sdr
         agreed = torch.tensor(0.0)
         if teacher is not None:
-            magnitude_to, phase_to, ratio_to_db, _, loud_to = self._distances(
-                scaled, teacher * scale, torch.ones_like(known)
-            )
-            agreed = (ratio_to_db * loud_to).sum() / loud_to.sum().clamp_min(1)
+            every = torch.ones_like(known)
+            magnitude_to, phase_to, agreed, *_ = self._distances(scaled, teacher * scale, every)
             to_teacher = w.magnitude * magnitude_to + w.complex * phase_to + w.sdr * agreed
             spectral = (1 - w.taught) * spectral + w.taught * to_teacher
         total = spectral + w.vad * vad + w.perceptual * distance
@@ -125,7 +127,7 @@ class Loss:
             with torch.no_grad():
                 heard = self.perceptual(reference, self.analysis.synthesis(noisy), bandwidth_hz)
             lost = torch.relu(distances - heard) + 0.1 * torch.relu(ratio_db - left_db)
-            worse = (lost * loud * (left_db > NOISY_DB)).sum() / loud.sum().clamp_min(1)
+            worse = _mean(lost * (left_db > NOISY_DB), loud)
             total = total + w.worse * worse
         if self.opinion is not None:
             gained = loud & (left_db - ratio_db.detach() > OPINION_GAIN_DB)
@@ -153,8 +155,8 @@ class Loss:
     def _distances(
         self, estimate: tuple[torch.Tensor, torch.Tensor], reference: torch.Tensor, known: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Compressed magnitude and spectrum, noise-to-signal ratio in dB [n] with the power of `reference`
-        [n] and whether there is any [n], of the bins where `known` [n, 1, bins] is 1."""
+        """Compressed magnitude and spectrum, mean noise-to-signal ratio in dB; that ratio, the power of
+        `reference` and whether there is any, each [n]: of the bins where `known` [n, 1, bins] is 1."""
         w = self.weights
         est_re, est_im = estimate
         ref_re, ref_im = reference.real, reference.imag
@@ -179,7 +181,7 @@ class Loss:
         loud = signal > 1e-3 * reference.shape[1] * reference.shape[2]
         # The soft floor of -30 dB keeps clips that are already clean from ruling the batch.
         ratio_db = 10 * torch.log10(error / signal.clamp_min(1e-6) + 1e-3)
-        return magnitude, phase, ratio_db, signal, loud
+        return magnitude, phase, _mean(ratio_db, loud), ratio_db, signal, loud
 
     def speech_hops(self, target: torch.Tensor) -> torch.Tensor:
         """[n, hops, bins] clean spectrum -> [n, hops] 1 where speech is within 35 dB of the
