@@ -134,11 +134,11 @@ def start(net: Net, source: Path, keep_blocks: tuple[int | str, ...] = ()) -> No
 
 def open_teacher(source: Path, front: FrontEnd, device: torch.device) -> Net:
     """A checkpoint or a model folder, of any size, that says what it would do and learns nothing."""
-    hears, shape, _ = found(source)
+    hears, shape, weights = found(source)
     if hears != front:
         raise SystemExit(f"error: {source} hears {hears.as_dict()}, what it should teach {front.as_dict()}")
     net = Net(front, shape)
-    start(net, source)
+    net.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
     return net.to(device).requires_grad_(False)
 
 
@@ -380,6 +380,9 @@ def run(args: argparse.Namespace) -> int:
         parts=args.parts,
         bf16=args.bf16,
     )
+    weights = dict(args.loss)
+    if "taught" in weights and args.teacher is None:
+        raise SystemExit("error: --loss taught=SHARE needs --teacher, the model that it is measured to")
     if args.keep_blocks and args.start_from is None:
         raise SystemExit("error: --keep-blocks needs --start-from, the network whose blocks they are")
     shape = NetShape() if args.start_from is None else found(args.start_from)[1]
@@ -394,7 +397,7 @@ def run(args: argparse.Namespace) -> int:
             args.out,
             schedule,
             shape,
-            LossWeights(**dict(args.loss)),
+            LossWeights(**weights),
             pick_device(args.device),
             args.workers,
             args.save_every,

@@ -359,6 +359,8 @@ def test_a_run_with_a_teacher_learns_something_else(store: Path, tmp_path: Path)
     assert any((weights[0][name] - weights[1][name]).abs().max() > 1e-5 for name in weights[0])
     with pytest.raises(SystemExit, match="nowhere"):
         main([*options(store, tmp_path / "none", 1), "--teacher", "nowhere"])
+    with pytest.raises(SystemExit, match="needs --teacher"):
+        main([*options(store, tmp_path / "none", 1), "--loss", "taught=0.5"])
     saved = torch.load(teacher, weights_only=True)
     torch.save(saved | {"front": saved["front"] | {"level_attack": 0.2}}, teacher)
     with pytest.raises(SystemExit, match="what it should teach"):
