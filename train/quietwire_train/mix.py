@@ -40,7 +40,10 @@ class Recipe:
     noise_speed_p: float = 0.85  # of recorded noises
     noise_speed_range: tuple[float, float] = (0.5, 2.0)
     noise_reversed_p: float = 0.25
-    resonance_p: float = 0.35  # of voices, one sharp peak: vowels of two harmonics, as some talkers have them
+    resonance_p: float = 0.4  # of voices, one sharp peak: vowels of two harmonics, as some talkers have them
+    resonance_passing_p: float = 0.6  # of resonances, those of single vowels; the others stay
+    resonance_s: tuple[float, float] = (0.08, 0.5)  # one that passes
+    resonance_pause_s: tuple[float, float] = (0.15, 1.5)
     resonance_hz: tuple[float, float] = (250.0, 2500.0)
     resonance_octaves: tuple[float, float] = (0.07, 0.25)
     resonance_db: tuple[float, float] = (8.0, 24.0)
@@ -289,7 +292,7 @@ class Mixer:
         samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
         spectrum = self._spectrum(samples, size)
         bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
-        self._resonate(rng, spectrum)
+        spectrum = self._resonate(rng, spectrum)
         self._equalise(rng, spectrum)
         self._limit_band(spectrum, edges)
         if with_room and self.rooms is not None:
@@ -456,16 +459,20 @@ class Mixer:
 
     # Filters
 
-    def _resonate(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
-        """At times a sharp peak, in place."""
+    def _resonate(self, rng: np.random.Generator, spectrum: np.ndarray) -> np.ndarray:
+        """The spectrum, at times with a sharp peak, all the time or now and then."""
         recipe = self.recipe
         if rng.random() >= recipe.resonance_p:
-            return
+            return spectrum
         centre_hz = synthetic.log_uniform(rng, *recipe.resonance_hz)
         width = _uniform(rng, recipe.resonance_octaves)
         peak_db = _uniform(rng, recipe.resonance_db)
         bell = np.exp(-0.5 * ((self._octave - math.log2(centre_hz)) / width) ** 2)
-        spectrum *= (10.0 ** (peak_db / 20.0 * bell)).astype(np.float32)
+        added = spectrum * (10.0 ** (peak_db / 20.0 * bell) - 1.0).astype(np.float32)
+        if rng.random() < recipe.resonance_passing_p:
+            stretches = synthetic.stretches(rng, self._size, recipe.resonance_s, recipe.resonance_pause_s)
+            added = rfft(irfft(added, self._size) * stretches, self._size)
+        return spectrum + added
 
     def _equalise(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
         """At times a smooth random gain of every bin, in place: a tilt and a few bells in log-frequency."""

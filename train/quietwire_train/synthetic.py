@@ -254,3 +254,17 @@ def draw_envelope(rng: np.random.Generator, length: int) -> np.ndarray:
         on = (np.arange(count + 1) + rng.integers(2)) % 2
         gains = np.repeat(on, 2)[1:-1].astype(float)
     return np.interp(np.arange(length), places, gains).astype(np.float32)
+
+
+def stretches(
+    rng: np.random.Generator, length: int, on_s: tuple[float, float], off_s: tuple[float, float]
+) -> np.ndarray:
+    """Gain over time [T]: 0, and now and then 1 for a time within `on_s`, with ramps of 20 ms."""
+    ramp = 0.02 * RATE_HZ
+    places, gains, at = [0.0], [0.0], rng.uniform(0.0, off_s[1]) * RATE_HZ
+    while at < length:
+        end = at + ramp + rng.uniform(*on_s) * RATE_HZ
+        places += [at, at + ramp, end, end + ramp]
+        gains += [0.0, 1.0, 1.0, 0.0]
+        at = end + ramp + rng.uniform(*off_s) * RATE_HZ
+    return np.interp(np.arange(length), places, gains).astype(np.float32)

@@ -121,8 +121,11 @@ def test_recorded_noise_is_played_at_other_speeds_and_backwards(store: Store) ->
         assert not np.allclose(other, plain, atol=1e-3)
 
 
+RESONANCE = {"resonance_hz": (1000.0, 1000.0), "resonance_octaves": (0.2, 0.2), "resonance_db": (20.0, 20.0)}
+
+
 def test_voices_may_have_a_resonance_and_noises_have_none(store: Store) -> None:
-    one = {"resonance_hz": (1000.0, 1000.0), "resonance_octaves": (0.2, 0.2), "resonance_db": (20.0, 20.0)}
+    one = RESONANCE | {"resonance_passing_p": 0.0}
     plain, peaked = (
         Mixer(store, None, seconds=1.0, recipe=replace(PLAIN, resonance_p=p, **one)).batch(0, 6)
         for p in (0.0, 1.0)
@@ -134,6 +137,25 @@ def test_voices_may_have_a_resonance_and_noises_have_none(store: Store) -> None:
                 for edges in ((930.0, 1070.0), (2500.0, 7000.0))
             )
             assert (here[1] - here[0]) - (there[1] - there[0]) == pytest.approx(peak_db, abs=2.0)
+
+
+def test_a_resonance_may_pass(store: Store) -> None:
+    times = {"resonance_p": 1.0, "resonance_s": (0.3, 0.3), "resonance_pause_s": (0.3, 0.3)}
+    recipe = replace(PLAIN, clean_only_p=1.0, level_db=(-60.0, -60.0), **RESONANCE, **times)
+    stays, passes = (
+        Mixer(store, None, seconds=3.0, recipe=replace(recipe, resonance_passing_p=p)).batch(0, 4)["target"]
+        for p in (0.0, 1.0)
+    )
+    hop = RATE_HZ // 100
+    for whole, part in zip(stays, passes):
+        power_db = [
+            [band_power_db(signal[at : at + hop], 900.0, 1100.0) for at in range(0, len(signal), hop)]
+            for signal in (whole, part)
+        ]
+        raised = np.diff(power_db, axis=0)[0]
+        raised -= raised.max()
+        shares = [(raised > -3.0).mean(), (raised < -15.0).mean()]
+        assert min(shares) > 0.25, shares
 
 
 def test_noise_only_clips_have_a_silent_target(store: Store) -> None:
