@@ -367,9 +367,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--blend",
         nargs=2,
+        action="append",
+        default=[],
         metavar=("OTHER", "SHARE"),
         help="take so much (0 to 1) of the weights of this checkpoint or model folder of the same network; "
-        "below 0, to -1: go on by so much of the way that led here from it",
+        "below 0, to -1: go on by so much of the way that led here from it; given again: one after the other",
     )
     parser.add_argument("--training-data", default="see CARD.md")
 
@@ -377,8 +379,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         front, shape, weights = read(args.checkpoint)
-        if args.blend:
-            other, share = Path(args.blend[0]), float(args.blend[1])
+        for name, text in args.blend:
+            other, share = Path(name), float(text)
             other_front, other_shape, others = read(other)
             if (front, shape) != (other_front, other_shape):
                 raise NotThisNetwork(f"{other}: another network than {args.checkpoint}'s {shape}")

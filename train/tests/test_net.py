@@ -186,11 +186,12 @@ def test_an_export_may_blend_two_networks(net: Net, tmp_path: Path, capsys: pyte
     torch.manual_seed(4)
     other = Net(net.front, net.shape)
     a, b = save(tmp_path / "a.pt", net), save(tmp_path / "b.pt", other)
-    for share in (0.25, -0.5):
-        assert main(["export", str(a), str(tmp_path / "model"), "--blend", str(b), str(share)]) == 0
+    for shares, of_other in [(("0.25",), 0.25), (("-0.5",), -0.5), (("0.25", "-0.5"), -0.125)]:
+        blends = [text for share in shares for text in ("--blend", str(b), share)]
+        assert main(["export", str(a), str(tmp_path / "model"), *blends]) == 0
         found = read_model(tmp_path / "model")[2]
         for name, value in net.state_dict().items():
-            expected = (1 - share) * value + share * other.state_dict()[name]
+            expected = (1 - of_other) * value + of_other * other.state_dict()[name]
             np.testing.assert_allclose(found[name], expected, atol=1e-6)
     larger = save(tmp_path / "c.pt", Net(net.front, replace(net.shape, channels=8)))
     larger_shape = replace(net.shape, channels=8).as_dict()
