@@ -35,13 +35,13 @@ class Recipe:
     lead_p: float = 0.4  # talkers who begin after a pause: a stream's first word is not in its middle
     long_pause_p: float = 0.15  # of the pauses between utterances
     long_pause_s: tuple[float, float] = (0.6, 2.0)
-    speed_p: float = 0.6
-    speed_range: tuple[float, float] = (0.75, 1.4)  # tempo, pitch and vocal tract together
+    speed_p: float = 0.7
+    speed_range: tuple[float, float] = (0.7, 1.4)  # tempo, pitch and vocal tract together
     noise_speed_p: float = 0.85  # of recorded noises
     noise_speed_range: tuple[float, float] = (0.5, 2.0)
     noise_reversed_p: float = 0.25
-    resonance_p: float = 0.4  # of voices, one sharp peak: vowels of two harmonics, as some talkers have them
-    resonance_passing_p: float = 0.6  # of resonances, those of single vowels; the others stay
+    resonance_p: float = 0.5  # of voices, one sharp peak: vowels of two harmonics, as some talkers have them
+    resonance_passing_p: float = 0.5  # of resonances, those of single vowels; the others stay
     resonance_s: tuple[float, float] = (0.08, 0.5)  # one that passes
     resonance_pause_s: tuple[float, float] = (0.15, 1.5)
     resonance_hz: tuple[float, float] = (250.0, 2500.0)
@@ -67,7 +67,7 @@ class Recipe:
     band_limit_p: float = 0.3
     low_cut_p: float = 0.3  # telephones, small microphones, cautious filters: voices without a fundamental
     low_cut_hz: tuple[float, float] = (80.0, 700.0)
-    noise_only_p: float = 0.06
+    noise_only_p: float = 0.04
     clean_only_p: float = 0.08
     silence_p: float = 0.05
     jump_p: float = 0.05
