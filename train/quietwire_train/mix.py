@@ -292,7 +292,7 @@ class Mixer:
         samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
         spectrum = self._spectrum(samples, size)
         bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
-        spectrum = self._resonate(rng, spectrum)
+        self._resonate(rng, spectrum)
         self._equalise(rng, spectrum)
         self._limit_band(spectrum, edges)
         if with_room and self.rooms is not None:
@@ -459,20 +459,20 @@ class Mixer:
 
     # Filters
 
-    def _resonate(self, rng: np.random.Generator, spectrum: np.ndarray) -> np.ndarray:
-        """The spectrum, at times with a sharp peak, all the time or now and then."""
+    def _resonate(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
+        """At times a sharp peak, all the time or now and then, in place."""
         recipe = self.recipe
         if rng.random() >= recipe.resonance_p:
-            return spectrum
+            return
         centre_hz = synthetic.log_uniform(rng, *recipe.resonance_hz)
         width = _uniform(rng, recipe.resonance_octaves)
         peak_db = _uniform(rng, recipe.resonance_db)
         bell = np.exp(-0.5 * ((self._octave - math.log2(centre_hz)) / width) ** 2)
         added = spectrum * (10.0 ** (peak_db / 20.0 * bell) - 1.0).astype(np.float32)
         if rng.random() < recipe.resonance_passing_p:
-            stretches = synthetic.stretches(rng, self._size, recipe.resonance_s, recipe.resonance_pause_s)
-            added = rfft(irfft(added, self._size) * stretches, self._size)
-        return spectrum + added
+            gain = synthetic.draw_stretches(rng, self._size, recipe.resonance_s, recipe.resonance_pause_s)
+            added = rfft(irfft(added, self._size) * gain, self._size)
+        spectrum += added
 
     def _equalise(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
         """At times a smooth random gain of every bin, in place: a tilt and a few bells in log-frequency."""

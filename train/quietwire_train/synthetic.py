@@ -14,6 +14,7 @@ from scipy.fft import irfft, rfft
 from .data import RATE_HZ, amplitude
 
 RISE = 240  # 5 ms at the start of a knock
+RAMP = 960  # 20 ms from off to on
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -245,26 +246,25 @@ def draw_envelope(rng: np.random.Generator, length: int) -> np.ndarray:
         count = int(rng.integers(3, 13))
         places = np.linspace(0, length, count)
         gains = 10.0 ** (rng.uniform(-20.0, 0.0, count) / 20.0)
-    else:
-        count = int(rng.integers(1, 5))
-        switches = np.sort(rng.uniform(0, length, count))
-        ramp = 0.02 * RATE_HZ
-        places = np.ravel(np.stack([switches, switches + ramp], axis=1))
-        places = np.maximum.accumulate(places)
-        on = (np.arange(count + 1) + rng.integers(2)) % 2
-        gains = np.repeat(on, 2)[1:-1].astype(float)
-    return np.interp(np.arange(length), places, gains).astype(np.float32)
+        return np.interp(np.arange(length), places, gains).astype(np.float32)
+    switches = np.sort(rng.uniform(0, length, int(rng.integers(1, 5))))
+    return _switched(length, switches, bool(rng.integers(2)))
 
 
-def stretches(
+def draw_stretches(
     rng: np.random.Generator, length: int, on_s: tuple[float, float], off_s: tuple[float, float]
 ) -> np.ndarray:
-    """Gain over time [T]: 0, and now and then 1 for a time within `on_s`, with ramps of 20 ms."""
-    ramp = 0.02 * RATE_HZ
-    places, gains, at = [0.0], [0.0], rng.uniform(0.0, off_s[1]) * RATE_HZ
+    """Gain over time [T]: 0, and now and then 1 for a time within `on_s`, with 20 ms ramps."""
+    switches, at = [], rng.uniform(0.0, off_s[1]) * RATE_HZ
     while at < length:
-        end = at + ramp + rng.uniform(*on_s) * RATE_HZ
-        places += [at, at + ramp, end, end + ramp]
-        gains += [0.0, 1.0, 1.0, 0.0]
-        at = end + ramp + rng.uniform(*off_s) * RATE_HZ
-    return np.interp(np.arange(length), places, gains).astype(np.float32)
+        end = at + RAMP + rng.uniform(*on_s) * RATE_HZ
+        switches += [at, end]
+        at = end + RAMP + rng.uniform(*off_s) * RATE_HZ
+    return _switched(length, np.array(switches), False)
+
+
+def _switched(length: int, switches: np.ndarray, on: bool) -> np.ndarray:
+    """Gain over time [T]: 1 if `on`, else 0, and from each of `switches` (in order) on the other, with ramps."""
+    places = np.concatenate([[0.0], np.ravel(np.stack([switches, switches + RAMP], axis=1))])
+    gains = np.repeat((np.arange(len(switches) + 1) + on) % 2, 2)[:-1]
+    return np.interp(np.arange(length), np.maximum.accumulate(places), gains).astype(np.float32)
