@@ -15,8 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Every word of the manifest is checked against the graphs here, once for all streams.
     let model = Model::from_folder(&folder)?;
-    let spec = model.spec();
-    println!("{} {}, {}", spec.id(), spec.version(), spec.licence());
+    let spec = model.manifest();
+    println!("{} {}, {}", spec.id(), spec.version(), spec.license());
 
     // The stream's rate need not be the model's.
     let rate_hz = 44_100;

@@ -5,6 +5,7 @@
 unity      48 kHz, 960/480: every gain is one.
 half       the same, every gain is one half: -6 dB.
 lookahead  16 kHz, 512/128, one hop of lookahead, a state and an identity filter of order 2.
+fragile    48 kHz: every gain is one; the engine fails on loud hops.
 
 And those of test_model_roles.py.
 """
@@ -129,8 +130,70 @@ floor_db = -100.0
     )
 
 
+def write_fragile(root: Path) -> None:
+    """Gains of one, from a table whose index the largest magnitude gives: loud hops are outside."""
+    bins = 481
+    nodes = [
+        helper.make_node("ReduceMax", ["magnitude"], ["peak"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["peak", "scale"], ["scaled"]),
+        helper.make_node("Cast", ["scaled"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["entry"], axis=0),
+        helper.make_node("Mul", ["magnitude", "zero"], ["none"]),
+        helper.make_node("Add", ["none", "entry"], ["gain"]),
+    ]
+    weights = {
+        "scale": np.array(1 / 50, np.float32),
+        "table": np.ones(4, np.float32),
+        "zero": np.array(0, np.float32),
+    }
+    shape = ["N", bins]
+    made = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "test",
+            [helper.make_tensor_value_info("magnitude", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("gain", TensorProto.FLOAT, shape)],
+            [numpy_helper.from_array(value, name) for name, value in weights.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
+    made.ir_version = 8
+    checker.check_model(made, full_check=True)
+    raw = made.SerializeToString(deterministic=True)
+    folder = root / "fragile"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(raw)
+    (folder / "model.toml").write_text(
+        f"""\
+id = "fragile"
+version = "1"
+license = "MIT OR Apache-2.0"
+source = "scripts/make_test_models.py"
+training_data = "none"
+
+[domain]
+input_rates_hz = [8000, 192000]
+speech = "none: a test model"
+
+[[graph]]
+file = "model.onnx"
+sha256 = "{hashlib.sha256(raw).hexdigest()}"
+inputs = [{{ name = "magnitude", role = "magnitude", shape = ["N", {bins}] }}]
+outputs = [{{ name = "gain", role = "gain", shape = ["N", {bins}] }}]
+
+[front_end]
+rate_hz = 48000
+window = 960
+hop = 480
+lookahead = 0
+window_shape = "sqrt-hann"
+"""
+    )
+
+
 if __name__ == "__main__":
     root = Path(sys.argv[1])
+    write_fragile(root)
     write(root, "unity", 48_000, 960, 480, 0, 1.0)
     write(root, "half", 48_000, 960, 480, 0, 0.5)
     write(root, "lookahead", 16_000, 512, 128, 1, 1.0, taps=(2, 16))

@@ -1,394 +1,127 @@
-//! Many streams, one reading of the weights: the hops that are due are gathered, each model runs
-//! once for all of them, and every stream goes on with its own.
+//! Many streams per step: the hops that are due are gathered, each model runs once for all of them,
+//! and the outputs go back to their streams.
 
 mod load;
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::block::Interleaved;
+use crate::denoiser::{BlockCursor, Denoiser, HopOutcome};
+use crate::engine::Session;
+use crate::error::Error;
 use crate::model::Model;
-use crate::model::tract::Session;
-use crate::{Denoiser, Error};
-use load::Load;
+use load::LoadController;
 
-/// A stream's work for one call of [`Batch::process`].
-pub trait Job {
-    /// The stream and its next block, interleaved, to be cleaned in place; none: nothing to do.
-    /// Must give the same until the call is over; the batch panics if there is none any more.
-    fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])>;
+/// Largest number of streams of one step.
+const MAX_WIDTH: usize = 64;
 
-    /// How it went, once for each job that had work: as [`Denoiser::process`] would have said.
-    fn done(&mut self, result: Result<(), Error>);
+/// A stream with its next block, for one call of [`Batch::process`].
+pub trait BatchStream {
+    /// The stream and its next block, interleaved, processed in place. `None`: this stream has no
+    /// block in this call.
+    ///
+    /// A batch calls this several times during a call and expects the same stream and block each
+    /// time. If they change, the rest of the block is not processed and its result is
+    /// [`Error::BatchStreamChanged`].
+    fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])>;
+
+    /// Takes the result of the block, once for each block of a call: as of
+    /// [`Denoiser::process`].
+    fn complete(&mut self, result: Result<(), Error>);
 }
 
-/// Counts since the batch was made.
+/// Counts since the batch was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
-pub struct BatchCounts {
-    /// Hops that a model ran for.
+pub struct BatchStats {
+    /// Hops for which a model ran.
     pub hops: u64,
-    /// Steps of a model; hops / steps is the number of streams that shared one.
+    /// Steps of a model. `hops / steps` is the mean number of streams that shared one.
     pub steps: u64,
-    /// Hops that were the delayed input, for time had run out.
-    pub missed_hops: u64,
-    /// Times that a stream was stepped down to a cheaper model or to the delayed input.
-    pub steps_down: u64,
+    /// Hops that ran alone: of models that the batch was not created with, of models without a batch
+    /// axis, and of streams with SNR gating.
+    pub unbatched_hops: u64,
+    /// Hops without time for a model. Their output is the delayed input.
+    pub deadline_misses: u64,
+    /// Times that a stream was stepped down to the next model or to the delayed input.
+    pub step_downs: u64,
     /// Times that a stream was stepped up again.
-    pub steps_up: u64,
-    /// Share of the time given that the latest calls took, smoothed, 0 to 1 and above.
+    pub step_ups: u64,
+    /// Part of the budget that the latest calls took, smoothed: 1 is all of it.
     pub load: f32,
 }
 
-/// Cleans the blocks of many streams together. Each stream is a [`Denoiser`] of its own, and
-/// comes out as if it had been alone, bit by bit; streams come, go and switch as they like.
+/// Processes the blocks of many streams together. Every stream is a [`Denoiser`] and its output is the
+/// same as without the batch, bit by bit. Streams can be added, removed and switched between calls.
 ///
-/// One thread, one `Batch`. It holds no stream, so that a stream can move to another thread's.
+/// Use one `Batch` per thread. It owns no stream, so a stream can move to the batch of another thread.
+/// It is `Send` and unwind safe: after a caught panic the next call starts afresh, and a stream whose
+/// block the panic cut short is reset before its next block.
 ///
 /// ```
-/// # fn main() -> Result<(), quietwire::Error> {
-/// use quietwire::{Batch, BatchBlock, Denoiser, Model};
+/// use std::time::{Duration, Instant};
+/// use quietwire::{Batch, Denoiser, Model, OwnedBatchStream};
 ///
-/// let model = Model::embedded("base")?;
-/// let mut batch = Batch::new(&[model.clone()], 16)?;
-/// let mut calls = Vec::new();
-/// for _ in 0..3 {
-///     let stream = Denoiser::builder(model.clone()).build()?;
-///     calls.push(BatchBlock::new(stream, vec![0.0; 480]));
+/// fn main() -> Result<(), quietwire::Error> {
+///     let model = Model::embedded("base")?;
+///     let mut batch = Batch::new(&[model.clone()], 16)?;
+///     let mut streams = Vec::new();
+///     for _ in 0..3 {
+///         let stream = Denoiser::builder(model.clone()).build()?;
+///         streams.push(OwnedBatchStream::new(stream, vec![0.0; 480]));
+///     }
+///     batch.process(&mut streams);
+///     // The same with at most 8 ms for all streams together:
+///     let start = Instant::now();
+///     batch.process_within(&mut streams, Duration::from_millis(8), || start.elapsed());
+///     Ok(())
 /// }
-/// batch.process(&mut calls);
-/// # Ok(())
-/// # }
 /// ```
 pub struct Batch {
-    groups: Vec<Group>,
-    load: Load,
-    /// streams to step up before the next call, or down if it is negative
-    change: isize,
-    /// seconds of a hop that no model runs for, smoothed
-    dry_seconds: f32,
-    /// hops that are still due in this round, at least
-    to_come: usize,
-    counts: BatchCounts,
+    groups: Vec<ModelGroup>,
+    /// [streams of the call] progress of each block; `None` for a stream without one
+    cursors: Vec<Option<BlockCursor>>,
+    load: LoadController,
+    /// streams to step up before the next call, or down if negative
+    pending_steps: isize,
+    /// seconds of a hop for which no model runs, smoothed
+    bypass_seconds: f32,
+    /// lower bound of the hops that are still due in this round
+    hops_left: usize,
+    stats: BatchStats,
+    last_failure: Option<(usize, usize)>,
 }
 
+// Every call starts by clearing all that a panic in an earlier call could have left half changed.
+impl UnwindSafe for Batch {}
+impl RefUnwindSafe for Batch {}
+
 /// The streams of one model.
-struct Group {
+struct ModelGroup {
     model: Arc<Model>,
-    /// [width] a step of one row, of two, ...
+    /// [width] sessions of 1, 2, ... rows
     sessions: Vec<Session>,
-    /// those who wait for a step, at most as many as the width
-    seats: Vec<Seat>,
-    /// seconds of a step for each row, smoothed
+    /// hops that wait for a step
+    rows: Vec<BatchRow>,
+    /// seconds of a step per row, smoothed
     row_seconds: f32,
 }
 
-/// A place in a step: one mind of one flow of one job's stream.
+/// One row of a step: one channel group of one pipeline of one stream.
 #[derive(Clone, Copy)]
-struct Seat {
-    job: usize,
-    flow: usize,
-    mind: usize,
+struct BatchRow {
+    stream: usize,
+    pipeline: usize,
+    group: usize,
 }
 
-/// Until when a call must be over, and what time it is.
+/// The time budget of a call.
 struct Clock<'a> {
     now: &'a mut dyn FnMut() -> Duration,
     deadline: Duration,
-}
-
-impl Batch {
-    /// A batch for streams of `models`, with at most `width` of them in a step, 1 to 64; 16 is
-    /// near the best on most computers. Streams of other models, of models that cannot share a
-    /// step ([`Spec::can_batch`](crate::Spec::can_batch)) and gated streams run one by one.
-    ///
-    /// All memory is taken here.
-    ///
-    /// # Errors
-    /// [`Error::BatchWidth`] for another width, [`Error::Engine`] when the engine refuses a step.
-    pub fn new(models: &[Arc<Model>], width: usize) -> Result<Self, Error> {
-        const MOST: usize = 64;
-        if !(1..=MOST).contains(&width) {
-            return Err(Error::BatchWidth {
-                found: width,
-                max: MOST,
-            });
-        }
-        let mut groups: Vec<Group> = Vec::with_capacity(models.len());
-        for model in models.iter().filter(|model| model.spec().can_batch()) {
-            if groups.iter().any(|group| Arc::ptr_eq(&group.model, model)) {
-                continue;
-            }
-            let sessions = (1..=width).map(|rows| model.batch_session(rows));
-            groups.push(Group {
-                model: model.clone(),
-                sessions: sessions.collect::<Result<_, _>>()?,
-                seats: Vec::with_capacity(width),
-                row_seconds: 0.0,
-            });
-        }
-        Ok(Self {
-            groups,
-            load: Load::default(),
-            change: 0,
-            dry_seconds: 0.0,
-            to_come: 0,
-            counts: BatchCounts::default(),
-        })
-    }
-
-    /// Cleans the block of every job that has one.
-    ///
-    /// # Real-time
-    /// No allocation, lock, log or syscall but the engine's own tensor allocations, and what
-    /// `jobs` do themselves; a stream's first hop in a batch takes memory for its states.
-    pub fn process(&mut self, jobs: &mut [impl Job]) {
-        self.run(jobs, None);
-    }
-
-    /// The same until `deadline`, on the clock that `now` reads. When time runs out, hops that are
-    /// still due are the delayed input, aligned and without a click; when calls often take nearly
-    /// all their time, streams are stepped down one after another, the last jobs first: to their
-    /// next [alternative](crate::DenoiserBuilder::alternative), in the end to the delayed input;
-    /// and up again, slowly, when there is time. [`counts`](Self::counts) tells.
-    ///
-    /// # Real-time
-    /// As [`process`](Self::process).
-    pub fn process_until(
-        &mut self,
-        jobs: &mut [impl Job],
-        deadline: Duration,
-        mut now: impl FnMut() -> Duration,
-    ) {
-        self.step(jobs);
-        let working = jobs.iter_mut().filter_map(|job| job.work()).count();
-        let start = now();
-        let missed = self.counts.missed_hops;
-        self.run(
-            jobs,
-            Some(Clock {
-                now: &mut now,
-                deadline,
-            }),
-        );
-        let budget = deadline.saturating_sub(start);
-        let took = now().saturating_sub(start);
-        let missed = self.counts.missed_hops > missed;
-        if working > 0 {
-            self.change = self.load.note(took, budget, missed, working);
-            self.counts.load = self.load.share();
-        }
-    }
-
-    /// Counts since the batch was made.
-    pub fn counts(&self) -> BatchCounts {
-        self.counts
-    }
-
-    /// Steps streams as the latest call made it seem right.
-    fn step(&mut self, jobs: &mut [impl Job]) {
-        let change = std::mem::take(&mut self.change);
-        let mut left = change.unsigned_abs();
-        if change < 0 {
-            for job in jobs.iter_mut().rev() {
-                let Some((stream, _)) = job.work().filter(|_| left > 0) else {
-                    continue;
-                };
-                let steps = stream.steps_down();
-                if !stream.is_dry() && steps < stream.most_steps_down() {
-                    stream.set_steps_down(steps + 1);
-                    self.counts.steps_down += 1;
-                    left -= 1;
-                }
-            }
-        } else {
-            for job in jobs {
-                let Some((stream, _)) = job.work().filter(|_| left > 0) else {
-                    continue;
-                };
-                let steps = stream.steps_down();
-                if steps > 0 {
-                    stream.set_steps_down(steps - 1);
-                    self.counts.steps_up += 1;
-                    left -= 1;
-                }
-            }
-        }
-    }
-
-    fn run<J: Job>(&mut self, jobs: &mut [J], mut clock: Option<Clock<'_>>) {
-        for job in jobs.iter_mut() {
-            let Some((stream, block)) = job.work() else {
-                continue;
-            };
-            let channels = stream.channels();
-            let checked = Interleaved::new(None, block, channels);
-            stream.begin_block(checked.and_then(|block| stream.check_block(&block)));
-        }
-        loop {
-            self.to_come = jobs
-                .iter_mut()
-                .filter_map(|job| job.work())
-                .filter(|(stream, _)| stream.is_in_block())
-                .count();
-            let mut waiting = false;
-            for at in 0..jobs.len() {
-                let Some((stream, block)) = jobs[at].work() else {
-                    continue;
-                };
-                if !stream.is_in_block() {
-                    continue;
-                }
-                if stream.advance_interleaved(block) {
-                    self.to_come = self.to_come.saturating_sub(1);
-                    continue;
-                }
-                waiting = true;
-                for flow in 0..stream.flows().len() {
-                    self.seat(jobs, at, flow, &mut clock);
-                }
-            }
-            for group in 0..self.groups.len() {
-                self.run_group(group, jobs, &mut clock);
-            }
-            if !waiting {
-                break;
-            }
-        }
-        for job in jobs {
-            if let Some(result) = job.work().map(|(stream, _)| stream.end_block()) {
-                job.done(result);
-            }
-        }
-    }
-
-    /// Seats the minds of a flow that is due; runs a step when it is full.
-    fn seat<J: Job>(
-        &mut self,
-        jobs: &mut [J],
-        job: usize,
-        flow: usize,
-        clock: &mut Option<Clock<'_>>,
-    ) {
-        let Some((stream, block)) = jobs[job].work().filter(|(s, _)| s.is_due(flow)) else {
-            return;
-        };
-        let minds = stream.flows()[flow].minds();
-        let model = stream.flows()[flow].model();
-        let group = self
-            .groups
-            .iter()
-            .position(|g| Arc::ptr_eq(&g.model, model));
-        let shares = stream.flow_mut(flow).mind(0).0.can_share();
-        let Some(group) = group.filter(|_| shares) else {
-            self.to_come = self.to_come.saturating_sub(1);
-            let rest = self.to_come as f32 * self.dry_seconds;
-            if clock.as_mut().is_some_and(|clock| clock.left() <= rest) {
-                stream.miss_hop(flow);
-                self.counts.missed_hops += 1;
-            } else {
-                stream.hop(flow);
-                self.counts.hops += 1;
-                self.counts.steps += minds as u64;
-            }
-            stream.advance_interleaved(block);
-            return;
-        };
-        for mind in 0..minds {
-            let Group {
-                seats, sessions, ..
-            } = &mut self.groups[group];
-            seats.push(Seat { job, flow, mind });
-            if seats.len() == sessions.len() {
-                self.run_group(group, jobs, clock);
-            }
-        }
-    }
-
-    /// One step for those who wait.
-    fn run_group<J: Job>(&mut self, group: usize, jobs: &mut [J], clock: &mut Option<Clock<'_>>) {
-        let group = &mut self.groups[group];
-        let rows = group.seats.len();
-        if rows == 0 {
-            return;
-        }
-        let graphs = group.model.spec().graphs().len();
-        let session = &mut group.sessions[rows - 1];
-        let left = clock.as_mut().map(Clock::left);
-        // The others' hops must at least pass in time too.
-        self.to_come = self.to_come.saturating_sub(rows);
-        let rest = self.to_come as f32 * self.dry_seconds;
-        let in_time = left.is_none_or(|left| left > group.row_seconds * rows as f32 + rest);
-        for (row, seat) in group.seats.iter().enumerate() {
-            let flow = seat.flow_of(jobs);
-            if seat.mind == 0 {
-                flow.begin();
-            }
-            let (mind, channels) = flow.mind(seat.mind);
-            if in_time {
-                mind.join(session, row, channels);
-            }
-        }
-        let ran = in_time
-            && (0..graphs).all(|graph| {
-                for (row, seat) in group.seats.iter().enumerate() {
-                    let (mind, channels) = seat.flow_of(jobs).mind(seat.mind);
-                    if graph > 0 {
-                        mind.after(graph - 1, session, row, channels);
-                    }
-                    mind.before(graph, session, row, channels);
-                }
-                session.run(graph).is_ok()
-            });
-        for (row, seat) in group.seats.iter().enumerate() {
-            let flow = seat.flow_of(jobs);
-            let minds = flow.minds();
-            let (mind, channels) = flow.mind(seat.mind);
-            if ran {
-                // All that is left of the hop at once, while the stream is in the cache.
-                mind.after(graphs - 1, session, row, channels);
-                mind.leave(session, row, channels);
-            } else {
-                mind.skip(channels, in_time);
-            }
-            if seat.mind + 1 == minds {
-                let (stream, block) = seat.work_of(jobs);
-                if in_time {
-                    self.counts.hops += 1;
-                } else {
-                    stream.note_missed_hop();
-                    self.counts.missed_hops += 1;
-                }
-                stream.end_hop(seat.flow);
-                stream.advance_interleaved(block);
-            }
-        }
-        if in_time {
-            self.counts.steps += 1;
-        }
-        if let (Some(before), Some(clock)) = (left.filter(|left| *left > 0.0), clock) {
-            let took = (before - clock.left()).max(0.0) / rows as f32;
-            // One step that was slow for other reasons must not count for long.
-            let seconds = if in_time {
-                &mut group.row_seconds
-            } else {
-                &mut self.dry_seconds
-            };
-            *seconds += (took - *seconds) / 8.0;
-        }
-        group.seats.clear();
-    }
-}
-
-impl Seat {
-    fn work_of<'a, J: Job>(&self, jobs: &'a mut [J]) -> (&'a mut Denoiser, &'a mut [f32]) {
-        let work = jobs[self.job].work();
-        work.expect("the same until the call is over")
-    }
-
-    fn flow_of<'a, J: Job>(&self, jobs: &'a mut [J]) -> &'a mut crate::flow::Flow {
-        self.work_of(jobs).0.flow_mut(self.flow)
-    }
 }
 
 impl Clock<'_> {
@@ -398,24 +131,463 @@ impl Clock<'_> {
     }
 }
 
+impl Batch {
+    /// A batch for streams of `models`, with at most `width` rows per step, 1 to 64. 16 is close to
+    /// the optimum on most processors. A row is one inference: one channel, or all channels of a
+    /// linked stream.
+    ///
+    /// Models are compared by their manifest and weights, so several loads of one model share their
+    /// steps. Streams of other models, of models without a batch axis
+    /// ([`Manifest::can_batch`](crate::Manifest::can_batch)) and with SNR gating run one by one;
+    /// [`BatchStats::unbatched_hops`] counts them.
+    ///
+    /// Allocates the sessions. A call with more streams than any call before allocates 48 bytes or
+    /// so for each.
+    ///
+    /// # Errors
+    /// [`Error::BatchWidth`] for a width out of range, [`Error::Engine`] when the engine cannot create
+    /// a session.
+    pub fn new(models: &[Arc<Model>], width: usize) -> Result<Self, Error> {
+        if !(1..=MAX_WIDTH).contains(&width) {
+            return Err(Error::BatchWidth {
+                found: width,
+                max: MAX_WIDTH,
+            });
+        }
+        let mut groups: Vec<ModelGroup> = Vec::with_capacity(models.len());
+        for model in models.iter().filter(|model| model.manifest().can_batch()) {
+            if groups.iter().any(|group| group.model.is_same(model)) {
+                continue;
+            }
+            let sessions = (1..=width).map(|rows| model.batch_session(rows));
+            groups.push(ModelGroup {
+                model: model.clone(),
+                sessions: sessions.collect::<Result<_, _>>()?,
+                // A stream can add a row for each channel and pipeline before a step runs.
+                rows: Vec::with_capacity(4 * width),
+                row_seconds: 0.0,
+            });
+        }
+        Ok(Self {
+            groups,
+            cursors: Vec::new(),
+            load: LoadController::default(),
+            pending_steps: 0,
+            bypass_seconds: 0.0,
+            hops_left: 0,
+            stats: BatchStats::default(),
+            last_failure: None,
+        })
+    }
+
+    /// Processes the block of every stream that has one. Streams that an earlier call stepped down
+    /// step up to their requested model.
+    ///
+    /// # Real-time
+    /// No allocation, lock, log or system call, except the tensors of the inference engine and what
+    /// the [`BatchStream`]s do. A stream's first hop in a batch allocates memory for its states.
+    pub fn process(&mut self, streams: &mut [impl BatchStream]) {
+        for stream in streams.iter_mut() {
+            if let Some((stream, _)) = stream.stream_and_block() {
+                stream.leave_fallback();
+            }
+        }
+        self.pending_steps = 0;
+        self.run(streams, None);
+    }
+
+    /// [`process`](Self::process) within a time budget for all streams together. `now` reads any clock
+    /// that counts forward; the budget starts at its first value.
+    ///
+    /// Hops for which no time is left output the delayed input, aligned and without a click. When the
+    /// calls often take nearly all of their budget, the batch steps streams down, those at the end of
+    /// `streams` first: to their next model ([`fallback_model`](crate::DenoiserBuilder::fallback_model)),
+    /// at last to the delayed input. When time is left again, it steps them up, one after another.
+    /// [`stats`](Self::stats) counts all of it.
+    ///
+    /// # Real-time
+    /// As [`process`](Self::process).
+    pub fn process_within(
+        &mut self,
+        streams: &mut [impl BatchStream],
+        budget: Duration,
+        mut now: impl FnMut() -> Duration,
+    ) {
+        self.apply_fallback(streams);
+        let blocks = streams
+            .iter_mut()
+            .filter_map(|stream| stream.stream_and_block())
+            .count();
+        let start = now();
+        let misses = self.stats.deadline_misses;
+        let clock = Clock {
+            now: &mut now,
+            deadline: start + budget,
+        };
+        self.run(streams, Some(clock));
+        let took = now().saturating_sub(start);
+        let missed = self.stats.deadline_misses > misses;
+        if blocks > 0 {
+            self.pending_steps = self.load.update(took, budget, missed, blocks);
+            self.stats.load = self.load.load();
+        }
+    }
+
+    /// Counts since the batch was created.
+    pub fn stats(&self) -> BatchStats {
+        self.stats
+    }
+
+    /// The engine's reason for the latest failure of a shared step, for a log. Allocates: not for the
+    /// audio thread.
+    pub fn last_failure(&self) -> Option<String> {
+        let (group, session) = self.last_failure?;
+        self.groups[group].sessions[session].last_failure()
+    }
+
+    /// Steps streams down or up as the latest call suggested.
+    fn apply_fallback(&mut self, streams: &mut [impl BatchStream]) {
+        let steps = std::mem::take(&mut self.pending_steps);
+        let mut left = steps.unsigned_abs();
+        if steps < 0 {
+            for stream in streams.iter_mut().rev() {
+                let Some((stream, _)) = stream.stream_and_block().filter(|_| left > 0) else {
+                    continue;
+                };
+                let level = stream.fallback_level();
+                if !stream.is_bypassed() && stream.set_fallback_level(level + 1).is_ok() {
+                    self.stats.step_downs += 1;
+                    left -= 1;
+                }
+            }
+        } else {
+            for stream in streams {
+                let Some((stream, _)) = stream.stream_and_block().filter(|_| left > 0) else {
+                    continue;
+                };
+                let level = stream.fallback_level();
+                if level > 0 && stream.set_fallback_level(level - 1).is_ok() {
+                    self.stats.step_ups += 1;
+                    left -= 1;
+                }
+            }
+        }
+    }
+
+    fn run<S: BatchStream>(&mut self, streams: &mut [S], mut clock: Option<Clock<'_>>) {
+        self.begin(streams);
+        loop {
+            self.hops_left = self
+                .cursors
+                .iter()
+                .flatten()
+                .filter(|c| !c.is_done())
+                .count();
+            let mut deferred = false;
+            for at in 0..streams.len() {
+                deferred |= self.advance(streams, at, &mut clock);
+                for group in 0..self.groups.len() {
+                    while self.groups[group].is_full() {
+                        self.run_step(group, streams, &mut clock);
+                    }
+                }
+            }
+            for group in 0..self.groups.len() {
+                while !self.groups[group].rows.is_empty() {
+                    self.run_step(group, streams, &mut clock);
+                }
+            }
+            if !deferred {
+                break;
+            }
+        }
+        self.complete(streams);
+    }
+
+    /// Starts the block of every stream. Clears what a panic has left of an earlier call.
+    fn begin<S: BatchStream>(&mut self, streams: &mut [S]) {
+        for group in &mut self.groups {
+            group.rows.clear();
+        }
+        self.cursors.clear();
+        for stream in streams {
+            let cursor = stream.stream_and_block().map(|(stream, block)| {
+                match Interleaved::new(None, block, stream.channels()) {
+                    Ok(block) => stream.begin_block(&block),
+                    Err(error) => BlockCursor::rejected(error),
+                }
+            });
+            self.cursors.push(cursor);
+        }
+    }
+
+    /// Passes its result to every stream that had a block.
+    fn complete<S: BatchStream>(&mut self, streams: &mut [S]) {
+        for (stream, cursor) in streams.iter_mut().zip(self.cursors.drain(..)) {
+            let Some(cursor) = cursor else { continue };
+            let result = cursor.into_result();
+            let is_whole = !matches!(result, Err(Error::BatchStreamChanged));
+            if let Some((stream, _)) = stream.stream_and_block().filter(|_| is_whole) {
+                stream.end_block();
+            }
+            stream.complete(result);
+        }
+    }
+
+    /// Advances one block to its end or to hops that wait for a step (true).
+    fn advance<S: BatchStream>(
+        &mut self,
+        streams: &mut [S],
+        at: usize,
+        clock: &mut Option<Clock<'_>>,
+    ) -> bool {
+        let Some(open) = OpenBlock::new(streams, &mut self.cursors, at) else {
+            return false;
+        };
+        let (groups, stats) = (&mut self.groups, &mut self.stats);
+        let (hops_left, bypass_seconds) = (&mut self.hops_left, self.bypass_seconds);
+        let channels = open.stream.channels();
+        let mut block = Interleaved {
+            input: None,
+            output: open.block,
+            channels,
+        };
+        let hop = |stream: &mut Denoiser, cursor: &mut BlockCursor, pipeline: usize| {
+            let stages = stream.pipeline(pipeline);
+            let shared = groups
+                .iter_mut()
+                .find(|group| group.model.is_same(stages.model()))
+                .filter(|_| stages.can_batch());
+            let rows = stages.group_count();
+            if let Some(shared) = shared {
+                let row = |group| BatchRow {
+                    stream: at,
+                    pipeline,
+                    group,
+                };
+                shared.rows.extend((0..rows).map(row));
+                return HopOutcome::Deferred;
+            }
+            *hops_left = hops_left.saturating_sub(1);
+            let rest = *hops_left as f32 * bypass_seconds;
+            if clock.as_mut().is_some_and(|clock| clock.left() <= rest) {
+                stream.bypass_hop(cursor, pipeline);
+                stats.deadline_misses += 1;
+            } else {
+                stream.run_hop(cursor, pipeline);
+                stats.hops += 1;
+                stats.unbatched_hops += 1;
+                stats.steps += rows as u64;
+            }
+            HopOutcome::Done
+        };
+        let done = open.stream.advance_block(open.cursor, &mut block, hop);
+        if done {
+            self.hops_left = self.hops_left.saturating_sub(1);
+        }
+        !done
+    }
+
+    /// Runs one step of a group for the hops that have waited longest.
+    fn run_step<S: BatchStream>(
+        &mut self,
+        at: usize,
+        streams: &mut [S],
+        clock: &mut Option<Clock<'_>>,
+    ) {
+        let (cursors, group) = (&mut self.cursors, &mut self.groups[at]);
+        group
+            .rows
+            .retain(|row| OpenBlock::new(streams, cursors, row.stream).is_some());
+        let rows = group.rows.len().min(group.sessions.len());
+        if rows == 0 {
+            return;
+        }
+        let left = clock.as_mut().map(Clock::left);
+        // The hops after this step need time too, at least to pass the delayed input.
+        self.hops_left = self.hops_left.saturating_sub(rows);
+        let rest = self.hops_left as f32 * self.bypass_seconds;
+        let in_time = left.is_none_or(|left| left > group.row_seconds * rows as f32 + rest);
+        let mut step = Step {
+            streams,
+            cursors,
+            rows: &group.rows[..rows],
+            session: &mut group.sessions[rows - 1],
+            graphs: group.model.manifest().graphs().len(),
+        };
+        step.begin(in_time);
+        let ran = in_time && step.infer();
+        if in_time && !ran {
+            self.last_failure = Some((at, rows - 1));
+        }
+        let hops = step.finish(in_time, ran);
+        if in_time {
+            self.stats.hops += hops;
+            self.stats.steps += 1;
+        } else {
+            self.stats.deadline_misses += hops;
+        }
+        if let (Some(before), Some(clock)) = (left.filter(|left| *left > 0.0), clock) {
+            let took = (before - clock.left()).max(0.0) / rows as f32;
+            let seconds = if in_time {
+                &mut group.row_seconds
+            } else {
+                &mut self.bypass_seconds
+            };
+            // Smoothed, so that one slow step does not count for long.
+            *seconds += (took - *seconds) / 8.0;
+        }
+        group.rows.drain(..rows);
+    }
+}
+
+impl ModelGroup {
+    fn is_full(&self) -> bool {
+        self.rows.len() >= self.sessions.len()
+    }
+}
+
+/// A block that is not done, with its stream.
+struct OpenBlock<'a> {
+    stream: &'a mut Denoiser,
+    block: &'a mut [f32],
+    cursor: &'a mut BlockCursor,
+}
+
+impl<'a> OpenBlock<'a> {
+    /// The block of stream `at`. `None` when it has none or is done. A block that changed during the
+    /// call is aborted.
+    fn new<S: BatchStream>(
+        streams: &'a mut [S],
+        cursors: &'a mut [Option<BlockCursor>],
+        at: usize,
+    ) -> Option<Self> {
+        let cursor = cursors[at].as_mut().filter(|cursor| !cursor.is_done())?;
+        match streams[at].stream_and_block() {
+            Some((stream, block)) if cursor.belongs_to(stream, block.len()) => Some(Self {
+                stream,
+                block,
+                cursor,
+            }),
+            _ => {
+                cursor.abort(Error::BatchStreamChanged);
+                None
+            }
+        }
+    }
+
+    /// Reads and writes the block up to its next hop.
+    fn read_and_write(&mut self) {
+        let channels = self.stream.channels();
+        let mut block = Interleaved {
+            input: None,
+            output: self.block,
+            channels,
+        };
+        self.stream.read_and_write(self.cursor, &mut block);
+    }
+}
+
+/// One run of a model's graphs for several hops.
+struct Step<'a, S> {
+    streams: &'a mut [S],
+    cursors: &'a mut [Option<BlockCursor>],
+    rows: &'a [BatchRow],
+    session: &'a mut Session,
+    graphs: usize,
+}
+
+impl<S: BatchStream> Step<'_, S> {
+    /// First half of the hops; fills the rows of the session unless there is no time to run it.
+    fn begin(&mut self, in_time: bool) {
+        for (at, row) in self.rows.iter().enumerate() {
+            let Some(open) = OpenBlock::new(self.streams, self.cursors, row.stream) else {
+                continue;
+            };
+            let pipeline = open.stream.pipeline(row.pipeline);
+            if row.group == 0 {
+                pipeline.begin_hop();
+            }
+            let (group, channels) = pipeline.group(row.group);
+            if in_time {
+                group.begin_row(self.session, at, channels);
+            }
+        }
+    }
+
+    /// Runs the graphs. False when one failed.
+    fn infer(&mut self) -> bool {
+        for graph in 0..self.graphs {
+            for (at, row) in self.rows.iter().enumerate() {
+                let Some(open) = OpenBlock::new(self.streams, self.cursors, row.stream) else {
+                    continue;
+                };
+                let (group, channels) = open.stream.pipeline(row.pipeline).group(row.group);
+                if graph > 0 {
+                    group.apply(graph - 1, self.session, at, channels);
+                }
+                group.feed(graph, self.session, at, channels);
+            }
+            if self.session.run(graph).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Second half of the hops. Returns how many are complete.
+    ///
+    /// When the step failed, each row runs alone: the data of one stream must not make the hops of
+    /// others fail.
+    fn finish(&mut self, in_time: bool, ran: bool) -> u64 {
+        let mut hops = 0;
+        for (at, row) in self.rows.iter().enumerate() {
+            let Some(mut open) = OpenBlock::new(self.streams, self.cursors, row.stream) else {
+                continue;
+            };
+            let pipeline = open.stream.pipeline(row.pipeline);
+            let is_last = row.group + 1 == pipeline.group_count();
+            let (group, channels) = pipeline.group(row.group);
+            if ran {
+                // The rest of the hop at once, while the stream is in the cache.
+                group.apply(self.graphs - 1, self.session, at, channels);
+                group.end_row(self.session, at, channels);
+            } else if in_time {
+                group.rerun(self.session, at, channels);
+            } else {
+                group.passthrough(channels);
+            }
+            if is_last {
+                hops += 1;
+                if !in_time {
+                    open.stream.count_deadline_miss();
+                }
+                open.stream.finish_hop(open.cursor, row.pipeline);
+                open.read_and_write();
+            }
+        }
+        hops
+    }
+}
+
 impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Batch")
-            .field("counts", &self.counts)
+            .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
 }
 
-/// The plainest [`Job`]: a stream and a block of its own.
+/// A [`BatchStream`] that owns its stream and its block.
 #[derive(Debug)]
-pub struct BatchBlock {
+pub struct OwnedBatchStream {
     stream: Denoiser,
     samples: Vec<f32>,
     result: Result<(), Error>,
 }
 
-impl BatchBlock {
-    /// A stream with a block, interleaved.
+impl OwnedBatchStream {
+    /// A stream and its block, interleaved.
     pub fn new(stream: Denoiser, samples: Vec<f32>) -> Self {
         Self {
             stream,
@@ -429,7 +601,7 @@ impl BatchBlock {
         &self.samples
     }
 
-    /// The block, to put the next samples in.
+    /// The block, for the next samples.
     pub fn samples_mut(&mut self) -> &mut [f32] {
         &mut self.samples
     }
@@ -439,12 +611,12 @@ impl BatchBlock {
         &self.stream
     }
 
-    /// The stream, to switch it.
+    /// The stream, to change its settings.
     pub fn stream_mut(&mut self) -> &mut Denoiser {
         &mut self.stream
     }
 
-    /// How the latest call went.
+    /// The result of the latest call.
     ///
     /// # Errors
     /// As [`Denoiser::process`].
@@ -453,12 +625,12 @@ impl BatchBlock {
     }
 }
 
-impl Job for BatchBlock {
-    fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
+impl BatchStream for OwnedBatchStream {
+    fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
         Some((&mut self.stream, &mut self.samples))
     }
 
-    fn done(&mut self, result: Result<(), Error>) {
+    fn complete(&mut self, result: Result<(), Error>) {
         self.result = result;
     }
 }

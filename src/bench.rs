@@ -2,12 +2,14 @@
 
 use realfft::num_complex::Complex32;
 
-use crate::feature::FeatureMaker;
-use crate::hop::Queue;
-use crate::mask::{History, Masker};
+use crate::feature::FeatureExtractor;
+use crate::fifo::Fifo;
+use crate::manifest::{Role, TensorSpec};
+use crate::mask::MaskApplier;
 use crate::model::Model;
-use crate::model::spec::{Role, TensorSpec};
+use crate::options::AttenuationLimit;
 use crate::resample::RatePlan;
+use crate::spectrum_history::SpectrumHistory;
 use crate::stft::{Stft, Transform};
 
 /// One stage's work for one hop.
@@ -21,7 +23,7 @@ pub fn profile(model: &Model, rows: usize, runs: u32) -> Vec<Vec<(f64, String, S
         rows => model.batch_session(rows),
     };
     let mut session = session.expect("the model ran before");
-    let graphs = 0..model.spec().graphs().len();
+    let graphs = 0..model.manifest().graphs().len();
     graphs
         .map(|graph| {
             session.run(graph).expect("the model ran before");
@@ -30,12 +32,12 @@ pub fn profile(model: &Model, rows: usize, runs: u32) -> Vec<Vec<(f64, String, S
         .collect()
 }
 
-/// Every stage by name, each fed with noise. For models that hear `[features]`.
+/// All stages by name, each with noise as its input. For models with an input of the role `features`.
 pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
-    let spec = model.spec();
-    let (hop, bins, rate_hz) = (spec.hop(), spec.bins(), spec.rate_hz());
-    let transform = Transform::new(spec);
-    let graph = &spec.graphs()[0];
+    let manifest = model.manifest();
+    let (hop, bins, rate_hz) = (manifest.hop(), manifest.bins(), manifest.rate_hz());
+    let transform = Transform::new(manifest);
+    let graph = &manifest.graphs()[0];
     let place = |list: &[TensorSpec], role| list.iter().position(|t| t.role == role);
     let noise: Vec<f32> = (0..hop)
         .map(|n| ((n * n) as f32 * 0.37).sin() * 0.1)
@@ -43,11 +45,11 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
     let spectrum = {
         let mut spectrum = vec![Complex32::default(); bins];
         let mut stft = Stft::new(&transform);
-        stft.analyse(&noise, &mut spectrum);
-        stft.analyse(&noise, &mut spectrum);
+        stft.analyze(&noise, &mut spectrum);
+        stft.analyze(&noise, &mut spectrum);
         spectrum
     };
-    let heard = place(&graph.inputs, Role::Features).expect("one of our own models");
+    let features_at = place(&graph.inputs, Role::Features).expect("an embedded model");
     let mut stages: Vec<(&'static str, Stage)> = Vec::new();
 
     for (up_name, down_name, caller_hz) in [
@@ -63,32 +65,32 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
         ),
     ] {
         let plan = RatePlan::new(caller_hz, rate_hz, hop, 0);
-        let (mut up, mut down) = (plan.to_model(), plan.to_caller());
-        let input = vec![0.1; up.need_max()];
-        let mut made = vec![0.0; hop];
+        let (mut up, mut down) = (plan.input_resampler(), plan.output_resampler());
+        let input = vec![0.1; up.input_frames_max()];
+        let mut hop_out = vec![0.0; hop];
         stages.push((
             up_name,
-            Box::new(move || up.run(&input[..up.need()], &mut made)),
+            Box::new(move || up.process(&input[..up.input_frames_next()], &mut hop_out)),
         ));
-        let mut output = vec![0.0; down.gives_max()];
+        let mut output = vec![0.0; down.output_frames_max()];
         let samples = noise.clone();
         stages.push((
             down_name,
             Box::new(move || {
-                let gives = down.gives();
-                down.run(&samples, &mut output[..gives]);
+                let frames = down.output_frames_next();
+                down.process(&samples, &mut output[..frames]);
             }),
         ));
     }
     {
-        let mut queue = Queue::new(4 * hop);
-        queue.prime(hop);
+        let mut fifo = Fifo::new(4 * hop);
+        fifo.prime(hop);
         let (input, mut output) = (noise.clone(), vec![0.0; hop]);
         stages.push((
-            "hop",
+            "fifo",
             Box::new(move || {
-                queue.push(&input);
-                queue.pop(&mut output);
+                fifo.push(&input);
+                fifo.pop(&mut output);
             }),
         ));
     }
@@ -96,25 +98,29 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
         let (mut stft, input, mut out) = (Stft::new(&transform), noise.clone(), spectrum.clone());
         stages.push((
             "stft analysis",
-            Box::new(move || stft.analyse(&input, &mut out)),
+            Box::new(move || stft.analyze(&input, &mut out)),
         ));
     }
     {
-        let tensor = &graph.inputs[heard];
-        let mut maker = FeatureMaker::new(spec, tensor, transform.power_scale(), 1)
-            .expect("features are made of the spectrum");
-        let (input, mut features) = (spectrum.clone(), vec![0.0; spec.feature_count()]);
+        let tensor = &graph.inputs[features_at];
+        let mut extractor = FeatureExtractor::new(manifest, tensor, transform.power_scale(), 1)
+            .expect("features are computed from the spectrum");
+        let (input, mut features) = (spectrum.clone(), vec![0.0; manifest.feature_count()]);
         stages.push((
             "feature",
-            Box::new(move || maker.run(std::iter::once(&input[..]), &mut features)),
+            Box::new(move || extractor.extract(std::iter::once(&input[..]), &mut features)),
         ));
     }
     let mut session = model.session().expect("the model ran before");
-    session.input_mut(0, heard, 0).fill(0.5);
+    session.input_mut(0, features_at, 0).fill(0.5);
     session.run(0).expect("the model ran before");
     {
-        let mut masker = Masker::new(spec, 40.0, transform.power_scale());
-        let mut history = History::new(spec);
+        let mut mask = MaskApplier::new(
+            manifest,
+            AttenuationLimit::Db(40.0),
+            transform.power_scale(),
+        );
+        let mut history = SpectrumHistory::new(manifest);
         history.advance().copy_from_slice(&spectrum);
         let output =
             |role| place(&graph.outputs, role).map_or(&[][..], |at| session.output(0, at, 0));
@@ -124,11 +130,11 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
             "mask",
             Box::new(move || {
                 history.advance().copy_from_slice(&spectrum);
-                masker.take_gains(&gain);
-                masker.apply_gains(&history, &mut out);
-                masker.apply_taps(&taps, &history, &mut out);
-                let share = masker.share(masker.power(&history));
-                std::hint::black_box(masker.limit(share, &history, &mut out));
+                mask.set_band_gains(&gain);
+                mask.apply_gains(&history, &mut out);
+                mask.apply_taps(&taps, &history, &mut out);
+                let dry_gain = mask.dry_gain(mask.input_power(&history));
+                std::hint::black_box(mask.mix_dry(dry_gain, &history, &mut out));
             }),
         ));
         stages.push((
@@ -144,7 +150,7 @@ pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
             "stft synthesis",
             Box::new(move || {
                 from.fill(Complex32::new(0.1, 0.0));
-                stft.synthesise(&mut from, &mut hop_out);
+                stft.synthesize(&mut from, &mut hop_out);
             }),
         ));
     }

@@ -1,19 +1,19 @@
-//! The caller's samples, whatever their layout: interleaved or planar, in place or not.
+//! The caller's samples in all layouts: interleaved or planar, f32 or i16, in place or not.
 
-use crate::Error;
+use crate::error::Error;
 
-/// A block to read from and to write to. Channel `c`'s sample `n` is read before it is written.
+/// A block of samples. Each sample is read before it is written, so both may be one buffer.
 pub(crate) trait Block {
     fn frames(&self) -> usize;
-    /// Fills `samples` from `channel`, beginning at frame `at`.
+    /// Copies frames from `at` on of one channel to `samples`.
     fn read(&self, channel: usize, at: usize, samples: &mut [f32]);
-    /// Writes `samples` to `channel`, beginning at frame `at`.
+    /// Copies `samples` to the frames from `at` on of one channel.
     fn write(&mut self, channel: usize, at: usize, samples: &[f32]);
 }
 
-/// Frames one after the other: `[frames][channels]`.
+/// An interleaved block: `[frames][channels]`.
 pub(crate) struct Interleaved<'a> {
-    /// none: read from `output`
+    /// `None`: read from `output`
     pub(crate) input: Option<&'a [f32]>,
     pub(crate) output: &'a mut [f32],
     pub(crate) channels: usize,
@@ -25,19 +25,7 @@ impl<'a> Interleaved<'a> {
         output: &'a mut [f32],
         channels: usize,
     ) -> Result<Self, Error> {
-        let found = output.len();
-        if let Some(input) = input.filter(|input| input.len() != found) {
-            return Err(Error::BlockLength {
-                expected: input.len(),
-                found,
-            });
-        }
-        if !found.is_multiple_of(channels) {
-            return Err(Error::BlockLength {
-                expected: found / channels * channels,
-                found,
-            });
-        }
+        check_interleaved(input.map(<[_]>::len), output.len(), channels)?;
         Ok(Self {
             input,
             output,
@@ -75,9 +63,9 @@ impl Block for Interleaved<'_> {
     }
 }
 
-/// One slice a channel: `[channels][frames]`.
+/// A planar block: `[channels][frames]`.
 pub(crate) struct Planar<'a, 'i, 'o> {
-    /// none: read from `output`
+    /// `None`: read from `output`
     input: Option<&'a [&'i [f32]]>,
     output: &'a mut [&'o mut [f32]],
 }
@@ -125,7 +113,72 @@ impl Block for Planar<'_, '_, '_> {
     }
 }
 
-/// A stretch of silence that goes in, while `inner` takes what comes out.
+/// An interleaved block of 16-bit samples: `[frames][channels]`. Full scale is 32768.
+pub(crate) struct InterleavedI16<'a> {
+    /// `None`: read from `output`
+    input: Option<&'a [i16]>,
+    output: &'a mut [i16],
+    channels: usize,
+}
+
+/// 16-bit samples per unit of f32.
+const I16_SCALE: f32 = 32768.0;
+
+impl<'a> InterleavedI16<'a> {
+    pub(crate) fn new(
+        input: Option<&'a [i16]>,
+        output: &'a mut [i16],
+        channels: usize,
+    ) -> Result<Self, Error> {
+        check_interleaved(input.map(<[_]>::len), output.len(), channels)?;
+        Ok(Self {
+            input,
+            output,
+            channels,
+        })
+    }
+}
+
+impl Block for InterleavedI16<'_> {
+    fn frames(&self) -> usize {
+        self.output.len() / self.channels
+    }
+
+    fn read(&self, channel: usize, at: usize, samples: &mut [f32]) {
+        let source = self.input.unwrap_or(self.output);
+        let frames = source.chunks_exact(self.channels).skip(at);
+        for (sample, frame) in samples.iter_mut().zip(frames) {
+            *sample = f32::from(frame[channel]) / I16_SCALE;
+        }
+    }
+
+    fn write(&mut self, channel: usize, at: usize, samples: &[f32]) {
+        let frames = self.output.chunks_exact_mut(self.channels).skip(at);
+        for (sample, frame) in samples.iter().zip(frames) {
+            // The cast saturates at both ends.
+            frame[channel] = (sample * I16_SCALE).round() as i16;
+        }
+    }
+}
+
+/// Checks the samples of an interleaved block.
+fn check_interleaved(input: Option<usize>, output: usize, channels: usize) -> Result<(), Error> {
+    if let Some(expected) = input.filter(|input| *input != output) {
+        return Err(Error::BlockLength {
+            expected,
+            found: output,
+        });
+    }
+    if !output.is_multiple_of(channels) {
+        return Err(Error::BlockLength {
+            expected: output / channels * channels,
+            found: output,
+        });
+    }
+    Ok(())
+}
+
+/// Reads silence and writes to the inner block.
 pub(crate) struct SilenceInto<B>(pub(crate) B);
 
 impl<B: Block> Block for SilenceInto<B> {

@@ -1,123 +1,238 @@
-//! One stream: samples in, samples out. [`Denoiser::advance`] and [`Denoiser::hop`] are the whole
-//! of it; a [`Batch`](crate::Batch) does what `hop` does for many streams at once.
+//! One stream: samples in, samples out. [`Denoiser::advance_block`] and [`Denoiser::run_hop`] are the
+//! whole path. A [`Batch`](crate::Batch) replaces `run_hop` by steps that many streams share.
 
 mod builder;
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use crate::block::{Block, Interleaved, Planar, SilenceInto};
-use crate::flow::{Flow, Plan};
-use crate::hop::Queue;
+use crate::block::{Block, Interleaved, InterleavedI16, Planar, SilenceInto};
+use crate::crossfade::{Crossfade, Source};
+use crate::error::Error;
+use crate::fifo::Fifo;
 use crate::model::Model;
-use crate::switch::{Source, Switch};
-use crate::wide::wide;
-use crate::{Error, Telemetry};
-use builder::check_attenuation;
-pub use builder::{ChannelMode, DenoiserBuilder};
+use crate::options::{
+    AttenuationLimit, ChannelMode, DenoiserOptions, MAX_CHANNELS, MAX_TELEMETRY_HOPS, RATE_RANGE_HZ,
+};
+use crate::pipeline::{Pipeline, PipelinePlan};
+use crate::simd::simd_dispatch;
+use crate::telemetry::{DenoiserStats, Telemetry, TelemetryRing};
 
-/// Input beyond this (+36 dBFS) is taken for damage and limited to it.
-const MOST_AMPLITUDE: f32 = 64.0;
+pub use builder::DenoiserBuilder;
 
-/// One live stream: any block in, the same number of samples out, [`latency`](Self::latency)
-/// samples later.
+/// Larger input samples (+36 dBFS) are limited to this: they cannot be audio in [-1, 1].
+const MAX_AMPLITUDE: f32 = 64.0;
+
+/// One live stream: each block comes back with the same number of samples, delayed by
+/// [`latency`](Self::latency) samples.
 ///
-/// Blocks may have any length, and cutting a signal into other blocks does not change one bit of
-/// the output. Samples are f32 in [-1, 1]; NaN and infinite samples count as 0.
+/// Blocks may have any length. The way in which a signal is split into blocks does not change one bit
+/// of the output. Samples are f32 in [-1, 1], or i16. NaN and infinite samples are replaced by 0, and
+/// samples beyond ±64 by ±64; [`DenoiserStats::repaired_samples`] counts them. Divide 16-bit samples
+/// by 32768, or pass them to the `_i16` methods.
+///
+/// A `Denoiser` is `Send` and unwind safe, and not `Sync`: one thread at a time processes a stream. If
+/// a panic unwinds out of a call, the next block resets the stream first.
 pub struct Denoiser {
     rate_hz: u32,
     hop_frames: usize,
     latency: usize,
     /// blocks must be whole hops
-    whole_hops: bool,
-    /// one for each model, the best first
-    flows: Vec<Flow>,
-    switch: Switch,
-    /// the model that was chosen, and how many after it an overload has stepped down
+    hop_aligned: bool,
+    channel_mode: ChannelMode,
+    snr_gating: bool,
+    /// [models]
+    pipelines: Vec<Pipeline>,
+    crossfade: Crossfade,
+    /// index of the requested model, and how many models after it an overload has stepped down
     model: usize,
-    steps_down: usize,
-    bypassed: bool,
-    attenuation_db: f32,
+    fallback_level: usize,
+    bypass: bool,
+    attenuation: AttenuationLimit,
     /// [channels] the input on its way to the output
-    delayed: Vec<Queue>,
-    /// frames of the block that are done, and of the part that is being done
-    at: usize,
-    chunk: Option<usize>,
-    /// whether a block is being taken on, and the first thing that went wrong with it
+    delayed: Vec<Fifo>,
+    /// a block is being processed; still set when a panic has cut it short
     in_block: bool,
-    outcome: Result<(), Error>,
-    /// [largest chunk] one channel's input, then its output
-    heard: Vec<f32>,
-    /// [largest chunk] one channel's signal that is faded to, or that nobody hears yet
-    other: Vec<f32>,
+    /// [maximum chunk] one channel's input, then its output
+    io_scratch: Vec<f32>,
+    /// [maximum chunk] one channel of a signal that fades in or is not output yet
+    fade_scratch: Vec<f32>,
     telemetry: Telemetry,
-    hops: u64,
-    missed_hops: u64,
-    repaired: u64,
+    telemetry_ring: TelemetryRing,
+    telemetry_hops: usize,
+    stats: DenoiserStats,
+}
+
+// A caught panic leaves `in_block` set, and the next block then resets every part that could have been
+// left half changed.
+impl UnwindSafe for Denoiser {}
+impl RefUnwindSafe for Denoiser {}
+
+/// Progress of one block through a stream. It lives as long as the call that processes the block.
+pub(crate) struct BlockCursor {
+    /// address of the stream and samples of the block, to detect that a caller exchanged them
+    stream: usize,
+    samples: usize,
+    frames: usize,
+    frames_done: usize,
+    /// frames that were read and wait for the hops that are due
+    chunk: Option<usize>,
+    /// the first failure
+    result: Result<(), Error>,
+    done: bool,
+}
+
+/// How a hop that was due went on.
+pub(crate) enum HopOutcome {
+    /// it ran
+    Done,
+    /// it waits for a step that other streams share
+    Deferred,
+}
+
+impl BlockCursor {
+    /// Whether the block needs no more work.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The cursor of a block that does not fit its stream.
+    pub(crate) fn rejected(error: Error) -> Self {
+        Self {
+            stream: 0,
+            samples: 0,
+            frames: 0,
+            frames_done: 0,
+            chunk: None,
+            result: Err(error),
+            done: true,
+        }
+    }
+
+    /// Whether the block was started with this stream and this number of samples.
+    pub(crate) fn belongs_to(&self, stream: &Denoiser, samples: usize) -> bool {
+        self.stream == std::ptr::from_ref(stream).addr() && self.samples == samples
+    }
+
+    /// Ends the block with an error. The rest of it is not processed.
+    pub(crate) fn abort(&mut self, error: Error) {
+        self.done = true;
+        self.result = Err(error);
+    }
+
+    /// The result of the block.
+    pub(crate) fn into_result(self) -> Result<(), Error> {
+        self.result
+    }
 }
 
 impl Denoiser {
-    /// Starts from `model`, with one channel at the model's own rate.
-    pub fn builder(model: Arc<Model>) -> DenoiserBuilder {
-        DenoiserBuilder::new(model)
-    }
-
-    fn new(options: DenoiserBuilder) -> Result<Self, Error> {
-        let models = std::iter::once(&options.model).chain(&options.alternatives);
-        let plans: Vec<Plan> = models.map(|model| Plan::new(model, &options)).collect();
-        let spec = options.model.spec();
-        if options.whole_hops {
-            let hop = |plan: &Plan| plan.is_at_models_rate().then(|| plan.hop());
-            if plans.iter().any(|plan| hop(plan) != Some(spec.hop())) {
-                return Err(Error::WholeHops {
-                    rate_hz: options.rate_hz,
-                });
+    /// Creates a stream with one or more models, the best first; the others are for
+    /// [`set_model`](Self::set_model) and for overload. Allocates all memory of the stream.
+    ///
+    /// At rates other than the model's, this computes filter tables: about 1 ms at 8, 16 and 96 kHz
+    /// and up to 20 ms at odd rates. Create streams outside the audio thread.
+    ///
+    /// # Errors
+    /// [`Error::NoModel`] without a model. [`Error::Rate`], [`Error::Channels`],
+    /// [`Error::Attenuation`] or [`Error::TelemetryHops`] for an option out of range.
+    /// [`Error::Linked`], [`Error::Gate`] or [`Error::HopAligned`] for an option that a model does
+    /// not support. [`Error::Engine`] when the engine cannot create a session.
+    pub fn new(models: &[Arc<Model>], options: &DenoiserOptions) -> Result<Self, Error> {
+        let first = models.first().ok_or(Error::NoModel)?.manifest();
+        let rate_hz = options.rate_hz.unwrap_or(first.rate_hz());
+        let mut options = options.clone();
+        options.attenuation = check_options(models, &options, rate_hz)?;
+        let plan = |model| PipelinePlan::new(model, rate_hz, options.hop_aligned);
+        let plans: Vec<PipelinePlan> = models.iter().map(plan).collect();
+        if options.hop_aligned {
+            let hop = |plan: &PipelinePlan| plan.is_at_model_rate().then(|| plan.hop());
+            if plans.iter().any(|plan| hop(plan) != Some(first.hop())) {
+                return Err(Error::HopAligned { rate_hz });
             }
         }
-        let latency = plans.iter().map(Plan::latency).max().unwrap_or(0);
-        let flows = plans.iter().map(|plan| Flow::new(plan, &options, latency));
-        let flows: Vec<Flow> = flows.collect::<Result<_, Error>>()?;
-        let hop_frames = spec.hop() as u64 * u64::from(options.rate_hz) / u64::from(spec.rate_hz());
+        let latency = plans.iter().map(PipelinePlan::latency).max().unwrap_or(0);
+        let pipelines = plans
+            .iter()
+            .map(|plan| Pipeline::new(plan, &options, latency));
+        let pipelines: Vec<Pipeline> = pipelines.collect::<Result<_, Error>>()?;
+        let hop_frames = first.hop() as u64 * u64::from(rate_hz) / u64::from(first.rate_hz());
         let hop_frames = (hop_frames as usize).max(1);
-        let chunk = flows.iter().map(Flow::need_max).max().unwrap_or(1);
-        let step = if options.whole_hops { hop_frames } else { 1 };
-        let off = options.bypass || options.attenuation_db == 0.0;
-        let source = if off { Source::Dry } else { Source::Flow(0) };
+        let chunk = pipelines.iter().map(Pipeline::input_frames_max).max();
+        let chunk = chunk.unwrap_or(1);
+        let step = if options.hop_aligned { hop_frames } else { 1 };
+        let off = options.bypass || options.attenuation.is_zero();
+        let source = if off {
+            Source::Dry
+        } else {
+            Source::Pipeline(0)
+        };
         let mut denoiser = Self {
-            rate_hz: options.rate_hz,
+            rate_hz,
             hop_frames,
             latency,
-            whole_hops: options.whole_hops,
-            flows,
-            switch: Switch::new(options.rate_hz, latency, step, source),
+            hop_aligned: options.hop_aligned,
+            channel_mode: options.channel_mode,
+            snr_gating: options.snr_gating,
+            pipelines,
+            crossfade: Crossfade::new(rate_hz, latency, step, source),
             model: 0,
-            steps_down: 0,
-            bypassed: options.bypass,
-            attenuation_db: options.attenuation_db,
-            delayed: vec![Queue::new(latency + chunk); options.channels],
-            at: 0,
-            chunk: None,
+            fallback_level: 0,
+            bypass: options.bypass,
+            attenuation: options.attenuation,
+            delayed: vec![Fifo::new(latency + chunk); options.channels],
             in_block: false,
-            outcome: Ok(()),
-            heard: vec![0.0; chunk],
-            other: vec![0.0; chunk],
+            io_scratch: vec![0.0; chunk],
+            fade_scratch: vec![0.0; chunk],
             telemetry: Telemetry::SILENCE,
-            hops: 0,
-            missed_hops: 0,
-            repaired: 0,
+            telemetry_ring: TelemetryRing::new(options.telemetry_hops),
+            telemetry_hops: options.telemetry_hops,
+            stats: DenoiserStats::default(),
         };
         denoiser.reset();
         Ok(denoiser)
     }
 
-    /// Samples per channel from a sound in the input to the same sound in the output, at the
-    /// caller's rate: constant for the life of the stream, whether on, off or in between.
-    pub fn latency(&self) -> usize {
-        self.latency
+    /// Options as a chain of calls. Default: one channel at the model's own rate.
+    pub fn builder(model: Arc<Model>) -> DenoiserBuilder {
+        DenoiserBuilder::new(model)
     }
 
-    /// The most that may be removed, dB; see [`set_attenuation_db`](Self::set_attenuation_db).
-    pub fn attenuation_db(&self) -> f32 {
-        self.attenuation_db
+    /// Creates a stream with this stream's models and present settings and with changed options, for
+    /// example another [`hop_aligned`](DenoiserOptions::hop_aligned). The new stream is empty.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn rebuild(&self, change: impl FnOnce(&mut DenoiserOptions)) -> Result<Self, Error> {
+        let models: Vec<_> = self.pipelines.iter().map(|p| p.model().clone()).collect();
+        let mut options = self.options();
+        change(&mut options);
+        let mut new = Self::new(&models, &options)?;
+        new.model = self.model;
+        new.fallback_level = self.fallback_level;
+        new.update_source();
+        new.reset_signal();
+        Ok(new)
+    }
+
+    /// The options that create a stream with the present settings.
+    pub fn options(&self) -> DenoiserOptions {
+        DenoiserOptions {
+            rate_hz: Some(self.rate_hz),
+            channels: self.channels(),
+            channel_mode: self.channel_mode,
+            attenuation: self.attenuation,
+            bypass: self.bypass,
+            snr_gating: self.snr_gating,
+            hop_aligned: self.hop_aligned,
+            telemetry_hops: self.telemetry_hops,
+        }
+    }
+
+    /// Delay from the input to the output, samples per channel at the caller's rate. Constant for
+    /// the life of the stream: on, off and during every transition.
+    pub fn latency(&self) -> usize {
+        self.latency
     }
 
     /// Sample rate of the caller's blocks, Hz.
@@ -130,41 +245,48 @@ impl Denoiser {
         self.delayed.len()
     }
 
-    /// The model in use, unless the stream is off or stepped down.
-    pub fn model(&self) -> &Arc<Model> {
-        self.flows[self.model].model()
-    }
-
-    /// The model that is heard now: another than [`model`](Self::model) while the stream is
-    /// stepped down, none while the delayed input passes.
-    pub fn model_heard(&self) -> Option<&Arc<Model>> {
-        match self.switch.heard() {
-            Source::Flow(flow) => Some(self.flows[flow].model()),
-            Source::Dry => None,
-        }
-    }
-
-    /// Caller samples per channel of one hop, rounded down: blocks of this length make at most one
-    /// hop each, but for the first, which may make more while the stages fill.
+    /// Caller samples per channel of one hop, rounded down. A block of this length completes at most
+    /// one hop, except the first block of a stream at another rate than the model's.
     pub fn hop_frames(&self) -> usize {
         self.hop_frames
     }
 
-    /// Cleans one interleaved block, `[frames][channels]`, into another of the same length.
-    ///
-    /// # Errors
-    /// [`Error::BlockLength`] when the lengths differ or are not whole frames, or not whole hops
-    /// where the stream takes only these: nothing was processed. [`Error::Inference`] when the
-    /// model failed: the block is complete, with the delayed input in the place of the hops that
-    /// failed.
-    ///
-    /// # Real-time
-    /// No allocation, lock, log or syscall but the engine's own tensor allocations, once a hop.
-    pub fn process(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), Error> {
-        self.drive(Interleaved::new(Some(input), output, self.channels())?)
+    /// The largest attenuation; see [`set_attenuation`](Self::set_attenuation).
+    pub fn attenuation(&self) -> AttenuationLimit {
+        self.attenuation
     }
 
-    /// Like [`process`](Self::process), with the clean samples taking the place of the noisy ones.
+    /// The requested model: the first, or that of [`set_model`](Self::set_model).
+    pub fn model(&self) -> &Arc<Model> {
+        self.pipelines[self.model].model()
+    }
+
+    /// The model whose output the stream outputs now. It differs from [`model`](Self::model) during
+    /// transitions and at a [`fallback_level`](Self::fallback_level) above 0. `None`: the output is
+    /// the delayed input.
+    pub fn active_model(&self) -> Option<&Arc<Model>> {
+        match self.crossfade.active() {
+            Source::Pipeline(pipeline) => Some(self.pipelines[pipeline].model()),
+            Source::Dry => None,
+        }
+    }
+
+    /// Processes one interleaved block, `[frames][channels]`, into another of the same length.
+    ///
+    /// # Errors
+    /// [`Error::BlockLength`] when the lengths differ, or are not whole frames, or not whole hops of a
+    /// [`hop_aligned`](DenoiserOptions::hop_aligned) stream; nothing was processed then.
+    /// [`Error::Inference`] when the model failed: the block is complete, and the output of the failed
+    /// hops is the delayed input.
+    ///
+    /// # Real-time
+    /// No allocation, lock, log or system call of this library. The inference engine allocates about
+    /// a hundred small tensors per hop.
+    pub fn process(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), Error> {
+        self.process_block(Interleaved::new(Some(input), output, self.channels())?)
+    }
+
+    /// [`process`](Self::process) in place.
     ///
     /// # Errors
     /// As [`process`](Self::process).
@@ -172,13 +294,36 @@ impl Denoiser {
     /// # Real-time
     /// As [`process`](Self::process).
     pub fn process_in_place(&mut self, block: &mut [f32]) -> Result<(), Error> {
-        self.drive(Interleaved::new(None, block, self.channels())?)
+        self.process_block(Interleaved::new(None, block, self.channels())?)
     }
 
-    /// Cleans one planar block, `[channels][frames]`, into another of the same shape.
+    /// [`process`](Self::process) for 16-bit samples, full scale 32768. The output is rounded and
+    /// saturates.
     ///
     /// # Errors
-    /// [`Error::ChannelSlices`] for another number of slices than channels; else as
+    /// As [`process`](Self::process).
+    ///
+    /// # Real-time
+    /// As [`process`](Self::process).
+    pub fn process_i16(&mut self, input: &[i16], output: &mut [i16]) -> Result<(), Error> {
+        self.process_block(InterleavedI16::new(Some(input), output, self.channels())?)
+    }
+
+    /// [`process_i16`](Self::process_i16) in place.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    ///
+    /// # Real-time
+    /// As [`process`](Self::process).
+    pub fn process_i16_in_place(&mut self, block: &mut [i16]) -> Result<(), Error> {
+        self.process_block(InterleavedI16::new(None, block, self.channels())?)
+    }
+
+    /// Processes one planar block, `[channels][frames]`, into another of the same shape.
+    ///
+    /// # Errors
+    /// [`Error::ChannelSlices`] for another number of slices than channels; otherwise as
     /// [`process`](Self::process).
     ///
     /// # Real-time
@@ -188,10 +333,10 @@ impl Denoiser {
         input: &[&[f32]],
         output: &mut [&mut [f32]],
     ) -> Result<(), Error> {
-        self.drive(Planar::new(Some(input), output, self.channels())?)
+        self.process_block(Planar::new(Some(input), output, self.channels())?)
     }
 
-    /// Like [`process_planar`](Self::process_planar), in place.
+    /// [`process_planar`](Self::process_planar) in place.
     ///
     /// # Errors
     /// As [`process_planar`](Self::process_planar).
@@ -199,14 +344,14 @@ impl Denoiser {
     /// # Real-time
     /// As [`process`](Self::process).
     pub fn process_planar_in_place(&mut self, block: &mut [&mut [f32]]) -> Result<(), Error> {
-        self.drive(Planar::new(None, block, self.channels())?)
+        self.process_block(Planar::new(None, block, self.channels())?)
     }
 
-    /// Gives the end of the signal: the last `latency()` frames, interleaved. The stream goes on
-    /// as if it had heard as much silence; [`reset`](Self::reset) begins another signal.
+    /// Writes the end of the signal: the last `latency()` frames, interleaved. The stream continues as
+    /// after as much silence; [`reset`](Self::reset) starts another signal.
     ///
     /// # Errors
-    /// [`Error::BlockLength`] when `tail` does not hold `latency() * channels()` samples; else as
+    /// [`Error::BlockLength`] when `tail` does not hold `latency() * channels()` samples; otherwise as
     /// [`process`](Self::process).
     pub fn flush(&mut self, tail: &mut [f32]) -> Result<(), Error> {
         let expected = self.latency * self.channels();
@@ -217,153 +362,224 @@ impl Denoiser {
             });
         }
         let channels = self.channels();
-        self.drive(SilenceInto(Interleaved::new(None, tail, channels)?))
+        self.process_block(SilenceInto(Interleaved::new(None, tail, channels)?))
     }
 
-    /// Forgets everything heard; settings stay. The stream then equals a new one with them.
+    /// Empties the stream, clears its statistics and leaves any fallback level. Settings stay. The
+    /// stream then equals a new one with these settings, bit by bit.
     ///
     /// # Real-time
-    /// No allocation, lock or syscall.
+    /// No allocation, lock or system call.
     pub fn reset(&mut self) {
+        self.fallback_level = 0;
+        self.update_source();
+        self.reset_signal();
+        self.stats = DenoiserStats::default();
+    }
+
+    /// Empties every stage; keeps the fallback level and the statistics.
+    fn reset_signal(&mut self) {
         for delayed in &mut self.delayed {
             delayed.prime(self.latency);
         }
-        self.switch.reset();
-        for flow in &mut self.flows {
-            flow.reset();
+        self.crossfade.reset();
+        for pipeline in &mut self.pipelines {
+            pipeline.reset();
         }
+        self.in_block = false;
         self.telemetry = Telemetry::SILENCE;
-        self.hops = 0;
-        self.missed_hops = 0;
-        self.repaired = 0;
+        self.telemetry_ring.clear();
     }
 
-    /// The most that may be removed, in dB from 0 (change nothing) to infinity (no limit): this
-    /// much below the input a natural noise floor remains. Takes hold over 50 ms; 0 is as
+    /// Sets the largest attenuation: a number of dB, a [`Strength`](crate::Strength) or
+    /// [`AttenuationLimit::Unlimited`]. Takes effect over 50 ms. A limit of 0 dB acts as
     /// [`set_bypass`](Self::set_bypass).
     ///
-    /// Nothing is turned down further than to 40 dB below the talker, or to the limit below the talker
-    /// if that is more, nor at first, before anybody has talked, below -66 dBFS: a quiet room stays as it is.
-    /// Without a limit there is no such floor.
+    /// Residual noise never falls below max(40 dB, limit) under the running speech level; before the
+    /// first speech, not below -66 dBFS. So a quiet room keeps its sound. Without a limit there is no
+    /// such floor.
     ///
     /// # Errors
     /// [`Error::Attenuation`] for a negative number or NaN; the old limit stays.
     ///
     /// # Real-time
-    /// No allocation, lock or syscall.
-    pub fn set_attenuation_db(&mut self, attenuation_db: f32) -> Result<(), Error> {
-        check_attenuation(attenuation_db)?;
-        self.attenuation_db = attenuation_db;
-        for flow in &mut self.flows {
-            flow.set_attenuation_db(attenuation_db);
+    /// No allocation, lock or system call.
+    pub fn set_attenuation(&mut self, limit: impl Into<AttenuationLimit>) -> Result<(), Error> {
+        self.attenuation = limit.into().checked()?;
+        for pipeline in &mut self.pipelines {
+            pipeline.set_limit(self.attenuation);
         }
         self.update_source();
         Ok(())
     }
 
-    /// Goes on with another of the stream's models: 0 is the builder's own, then its
-    /// [alternatives](DenoiserBuilder::alternative) in their order. The new one hears the stream
-    /// for `latency()` samples and 100 ms, then they cross-fade over 20 ms.
+    /// Switches to another of the stream's models, by its index in [`new`](Self::new). The new
+    /// model runs for `latency()` samples and 100 ms before it is output; then both cross-fade over
+    /// 20 ms.
     ///
     /// # Errors
-    /// [`Error::ModelIndex`] for a number that the stream has no model for; nothing changes.
+    /// [`Error::ModelIndex`] for an index that the stream does not have; nothing changes.
     ///
     /// # Real-time
-    /// No allocation, lock or syscall.
+    /// No allocation, lock or system call.
     pub fn set_model(&mut self, index: usize) -> Result<(), Error> {
-        if index >= self.flows.len() {
+        if index >= self.pipelines.len() {
             return Err(Error::ModelIndex {
                 found: index,
-                models: self.flows.len(),
+                models: self.pipelines.len(),
             });
         }
         self.model = index;
+        self.fallback_level = self.fallback_level.min(self.max_fallback_level());
         self.update_source();
         Ok(())
     }
 
-    /// Off (true): the output is the input, bit by bit, with the same latency, and no stage runs.
-    /// Cross-fades over 20 ms; going on again is heard `latency()` samples and 100 ms later, when
-    /// the model has heard enough of the stream.
+    /// Switches the stream off (true) or on. Off: the output is the input with the same latency, bit
+    /// by bit except for repaired samples, and no stage runs. The change cross-fades over 20 ms; after
+    /// switching on, it starts when the model has run for `latency()` samples and 100 ms.
     ///
     /// # Real-time
-    /// No allocation, lock or syscall.
+    /// No allocation, lock or system call.
     pub fn set_bypass(&mut self, bypass: bool) {
-        self.bypassed = bypass;
+        self.bypass = bypass;
         self.update_source();
     }
 
-    /// Whether the stream was switched off; see [`set_bypass`](Self::set_bypass).
-    pub fn bypass(&self) -> bool {
-        self.bypassed
+    /// The latest [`set_bypass`](Self::set_bypass). See [`is_bypassed`](Self::is_bypassed) for the
+    /// present output.
+    pub fn bypass_requested(&self) -> bool {
+        self.bypass
     }
 
-    /// Whether what comes out is the delayed input, and nothing runs.
-    pub fn is_dry(&self) -> bool {
-        self.switch.heard() == Source::Dry && self.switch.fading_to().is_none()
+    /// Whether the output is the delayed input and no stage runs: switched off, a limit of 0 dB, or
+    /// stepped down to the delayed input, and all cross-fades are over.
+    pub fn is_bypassed(&self) -> bool {
+        self.crossfade.active() == Source::Dry && self.crossfade.fading_to().is_none()
     }
 
-    /// The latest hop. While the stream is off it is the last one before.
+    /// How far an overload has stepped the stream down: 0 is the requested model, each further level
+    /// the next model, and the last level the delayed input.
+    pub fn fallback_level(&self) -> usize {
+        self.fallback_level
+    }
+
+    /// The level at which the output is the delayed input.
+    pub fn max_fallback_level(&self) -> usize {
+        self.pipelines.len() - self.model
+    }
+
+    /// Sets the [`fallback_level`](Self::fallback_level), for callers that detect overload themselves.
+    /// A way down passes the delayed input first, so that two models never run while there is no
+    /// time for one.
+    ///
+    /// # Errors
+    /// [`Error::FallbackLevel`] for a level above [`max_fallback_level`](Self::max_fallback_level);
+    /// nothing changes.
+    ///
+    /// # Real-time
+    /// No allocation, lock or system call.
+    pub fn set_fallback_level(&mut self, level: usize) -> Result<(), Error> {
+        let max = self.max_fallback_level();
+        if level > max {
+            return Err(Error::FallbackLevel { found: level, max });
+        }
+        if level > self.fallback_level {
+            let started = self.crossfade.request(Source::Dry);
+            debug_assert!(
+                started.is_none(),
+                "no pipeline starts for the delayed input"
+            );
+        }
+        self.fallback_level = level;
+        self.update_source();
+        Ok(())
+    }
+
+    /// The latest hop. While the stream is off, the last hop before.
     pub fn telemetry(&self) -> Telemetry {
         self.telemetry
     }
 
-    /// Hops run since the start or the last reset.
-    pub fn hops(&self) -> u64 {
-        self.hops
+    /// Removes and returns the hops since the last call, oldest first, at most
+    /// [`DenoiserOptions::telemetry_hops`] of them: every hop of a block that completes several.
+    ///
+    /// # Real-time
+    /// No allocation, lock or system call.
+    pub fn drain_telemetry(&mut self) -> impl Iterator<Item = Telemetry> + '_ {
+        std::iter::from_fn(|| self.telemetry_ring.pop())
     }
 
-    /// Hops that were the delayed input because there was no time for the model; see
-    /// [`Batch`](crate::Batch).
-    pub fn missed_hops(&self) -> u64 {
-        self.missed_hops
+    /// Counts since the stream was created or reset.
+    pub fn stats(&self) -> DenoiserStats {
+        self.stats
     }
 
-    /// How far an overload has stepped the stream down from its model: by one for each
-    /// alternative, and by one more for the delayed input.
-    pub fn steps_down(&self) -> usize {
-        self.steps_down
-    }
-
-    /// The most steps down that there are, from the model that was chosen.
-    pub(crate) fn most_steps_down(&self) -> usize {
-        self.flows.len() - self.model
-    }
-
-    pub(crate) fn set_steps_down(&mut self, steps: usize) {
-        if steps > self.steps_down {
-            // By way of the input, so that no two models run while there is no time for one.
-            let woken = self.switch.set(Source::Dry);
-            debug_assert!(woken.is_none(), "no stage runs for the input");
-        }
-        self.steps_down = steps;
-        self.update_source();
+    /// The engine's reason for the latest [`Error::Inference`] of this stream, for a log. A stream
+    /// that was processed by a [`Batch`](crate::Batch) may have its reason in
+    /// [`Batch::last_failure`](crate::Batch::last_failure). Allocates: not for the audio thread.
+    pub fn last_failure(&self) -> Option<String> {
+        self.pipelines.iter().find_map(Pipeline::last_failure)
     }
 
     fn update_source(&mut self) {
-        let flow = self.model + self.steps_down;
-        let off = self.bypassed || self.attenuation_db == 0.0 || flow >= self.flows.len();
-        let source = if off { Source::Dry } else { Source::Flow(flow) };
-        if let Some(flow) = self.switch.set(source) {
-            self.flows[flow].reset();
+        let pipeline = self.model + self.fallback_level;
+        let off = self.bypass || self.attenuation.is_zero() || pipeline >= self.pipelines.len();
+        let source = if off {
+            Source::Dry
+        } else {
+            Source::Pipeline(pipeline)
+        };
+        if let Some(pipeline) = self.crossfade.request(source) {
+            self.pipelines[pipeline].reset();
         }
     }
 
-    fn drive(&mut self, mut block: impl Block) -> Result<(), Error> {
-        self.begin_block(self.check_block(&block));
-        while self.in_block && !self.advance(&mut block) {
-            for flow in 0..self.flows.len() {
-                if self.is_due(flow) {
-                    self.hop(flow);
-                }
-            }
-        }
-        self.end_block()
+    /// Processes a block without a batch: every hop runs at once.
+    fn process_block(&mut self, mut block: impl Block) -> Result<(), Error> {
+        let mut cursor = self.begin_block(&block);
+        self.leave_fallback();
+        let done = self.advance_block(&mut cursor, &mut block, |stream, cursor, pipeline| {
+            stream.run_hop(cursor, pipeline);
+            HopOutcome::Done
+        });
+        debug_assert!(done, "no hop was deferred");
+        self.end_block();
+        cursor.into_result()
     }
 
-    pub(crate) fn check_block(&self, block: &impl Block) -> Result<(), Error> {
+    /// Steps back up to the requested model: a call without a time budget has time for it.
+    pub(crate) fn leave_fallback(&mut self) {
+        if self.fallback_level > 0 {
+            self.fallback_level = 0;
+            self.update_source();
+        }
+    }
+
+    /// Starts a block. One that does not fit the stream is done at once.
+    pub(crate) fn begin_block(&mut self, block: &impl Block) -> BlockCursor {
+        if let Err(error) = self.check_block(block) {
+            return BlockCursor::rejected(error);
+        }
+        if self.in_block {
+            self.reset_signal();
+            self.stats.interrupted_blocks += 1;
+        }
+        self.in_block = true;
+        BlockCursor {
+            stream: std::ptr::from_ref(self).addr(),
+            samples: block.frames() * self.channels(),
+            frames: block.frames(),
+            frames_done: 0,
+            chunk: None,
+            result: Ok(()),
+            done: false,
+        }
+    }
+
+    fn check_block(&self, block: &impl Block) -> Result<(), Error> {
         let (frames, channels) = (block.frames(), self.channels());
-        if self.whole_hops && !frames.is_multiple_of(self.hop_frames) {
+        if self.hop_aligned && !frames.is_multiple_of(self.hop_frames) {
             return Err(Error::BlockLength {
                 expected: frames.next_multiple_of(self.hop_frames) * channels,
                 found: frames * channels,
@@ -372,163 +588,210 @@ impl Denoiser {
         Ok(())
     }
 
-    /// Takes a block on until a hop is due (false) or the block is done (true). After each stop
-    /// the hops that are due must run before it is called again, with the same block.
-    pub(crate) fn advance(&mut self, block: &mut impl Block) -> bool {
-        let frames = block.frames();
-        loop {
-            let chunk = match self.chunk {
-                Some(chunk) => chunk,
-                None if self.at == frames => {
-                    self.at = 0;
-                    self.in_block = false;
-                    return true;
-                }
-                None => self.take(block),
-            };
-            if (0..self.flows.len()).any(|flow| self.is_due(flow)) {
-                return false;
-            }
-            self.give(block, chunk);
-        }
+    /// Ends a block that is done.
+    pub(crate) fn end_block(&mut self) {
+        self.in_block = false;
     }
 
-    /// Takes in as much of the block as can be before something changes.
-    fn take(&mut self, block: &impl Block) -> usize {
-        let mut chunk = (block.frames() - self.at)
-            .min(self.heard.len())
-            .min(self.switch.until_change());
-        let switch = &self.switch;
-        for (at, flow) in self.flows.iter().enumerate() {
-            if switch.is_awake(at) {
-                chunk = chunk.min(flow.room());
+    /// Advances a block until it is done (true) or a hop is deferred (false). `hop` runs or defers one
+    /// hop of one pipeline. After deferred hops have run, call it again with the same block.
+    pub(crate) fn advance_block(
+        &mut self,
+        cursor: &mut BlockCursor,
+        block: &mut impl Block,
+        mut hop: impl FnMut(&mut Self, &mut BlockCursor, usize) -> HopOutcome,
+    ) -> bool {
+        while !self.read_and_write(cursor, block) {
+            let mut deferred = false;
+            for pipeline in 0..self.pipelines.len() {
+                if self.is_due(pipeline) {
+                    deferred |= matches!(hop(self, cursor, pipeline), HopOutcome::Deferred);
+                }
+            }
+            if deferred {
+                return false;
             }
         }
-        let samples = &mut self.heard[..chunk];
+        true
+    }
+
+    /// Reads and writes chunks of a block until a hop is due (false) or the block is done (true).
+    pub(crate) fn read_and_write(
+        &mut self,
+        cursor: &mut BlockCursor,
+        block: &mut impl Block,
+    ) -> bool {
+        while !cursor.done {
+            let chunk = match cursor.chunk {
+                Some(chunk) => chunk,
+                None if cursor.frames_done == cursor.frames => {
+                    cursor.done = true;
+                    break;
+                }
+                None => self.read_chunk(cursor, block),
+            };
+            if (0..self.pipelines.len()).any(|pipeline| self.is_due(pipeline)) {
+                return false;
+            }
+            self.write_chunk(cursor, block, chunk);
+        }
+        true
+    }
+
+    /// Reads as many frames of the block as fit before a hop is due or a transition changes.
+    fn read_chunk(&mut self, cursor: &mut BlockCursor, block: &impl Block) -> usize {
+        let mut chunk = (cursor.frames - cursor.frames_done)
+            .min(self.io_scratch.len())
+            .min(self.crossfade.until_change());
+        let crossfade = &self.crossfade;
+        for (at, pipeline) in self.pipelines.iter().enumerate() {
+            if crossfade.is_running(at) {
+                chunk = chunk.min(pipeline.frames_until_hop());
+            }
+        }
+        let samples = &mut self.io_scratch[..chunk];
         for (channel, delayed) in self.delayed.iter_mut().enumerate() {
-            block.read(channel, self.at, samples);
-            self.repaired += repair(samples);
+            block.read(channel, cursor.frames_done, samples);
+            self.stats.repaired_samples += repair(samples);
             delayed.push(samples);
-            for (at, flow) in self.flows.iter_mut().enumerate() {
-                if switch.is_awake(at) {
-                    flow.hear(channel, samples);
+            for (at, pipeline) in self.pipelines.iter_mut().enumerate() {
+                if crossfade.is_running(at) {
+                    pipeline.push(channel, samples);
                 }
             }
         }
-        for (at, flow) in self.flows.iter_mut().enumerate() {
-            if switch.is_awake(at) {
-                flow.advance(chunk);
+        for (at, pipeline) in self.pipelines.iter_mut().enumerate() {
+            if crossfade.is_running(at) {
+                pipeline.advance(chunk);
             }
         }
-        self.chunk = Some(chunk);
+        cursor.chunk = Some(chunk);
         chunk
     }
 
-    /// Gives out what [`Self::take`] took in, `latency` samples before.
-    fn give(&mut self, block: &mut impl Block, chunk: usize) {
-        let (heard, other) = (&mut self.heard[..chunk], &mut self.other[..chunk]);
-        let source = self.switch.heard();
-        let next = self.switch.fading_to();
+    /// Writes the frames that lie `latency` before those of [`Self::read_chunk`].
+    fn write_chunk(&mut self, cursor: &mut BlockCursor, block: &mut impl Block, chunk: usize) {
+        let output = &mut self.io_scratch[..chunk];
+        let fading_in = &mut self.fade_scratch[..chunk];
+        let active = self.crossfade.active();
+        let next = self.crossfade.fading_to();
         for (channel, delayed) in self.delayed.iter_mut().enumerate() {
-            delayed.pop(heard);
+            delayed.pop(output);
             if next == Some(Source::Dry) {
-                other.copy_from_slice(heard);
+                fading_in.copy_from_slice(output);
             }
-            if let Source::Flow(flow) = source {
-                self.flows[flow].say(channel, heard);
+            if let Source::Pipeline(pipeline) = active {
+                self.pipelines[pipeline].pop(channel, output);
             }
-            for (at, flow) in self.flows.iter_mut().enumerate() {
-                if self.switch.is_awake(at) && source != Source::Flow(at) {
-                    flow.say(channel, other);
+            for (at, pipeline) in self.pipelines.iter_mut().enumerate() {
+                if self.crossfade.is_running(at) && active != Source::Pipeline(at) {
+                    pipeline.pop(channel, fading_in);
                 }
             }
-            self.switch.blend(heard, other);
-            block.write(channel, self.at, heard);
+            self.crossfade.mix(output, fading_in);
+            block.write(channel, cursor.frames_done, output);
         }
-        if let Some(flow) = self.switch.advance(chunk) {
-            self.flows[flow].reset();
+        if let Some(pipeline) = self.crossfade.advance(chunk) {
+            self.pipelines[pipeline].reset();
         }
-        self.at += chunk;
-        self.chunk = None;
+        cursor.frames_done += chunk;
+        cursor.chunk = None;
     }
 
-    /// Begins a block that was `checked`; none of one that does not fit is processed.
-    pub(crate) fn begin_block(&mut self, checked: Result<(), Error>) {
-        self.in_block = checked.is_ok();
-        self.outcome = checked;
+    /// Whether a pipeline has all samples of a hop.
+    pub(crate) fn is_due(&self, pipeline: usize) -> bool {
+        self.crossfade.is_running(pipeline) && self.pipelines[pipeline].is_due()
     }
 
-    pub(crate) fn is_in_block(&self) -> bool {
-        self.in_block
+    pub(crate) fn pipeline(&mut self, at: usize) -> &mut Pipeline {
+        &mut self.pipelines[at]
     }
 
-    /// [`Self::advance`] for a block of a batch, which was checked.
-    pub(crate) fn advance_interleaved(&mut self, block: &mut [f32]) -> bool {
-        self.advance(&mut Interleaved {
-            input: None,
-            output: block,
-            channels: self.channels(),
-        })
-    }
-
-    /// Ends a block: how it went.
-    pub(crate) fn end_block(&mut self) -> Result<(), Error> {
-        std::mem::replace(&mut self.outcome, Ok(()))
-    }
-
-    /// Whether a flow has gathered a hop.
-    pub(crate) fn is_due(&self, flow: usize) -> bool {
-        self.switch.is_awake(flow) && self.flows[flow].is_due()
-    }
-
-    pub(crate) fn flows(&self) -> &[Flow] {
-        &self.flows
-    }
-
-    pub(crate) fn flow_mut(&mut self, flow: usize) -> &mut Flow {
-        &mut self.flows[flow]
-    }
-
-    /// One hop: caller's samples, model's rate, spectrum, features, model, mask, and back.
-    pub(crate) fn hop(&mut self, at: usize) {
-        let flow = &mut self.flows[at];
-        flow.begin();
-        for mind in 0..flow.minds() {
-            let (mind, channels) = flow.mind(mind);
-            mind.run(channels);
+    /// Runs one hop: caller samples, spectra, features, model, mask, spectra, caller samples.
+    pub(crate) fn run_hop(&mut self, cursor: &mut BlockCursor, pipeline: usize) {
+        let stages = &mut self.pipelines[pipeline];
+        stages.begin_hop();
+        for group in 0..stages.group_count() {
+            let (group, channels) = stages.group(group);
+            group.run(channels);
         }
-        self.end_hop(at);
+        self.finish_hop(cursor, pipeline);
     }
 
-    /// A hop that is the delayed input, for there is no time for the model.
-    pub(crate) fn miss_hop(&mut self, at: usize) {
-        let flow = &mut self.flows[at];
-        flow.begin();
-        for mind in 0..flow.minds() {
-            let (mind, channels) = flow.mind(mind);
-            mind.skip(channels, false);
+    /// A hop without time for the model: its output is the delayed input.
+    pub(crate) fn bypass_hop(&mut self, cursor: &mut BlockCursor, pipeline: usize) {
+        let stages = &mut self.pipelines[pipeline];
+        stages.begin_hop();
+        for group in 0..stages.group_count() {
+            let (group, channels) = stages.group(group);
+            group.passthrough(channels);
         }
-        self.note_missed_hop();
-        self.end_hop(at);
+        self.count_deadline_miss();
+        self.finish_hop(cursor, pipeline);
     }
 
-    /// Counts a hop of a batch that there was no time for.
-    pub(crate) fn note_missed_hop(&mut self) {
-        self.missed_hops += 1;
+    pub(crate) fn count_deadline_miss(&mut self) {
+        self.stats.deadline_misses += 1;
     }
 
-    /// What every hop ends with.
-    pub(crate) fn end_hop(&mut self, at: usize) {
-        let heard = self.flows[at].end();
-        if heard.failed && self.outcome.is_ok() {
-            self.outcome = Err(Error::Inference { hop: self.hops });
+    /// Ends a hop of any kind.
+    pub(crate) fn finish_hop(&mut self, cursor: &mut BlockCursor, pipeline: usize) {
+        let report = self.pipelines[pipeline].finish_hop();
+        let hop = self.stats.hops;
+        if report.failed {
+            self.stats.failed_hops += 1;
+            if cursor.result.is_ok() {
+                cursor.result = Err(Error::Inference { hop });
+            }
         }
-        self.hops += 1;
-        if [Source::Dry, Source::Flow(at)].contains(&self.switch.heard()) {
-            self.telemetry =
-                Telemetry::new(heard.energies, heard.scale, heard.speech, self.repaired);
+        self.stats.hops += 1;
+        if [Source::Dry, Source::Pipeline(pipeline)].contains(&self.crossfade.active()) {
+            self.telemetry = Telemetry::new(hop, report.powers, report.power_scale, report.speech);
+            self.telemetry_ring.push(self.telemetry);
         }
     }
+}
+
+/// Checks the options of a stream and returns the attenuation limit.
+fn check_options(
+    models: &[Arc<Model>],
+    options: &DenoiserOptions,
+    rate_hz: u32,
+) -> Result<AttenuationLimit, Error> {
+    let (min_hz, max_hz) = RATE_RANGE_HZ;
+    if !(min_hz..=max_hz).contains(&rate_hz) {
+        return Err(Error::Rate {
+            found_hz: rate_hz,
+            min_hz,
+            max_hz,
+        });
+    }
+    if !(1..=MAX_CHANNELS).contains(&options.channels) {
+        return Err(Error::Channels {
+            found: options.channels,
+            max: MAX_CHANNELS,
+        });
+    }
+    if options.telemetry_hops > MAX_TELEMETRY_HOPS {
+        return Err(Error::TelemetryHops {
+            found: options.telemetry_hops,
+            max: MAX_TELEMETRY_HOPS,
+        });
+    }
+    let linked = options.channel_mode == ChannelMode::Linked && options.channels > 1;
+    for manifest in models.iter().map(|model| model.manifest()) {
+        if linked && !manifest.can_link_channels() {
+            return Err(Error::Linked {
+                model: manifest.id().into(),
+            });
+        }
+        if options.snr_gating && !manifest.has_gate() {
+            return Err(Error::Gate {
+                model: manifest.id().into(),
+            });
+        }
+    }
+    options.attenuation.checked()
 }
 
 impl std::fmt::Debug for Denoiser {
@@ -541,16 +804,16 @@ impl std::fmt::Debug for Denoiser {
     }
 }
 
-wide! {
-    /// Makes every sample finite and of a sane size; says how many were not.
+simd_dispatch! {
+    /// Replaces samples that are not finite or out of range. Returns their number.
     fn repair<'a>(samples: &'a mut [f32]) -> u64 {
         let mut repaired = 0u32;
         for sample in samples {
             let x = *sample;
-            let is_sane = x.abs() <= MOST_AMPLITUDE; // false for NaN
-            let most = if x.is_finite() { MOST_AMPLITUDE } else { 0.0 };
-            *sample = if is_sane { x } else { most.copysign(x) };
-            repaired += u32::from(!is_sane);
+            let is_valid = x.abs() <= MAX_AMPLITUDE; // false for NaN
+            let limit = if x.is_finite() { MAX_AMPLITUDE } else { 0.0 };
+            *sample = if is_valid { x } else { limit.copysign(x) };
+            repaired += u32::from(!is_valid);
         }
         u64::from(repaired)
     }

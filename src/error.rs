@@ -1,106 +1,134 @@
-//! What can go wrong, with what was expected and what came.
+//! The errors of the library: what was expected and what was found.
 
-/// Every error of the library. Variants met while audio runs hold only numbers.
+use std::path::PathBuf;
+
+/// Every error of the library. Variants that occur while audio runs hold only numbers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The caller's sample rate is outside what a stream supports.
-    #[error("sample rate {found_hz} Hz is not supported: choose {min_hz} to {max_hz} Hz")]
+    /// The caller's sample rate is outside the supported range.
+    #[error("sample rate {found_hz} Hz is not supported: expected {min_hz} to {max_hz} Hz")]
     Rate {
-        /// What the caller asked for, Hz.
+        /// Requested rate, Hz.
         found_hz: u32,
         /// Lowest rate, Hz.
         min_hz: u32,
         /// Highest rate, Hz.
         max_hz: u32,
     },
-    /// The caller's channel count is outside what a stream supports.
-    #[error("{found} channels are not supported: choose 1 to {max}")]
+    /// The caller's channel count is outside the supported range.
+    #[error("{found} channels are not supported: expected 1 to {max}")]
     Channels {
-        /// What the caller asked for.
+        /// Requested channels.
         found: usize,
-        /// Most channels of one stream.
+        /// Largest number of channels of one stream.
         max: usize,
     },
-    /// An attenuation limit that is not a number of decibels from 0 up.
-    #[error(
-        "attenuation limit {found_db} dB is not usable: choose 0 (change nothing) or more, infinity for no limit"
-    )]
+    /// The attenuation limit is negative or not a number.
+    #[error("attenuation limit {found_db} dB is not valid: expected 0 dB or more, or no limit")]
     Attenuation {
-        /// What the caller asked for, dB.
+        /// Requested limit, dB.
         found_db: f32,
     },
-    /// The model makes whole spectra or samples, no mask that channels could share.
-    #[error("model `{model}` gives no mask that channels could share: clean them independently")]
+    /// The telemetry ring is larger than supported.
+    #[error("telemetry of {found} hops is not supported: expected 0 to {max}")]
+    TelemetryHops {
+        /// Requested hops.
+        found: usize,
+        /// Largest number of hops.
+        max: usize,
+    },
+    /// A stream needs at least one model.
+    #[error("no model was given: a stream needs at least one")]
+    NoModel,
+    /// The model outputs spectra or samples. It has no mask that channels could share.
+    #[error("model `{model}` has no mask that channels can share: use independent channels")]
     Linked {
         /// Its id.
         model: String,
     },
     /// The model's manifest has no `[gate]`.
-    #[error("model `{model}` has no gate: its manifest would need a [gate] and an output `snr`")]
+    #[error(
+        "model `{model}` does not support SNR gating: its manifest has no [gate] and no output `snr`"
+    )]
     Gate {
         /// Its id.
         model: String,
     },
-    /// A batch of no streams, or of more than help.
-    #[error("a step of {found} streams is not possible: choose 1 to {max}")]
+    /// The width of a batch is outside the supported range.
+    #[error("a batch of {found} streams per step is not supported: expected 1 to {max}")]
     BatchWidth {
-        /// What the caller asked for.
+        /// Requested width.
         found: usize,
-        /// Most streams of one step.
+        /// Largest width.
         max: usize,
     },
-    /// Blocks of whole hops were promised to a stream whose hops are none of the caller's.
+    /// `hop_aligned` was requested, but a model runs at another rate or has another hop.
     #[error(
-        "whole hops are a promise about the models' own rate, and about one hop for all of them: not at {rate_hz} Hz with these"
+        "hop_aligned needs every model's rate and hop to equal the stream's: this stream runs at {rate_hz} Hz"
     )]
-    WholeHops {
+    HopAligned {
         /// The caller's rate, Hz.
         rate_hz: u32,
     },
-    /// The stream was not built with so many models.
-    #[error("the stream has no model {found}: it was built with {models}, counted from 0")]
+    /// The stream has no model with this index.
+    #[error("model index {found} is out of range: the stream has {models} models, counted from 0")]
     ModelIndex {
-        /// What the caller asked for.
+        /// Requested index.
         found: usize,
         /// Models of the stream.
         models: usize,
     },
-    /// An input and an output block differ in length, or a block is not whole frames.
-    #[error("block of {found} samples does not fit: expected {expected}")]
+    /// The fallback level is beyond the stream's last one.
+    #[error("fallback level {found} is out of range: expected 0 to {max}")]
+    FallbackLevel {
+        /// Requested level.
+        found: usize,
+        /// The level at which the output is the delayed input.
+        max: usize,
+    },
+    /// Input and output differ in length, or a block is not a whole number of frames or hops.
+    #[error("block of {found} samples is not valid: expected {expected}")]
     BlockLength {
         /// Samples expected.
         expected: usize,
         /// Samples found.
         found: usize,
     },
-    /// The planar entry points got another number of channel slices than the stream has.
-    #[error("{found} channel slices given, the stream has {expected} channels")]
+    /// A planar method got another number of channel slices than the stream has channels.
+    #[error("{found} channel slices were passed: the stream has {expected} channels")]
     ChannelSlices {
         /// Channels of the stream.
         expected: usize,
         /// Slices found.
         found: usize,
     },
-    /// A model folder's file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    /// During one batch call a [`BatchStream`](crate::BatchStream) returned another stream or block
+    /// than at the start of the call. The rest of its block was not processed.
+    #[error("the block of a batch stream changed during the call: the rest was not processed")]
+    BatchStreamChanged,
+    /// A file of a model folder cannot be read.
+    #[error("cannot read {path}")]
     Read {
         /// The file.
-        path: std::path::PathBuf,
-        /// Why, from the operating system.
+        path: PathBuf,
+        /// The operating system's reason.
         source: std::io::Error,
     },
-    /// `model.toml` is not a manifest: wrong syntax, an unknown or a missing key.
-    #[error("model manifest: {0}")]
-    ManifestSyntax(#[from] Box<toml::de::Error>),
-    /// `model.toml` says something that cannot be, or that this version cannot run.
+    /// `model.toml` is not a manifest: wrong syntax, an unknown key or a missing key.
+    #[error("model manifest: {message}")]
+    ManifestSyntax {
+        /// Place and reason, on one line.
+        message: String,
+    },
+    /// A value in `model.toml` is contradictory, or this version cannot run it.
     #[error("model manifest, {field}: expected {expected}, found {found}")]
     Manifest {
         /// The key, as written in the file.
         field: String,
-        /// What would be right.
+        /// Expected value.
         expected: String,
-        /// What stands there.
+        /// Found value.
         found: String,
     },
     /// The ONNX file is not the one that the manifest names.
@@ -115,8 +143,8 @@ pub enum Error {
         /// Of the bytes given.
         found: String,
     },
-    /// A tensor of the graph is not what the manifest says.
-    #[error("model tensor `{tensor}`: manifest says {expected}, the graph has {found}")]
+    /// A tensor of the graph differs from the manifest.
+    #[error("model tensor `{tensor}`: the manifest has {expected}, the graph has {found}")]
     Tensor {
         /// Its name.
         tensor: String,
@@ -126,83 +154,108 @@ pub enum Error {
         found: String,
     },
     /// The engine cannot load or run the graph.
-    #[error("model graph cannot be used: {0}")]
-    Engine(String),
-    /// The engine failed while a stream ran: this hop was replaced by the delayed input.
-    #[error("the model failed on hop {hop}; the delayed input was passed on instead")]
-    Inference {
-        /// Hops since the stream began or was reset.
-        hop: u64,
-    },
-    /// No embedded model has this name.
-    #[error("no embedded model is called `{found}`; there are: {known}")]
-    UnknownModel {
-        /// What was asked for.
-        found: String,
-        /// What there is.
-        known: String,
-    },
-    /// Neither an embedded, an installed nor a known model, and no folder.
-    #[cfg(feature = "store")]
-    #[error(
-        "no model `{found}`: embedded are {embedded}; `quietwire models add` knows {known}; a folder with a model.toml works too"
-    )]
-    NoModel {
-        /// What was asked for.
-        found: String,
-        /// Ids inside the library.
-        embedded: String,
-        /// Ids that can be installed.
-        known: String,
-    },
-    /// A model that can be installed and is not.
-    #[cfg(feature = "store")]
-    #[error("model `{id}` is not installed: run `quietwire models add {id}`")]
-    NotInstalled {
-        /// Its id.
-        id: String,
-    },
-    /// What a model is to be installed from does not hold its files.
-    #[cfg(feature = "store")]
-    #[error("{from} holds no file {file} of model `{id}`: expected {hint}")]
-    NotInPackage {
-        /// The model's id.
-        id: String,
-        /// The first file that is missing.
-        file: String,
-        /// Where it was looked for.
-        from: std::path::PathBuf,
-        /// What would hold it.
-        hint: String,
-    },
-    /// An archive that cannot be read to its end.
-    #[cfg(feature = "store")]
-    #[error("archive {path} is damaged or no archive: {reason}")]
-    Archive {
-        /// The archive.
-        path: std::path::PathBuf,
-        /// What its reader says.
+    #[error("the engine cannot run the model graph: {reason}")]
+    Engine {
+        /// The engine's reason.
         reason: String,
     },
-    /// A file or folder of the model store cannot be written.
-    #[cfg(feature = "store")]
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The file or folder.
-        path: std::path::PathBuf,
-        /// Why, from the operating system.
-        source: std::io::Error,
+    /// The model failed while a stream ran. The output of this hop is the delayed input. See
+    /// [`Denoiser::last_failure`](crate::Denoiser::last_failure).
+    #[error("the model failed on hop {hop}: the output of this hop is the delayed input")]
+    Inference {
+        /// Hops since the stream was created or reset.
+        hop: u64,
     },
-    /// The operating system names no folder for the user's data.
-    #[cfg(feature = "store")]
-    #[error("no folder for this user's data: HOME is not set")]
-    NoDataFolder,
-    /// An error of the RTP transform.
-    #[cfg(feature = "rtp")]
-    #[error(transparent)]
-    Rtp(#[from] crate::rtp::RtpError),
-    /// An error of the file shell.
-    #[cfg(feature = "file")]
-    #[error(transparent)]
-    File(#[from] crate::file::FileError),
+    /// No embedded model has this id.
+    #[error("no embedded model has the id `{found}`: expected one of {known}")]
+    UnknownModel {
+        /// Requested id.
+        found: String,
+        /// Ids of all embedded models.
+        known: String,
+    },
+}
+
+/// The kind of an [`Error`], with codes that stay the same in all later versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An option of a stream or batch is out of range.
+    InvalidOption = 1,
+    /// A model cannot do what an option asks for.
+    UnsupportedByModel = 2,
+    /// A block does not fit the stream.
+    InvalidBlock = 3,
+    /// A file cannot be read.
+    Io = 4,
+    /// A manifest is not valid.
+    InvalidManifest = 5,
+    /// A graph does not match its manifest.
+    ModelMismatch = 6,
+    /// The engine cannot run a graph.
+    Engine = 7,
+    /// A model failed while a stream ran.
+    Inference = 8,
+    /// No model has the requested id.
+    UnknownModel = 9,
+}
+
+impl ErrorKind {
+    /// The code, for C and for logs.
+    pub const fn code(self) -> u32 {
+        self as u32
+    }
+}
+
+impl Error {
+    /// The kind of the error.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Rate { .. }
+            | Self::Channels { .. }
+            | Self::Attenuation { .. }
+            | Self::TelemetryHops { .. }
+            | Self::NoModel
+            | Self::BatchWidth { .. }
+            | Self::ModelIndex { .. }
+            | Self::FallbackLevel { .. } => ErrorKind::InvalidOption,
+            Self::Linked { .. } | Self::Gate { .. } | Self::HopAligned { .. } => {
+                ErrorKind::UnsupportedByModel
+            }
+            Self::BlockLength { .. } | Self::ChannelSlices { .. } | Self::BatchStreamChanged => {
+                ErrorKind::InvalidBlock
+            }
+            Self::Read { .. } => ErrorKind::Io,
+            Self::ManifestSyntax { .. } | Self::Manifest { .. } => ErrorKind::InvalidManifest,
+            Self::Hash { .. } | Self::Tensor { .. } => ErrorKind::ModelMismatch,
+            Self::Engine { .. } => ErrorKind::Engine,
+            Self::Inference { .. } => ErrorKind::Inference,
+            Self::UnknownModel { .. } => ErrorKind::UnknownModel,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C callers and logs compare these numbers: none of them may ever change.
+    #[test]
+    fn codes_are_stable() {
+        let codes = [
+            (ErrorKind::InvalidOption, 1),
+            (ErrorKind::UnsupportedByModel, 2),
+            (ErrorKind::InvalidBlock, 3),
+            (ErrorKind::Io, 4),
+            (ErrorKind::InvalidManifest, 5),
+            (ErrorKind::ModelMismatch, 6),
+            (ErrorKind::Engine, 7),
+            (ErrorKind::Inference, 8),
+            (ErrorKind::UnknownModel, 9),
+        ];
+        for (kind, code) in codes {
+            assert_eq!(kind.code(), code, "{kind:?}");
+        }
+    }
 }

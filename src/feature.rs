@@ -1,27 +1,23 @@
-//! Spectrum to what a model hears.
+//! Spectrum to the input tensors of a model.
 //!
-//! `train/quietwire_train/frontend.py` is the same for our own models in Python; golden vectors
-//! pin the two.
+//! `train/quietwire_train/frontend.py` has the same formulas in Python for the embedded models. Golden
+//! vectors hold the two equal.
 
-mod bands;
-mod decibels;
-mod relative;
-mod running;
+mod level_relative;
+mod running_norm;
 
 use realfft::num_complex::Complex32;
 
-pub(crate) use bands::Bands;
+use crate::filterbank::add_powers;
+use crate::manifest::{Layout, Manifest, Role, TensorSpec};
+use level_relative::LevelRelative;
+use running_norm::{BandMeanNorm, UnitNorm};
 
-use crate::model::spec::{Layout, Role, Spec, TensorSpec};
-use crate::wide::wide;
-use relative::Relative;
-use running::{Levels, Unit};
-
-/// 10^-12, the least power that a logarithm sees (NSNet2's feature).
+/// Lower bound of a power before its logarithm (NSNet2).
 const LOG_POWER_FLOOR: f32 = 1e-12;
 
-/// Makes one input tensor, for one channel or for several that share one mask.
-pub(crate) struct FeatureMaker {
+/// Computes one input tensor for one channel, or for several that share one mask.
+pub(crate) struct FeatureExtractor {
     kind: Kind,
     spectrum_scale: f32,
     channels: usize,
@@ -30,18 +26,19 @@ pub(crate) struct FeatureMaker {
 }
 
 enum Kind {
-    Relative(Relative),
-    Levels(Levels),
-    Unit(Unit, Layout),
+    LevelRelative(LevelRelative),
+    BandMeanNorm(BandMeanNorm),
+    UnitNorm(UnitNorm, Layout),
     Spectrum(Layout),
     Magnitude,
     LogPower,
 }
 
-impl FeatureMaker {
-    /// None for a tensor that is not made of the spectrum: a state, a link, a frame.
+impl FeatureExtractor {
+    /// `None` for a tensor that is not computed from the spectrum: a state, an intermediate tensor, a
+    /// windowed signal.
     pub(crate) fn new(
-        spec: &Spec,
+        manifest: &Manifest,
         tensor: &TensorSpec,
         power_scale: f32,
         channels: usize,
@@ -50,16 +47,25 @@ impl FeatureMaker {
         let layout = || tensor.layout.expect(checked);
         let kind = match tensor.role {
             Role::Features => {
-                let features = spec.features().expect(checked);
-                Kind::Relative(Relative::new(spec, features, power_scale, channels))
+                let features = manifest.features().expect(checked);
+                Kind::LevelRelative(LevelRelative::new(
+                    manifest,
+                    features,
+                    power_scale,
+                    channels,
+                ))
             }
             Role::BandLevels => {
-                let widths = &spec.bands().expect(checked).widths;
-                Kind::Levels(Levels::new(widths, spec.band_levels().expect(checked)))
+                let widths = &manifest.bands().expect(checked).widths;
+                Kind::BandMeanNorm(BandMeanNorm::new(
+                    widths,
+                    manifest.band_levels().expect(checked),
+                ))
             }
-            Role::UnitSpectrum => {
-                Kind::Unit(Unit::new(spec.unit_spectrum().expect(checked)), layout())
-            }
+            Role::UnitSpectrum => Kind::UnitNorm(
+                UnitNorm::new(manifest.unit_spectrum().expect(checked)),
+                layout(),
+            ),
             Role::Spectrum => Kind::Spectrum(layout()),
             Role::Magnitude => Kind::Magnitude,
             Role::LogPower => Kind::LogPower,
@@ -67,21 +73,24 @@ impl FeatureMaker {
         };
         Some(Self {
             kind,
-            spectrum_scale: spec.spectrum_scale(),
+            spectrum_scale: manifest.spectrum_scale(),
             channels,
-            power: vec![0.0; spec.bins()],
+            power: vec![0.0; manifest.bins()],
         })
     }
 
-    /// Takes `[channels][bins]`, fills the tensor. Whole spectra are of one channel.
-    pub(crate) fn run<'a>(
+    /// Reads `[channels][bins]` and writes the tensor. A tensor with a whole spectrum has one channel.
+    pub(crate) fn extract<'a>(
         &mut self,
         mut spectra: impl Iterator<Item = &'a [Complex32]> + Clone,
         tensor: &mut [f32],
     ) {
         let scale = self.spectrum_scale;
         let (kind, power) = (&mut self.kind, &mut self.power);
-        if matches!(kind, Kind::Levels(_) | Kind::Magnitude | Kind::LogPower) {
+        if matches!(
+            kind,
+            Kind::BandMeanNorm(_) | Kind::Magnitude | Kind::LogPower
+        ) {
             power.fill(0.0);
             let scale = scale * scale / self.channels as f32;
             for spectrum in spectra.clone() {
@@ -89,11 +98,11 @@ impl FeatureMaker {
             }
         }
         match kind {
-            Kind::Relative(relative) => relative.run(spectra, tensor),
-            Kind::Levels(levels) => levels.run(power, tensor),
-            Kind::Unit(unit, layout) => {
+            Kind::LevelRelative(relative) => relative.extract(spectra, tensor),
+            Kind::BandMeanNorm(levels) => levels.extract(power, tensor),
+            Kind::UnitNorm(unit, layout) => {
                 let spectrum = spectra.next().expect("one channel at least");
-                layout.write(unit.run(spectrum, scale), 1.0, tensor);
+                layout.write(unit.extract(spectrum, scale), 1.0, tensor);
             }
             Kind::Spectrum(layout) => {
                 let spectrum = spectra.next().expect("one channel at least");
@@ -114,25 +123,25 @@ impl FeatureMaker {
 
     pub(crate) fn reset(&mut self) {
         match &mut self.kind {
-            Kind::Relative(relative) => relative.reset(),
-            Kind::Levels(levels) => levels.reset(),
-            Kind::Unit(unit, _) => unit.reset(),
+            Kind::LevelRelative(relative) => relative.reset(),
+            Kind::BandMeanNorm(levels) => levels.reset(),
+            Kind::UnitNorm(unit, _) => unit.reset(),
             Kind::Spectrum(_) | Kind::Magnitude | Kind::LogPower => {}
         }
     }
 }
 
 impl Layout {
-    /// Complex bins, each times `scale`, to a tensor.
+    /// Writes complex bins, times `scale`, to a tensor.
     fn write(self, bins: &[Complex32], scale: f32, tensor: &mut [f32]) {
         match self {
-            Self::BinPart => {
+            Self::Interleaved => {
                 for (to, x) in tensor.chunks_exact_mut(2).zip(bins) {
                     to[0] = x.re * scale;
                     to[1] = x.im * scale;
                 }
             }
-            Self::PartBin => {
+            Self::Planar => {
                 let (re, im) = tensor.split_at_mut(bins.len());
                 for ((re, im), x) in re.iter_mut().zip(im).zip(bins) {
                     *re = x.re * scale;
@@ -142,29 +151,20 @@ impl Layout {
         }
     }
 
-    /// A tensor to complex bins, each times `scale`.
+    /// Reads complex bins, times `scale`, from a tensor.
     pub(crate) fn read(self, tensor: &[f32], scale: f32, bins: &mut [Complex32]) {
         match self {
-            Self::BinPart => {
+            Self::Interleaved => {
                 for (x, from) in bins.iter_mut().zip(tensor.chunks_exact(2)) {
                     *x = Complex32::new(from[0], from[1]) * scale;
                 }
             }
-            Self::PartBin => {
+            Self::Planar => {
                 let (re, im) = tensor.split_at(bins.len());
                 for ((x, re), im) in bins.iter_mut().zip(re).zip(im) {
                     *x = Complex32::new(*re, *im) * scale;
                 }
             }
-        }
-    }
-}
-
-wide! {
-    /// Adds |X|^2 `scale` of each bin.
-    fn add_powers<'a>(sums: &'a mut [f32], spectrum: &'a [Complex32], scale: f32) {
-        for (sum, x) in sums.iter_mut().zip(spectrum) {
-            *sum += (x.re * x.re + x.im * x.im) * scale;
         }
     }
 }

@@ -1,39 +1,43 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-// In the order in which samples pass.
+// In the order in which samples flow.
 mod batch;
 mod block;
+mod crossfade;
 mod denoiser;
+mod fast_math;
 mod feature;
-mod floor;
-mod flow;
-mod hop;
+mod fifo;
+mod filterbank;
+mod hop_powers;
+mod inference;
 mod mask;
-mod mind;
-mod model;
+mod noise_floor;
+mod options;
+mod pipeline;
 mod resample;
+mod simd;
+mod spectrum_history;
 mod stft;
-mod switch;
 mod telemetry;
-mod wide;
+
+mod engine;
+mod manifest;
+mod model;
+
+mod error;
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
-mod error;
-#[cfg(feature = "file")]
-pub mod file;
 #[cfg(test)]
-mod parity;
-#[cfg(feature = "rtp")]
-pub mod rtp;
-#[cfg(feature = "store")]
-mod store;
+mod stage_tests;
 
-pub use batch::{Batch, BatchBlock, BatchCounts, Job};
-pub use denoiser::{ChannelMode, Denoiser, DenoiserBuilder};
-pub use error::Error;
-pub use model::{Model, Spec, spec::Origin};
-#[cfg(feature = "store")]
-pub use store::ModelStore;
-pub use telemetry::Telemetry;
+pub use batch::{Batch, BatchStats, BatchStream, OwnedBatchStream};
+pub use denoiser::{Denoiser, DenoiserBuilder};
+pub use error::{Error, ErrorKind};
+pub use manifest::{GraphFile, Manifest, PackageSource};
+pub use model::Model;
+pub use options::{AttenuationLimit, ChannelMode, DenoiserOptions, Strength};
+pub use telemetry::{DenoiserStats, Telemetry};

@@ -1,44 +1,54 @@
-//! A denoise model: weights shared by many streams, state of each stream on its own.
+//! A denoise model: weights that streams share, and the state of each stream.
 
 mod embedded;
-pub(crate) mod spec;
-pub(crate) mod tract;
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::Error;
-pub use spec::Spec;
-use tract::{Graph, Session};
+use crate::engine::{Graph, Session, whole_signal_difference};
+use crate::error::Error;
+use crate::manifest::Manifest;
 
-/// An immutable model. Share one `Arc` among all streams.
+/// An immutable model. Share one `Arc` among all streams: it is `Send`, `Sync` and unwind safe.
 pub struct Model {
-    spec: Spec,
+    manifest: Manifest,
     graphs: Vec<Graph>,
+    /// SHA-256 of the text of the manifest, which holds the hashes of the graphs
+    fingerprint: [u8; 32],
 }
 
 impl Model {
-    /// The model that is part of the library, by its id; see [`Model::embedded_ids`].
+    /// An embedded model by its id; see [`Model::embedded_ids`]. All callers share one model as long
+    /// as one of them holds it.
     ///
     /// # Errors
     /// [`Error::UnknownModel`] for another id.
     pub fn embedded(id: &str) -> Result<Arc<Self>, Error> {
-        match embedded::MODELS.iter().find(|model| model.id == id) {
-            Some(model) => Self::from_memory(model.manifest, &[model.onnx]),
-            None => {
-                let known = if embedded::MODELS.is_empty() {
-                    "none (feature `embedded-model` is off)".into()
-                } else {
-                    Self::embedded_ids().collect::<Vec<_>>().join(", ")
-                };
-                Err(Error::UnknownModel {
-                    found: id.into(),
-                    known,
-                })
-            }
+        static LOADED: Mutex<Vec<(&str, Weak<Model>)>> = Mutex::new(Vec::new());
+        let Some(model) = embedded::MODELS.iter().find(|model| model.id == id) else {
+            let known = if embedded::MODELS.is_empty() {
+                "none (feature `embedded-model` is off)".into()
+            } else {
+                Self::embedded_ids().collect::<Vec<_>>().join(", ")
+            };
+            return Err(Error::UnknownModel {
+                found: id.into(),
+                known,
+            });
+        };
+        // A panic while a model loads leaves the list complete: each change is one call.
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = loaded.iter().find(|(name, _)| *name == id);
+        if let Some(shared) = shared.and_then(|(_, model)| model.upgrade()) {
+            return Ok(shared);
         }
+        let new = Self::from_memory(model.manifest, &[model.onnx])?;
+        loaded.retain(|(name, _)| *name != id);
+        loaded.push((model.id, Arc::downgrade(&new)));
+        Ok(new)
     }
 
     /// Ids of the embedded models, the default first.
@@ -54,84 +64,112 @@ impl Model {
             .map(|model| model.card)
     }
 
-    /// A model from a folder with `model.toml` and the ONNX files that it names.
+    /// Loads a model from a folder with `model.toml` and the ONNX files that it names.
     ///
     /// # Errors
-    /// [`Error::Read`] for a file that cannot be read, else as [`Model::from_memory`].
-    pub fn from_folder(folder: &Path) -> Result<Arc<Self>, Error> {
-        let (spec, graphs) = read_folder(folder)?;
-        let graphs: Vec<&[u8]> = graphs.iter().map(Vec::as_slice).collect();
-        Self::new(spec, &graphs)
+    /// [`Error::Read`] for a file that cannot be read; otherwise as [`Model::from_memory`].
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Arc<Self>, Error> {
+        let (text, onnx) = read_folder(folder.as_ref())?;
+        let onnx: Vec<&[u8]> = onnx.iter().map(Vec::as_slice).collect();
+        Self::from_memory(&text, &onnx)
     }
 
-    /// For a folder's graphs that were exported for whole signals: the largest difference that
-    /// running them hop by hop makes, against their largest output. None when no graph is such.
+    /// Loads a model from the text of its manifest and the bytes of its ONNX files, in the order of
+    /// [`Manifest::graph_files`]. Runs one hop of silence, so that a graph that cannot run is found
+    /// here.
     ///
     /// # Errors
-    /// As [`Model::from_folder`].
-    pub fn whole_signal_difference(folder: &Path) -> Result<Option<f32>, Error> {
-        let (spec, graphs) = read_folder(folder)?;
-        let mut worst = None;
-        for (graph, onnx) in spec.graphs().iter().zip(&graphs) {
-            check_hash(&graph.file, &graph.sha256, onnx)?;
-            let difference = tract::whole_signal_difference(onnx, graph, spec.graphs())?;
-            worst = difference.into_iter().chain(worst).reduce(f32::max);
-        }
-        Ok(worst)
-    }
-
-    /// A model from the text of its manifest and the bytes of its graphs, in the manifest's order.
-    ///
-    /// # Errors
-    /// [`Error::ManifestSyntax`] or [`Error::Manifest`] for the manifest, [`Error::Hash`] for
-    /// bytes that are not those it names, [`Error::Tensor`] or [`Error::Engine`] for a graph that
-    /// is not what it says.
+    /// [`Error::ManifestSyntax`] or [`Error::Manifest`] for the manifest, [`Error::Hash`] for bytes
+    /// with another hash than the manifest's, [`Error::Tensor`] or [`Error::Engine`] for a graph that
+    /// differs from the manifest or cannot run.
     pub fn from_memory(manifest: &str, onnx: &[&[u8]]) -> Result<Arc<Self>, Error> {
-        Self::new(Spec::parse(manifest)?, onnx)
-    }
-
-    fn new(spec: Spec, onnx: &[&[u8]]) -> Result<Arc<Self>, Error> {
-        if onnx.len() != spec.graphs().len() {
+        let fingerprint = Sha256::digest(manifest.as_bytes()).into();
+        let manifest = Manifest::parse(manifest)?;
+        if onnx.len() != manifest.graphs().len() {
             return Err(Error::Manifest {
                 field: "graph".into(),
-                expected: format!("{} tables, as many as there are graphs", onnx.len()),
-                found: spec.graphs().len().to_string(),
+                expected: format!("{} tables, one for each ONNX file", onnx.len()),
+                found: manifest.graphs().len().to_string(),
             });
         }
         let mut graphs = Vec::with_capacity(onnx.len());
-        for (graph, bytes) in spec.graphs().iter().zip(onnx) {
-            check_hash(&graph.file, &graph.sha256, bytes)?;
-            let loaded = Graph::load(bytes, graph, spec.graphs(), spec.can_batch())?;
+        let files = manifest.graphs().iter().zip(manifest.graph_files());
+        for ((graph, file), bytes) in files.zip(onnx) {
+            file.verify(bytes)?;
+            let loaded = Graph::load(bytes, graph, manifest.graphs(), manifest.can_batch())?;
             graphs.push(loaded);
         }
-        Ok(Arc::new(Self { spec, graphs }))
+        let model = Self {
+            manifest,
+            graphs,
+            fingerprint,
+        };
+        model.run_one_hop()?;
+        Ok(Arc::new(model))
     }
 
-    /// What the manifest says.
-    pub fn spec(&self) -> &Spec {
-        &self.spec
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// For the graphs of a folder that were exported for whole signals: the largest difference
+    /// between a run over a whole signal and a run hop by hop, relative to the largest output.
+    /// `None` when no graph is of this kind. A check for authors of models.
+    ///
+    /// # Errors
+    /// As [`Model::from_folder`].
+    pub fn whole_signal_difference(folder: impl AsRef<Path>) -> Result<Option<f32>, Error> {
+        let (text, onnx) = read_folder(folder.as_ref())?;
+        let manifest = Manifest::parse(&text)?;
+        let mut max = None;
+        let files = manifest.graphs().iter().zip(manifest.graph_files());
+        for ((graph, file), bytes) in files.zip(&onnx) {
+            file.verify(bytes)?;
+            let difference = whole_signal_difference(bytes, graph, manifest.graphs())?;
+            max = difference.into_iter().chain(max).reduce(f32::max);
+        }
+        Ok(max)
+    }
+
+    /// Whether both are the same model, loaded once or twice.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.fingerprint == other.fingerprint
     }
 
     pub(crate) fn session(&self) -> Result<Session, Error> {
         Session::new(&self.graphs)
     }
 
-    /// A step of `rows` streams; for models that can batch.
+    /// A session for steps of `rows` streams, for models that can batch.
     pub(crate) fn batch_session(&self, rows: usize) -> Result<Session, Error> {
         Session::batched(&self.graphs, rows)
     }
+
+    fn run_one_hop(&self) -> Result<(), Error> {
+        let mut session = self.session()?;
+        for graph in 0..self.graphs.len() {
+            if session.run(graph).is_err() {
+                return Err(Error::Engine {
+                    reason: session.last_failure().unwrap_or_default(),
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
-impl Spec {
+// Nothing of a model changes after it was loaded.
+impl UnwindSafe for Model {}
+impl RefUnwindSafe for Model {}
+
+impl Manifest {
     /// The manifest in a model's folder, without its graphs.
-    pub(crate) fn from_folder(folder: &Path) -> Result<Self, Error> {
-        let manifest = String::from_utf8(read(folder, "model.toml")?);
-        let manifest = manifest.map_err(|_| Error::Manifest {
-            field: "model.toml".into(),
-            expected: "UTF-8 text".into(),
-            found: "other bytes".into(),
-        })?;
-        Self::parse(&manifest)
+    ///
+    /// # Errors
+    /// [`Error::Read`] for a file that cannot be read; otherwise as [`Manifest::parse`].
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::parse(&read_manifest(folder.as_ref())?)
     }
 }
 
@@ -140,32 +178,27 @@ fn read(folder: &Path, name: &str) -> Result<Vec<u8>, Error> {
     std::fs::read(&path).map_err(|source| Error::Read { path, source })
 }
 
-/// A folder's manifest and the bytes of its graphs.
-fn read_folder(folder: &Path) -> Result<(Spec, Vec<Vec<u8>>), Error> {
-    let spec = Spec::from_folder(folder)?;
-    let graphs = spec.graphs().iter().map(|graph| read(folder, &graph.file));
-    let graphs = graphs.collect::<Result<_, _>>()?;
-    Ok((spec, graphs))
+fn read_manifest(folder: &Path) -> Result<String, Error> {
+    String::from_utf8(read(folder, "model.toml")?).map_err(|_| Error::Manifest {
+        field: "model.toml".into(),
+        expected: "UTF-8 text".into(),
+        found: "other bytes".into(),
+    })
 }
 
-/// That `bytes` are those that the manifest names.
-pub(crate) fn check_hash(file: &str, sha256: &str, bytes: &[u8]) -> Result<(), Error> {
-    let digest = Sha256::digest(bytes);
-    let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    if found.eq_ignore_ascii_case(sha256) {
-        return Ok(());
-    }
-    Err(Error::Hash {
-        file: file.into(),
-        expected: sha256.into(),
-        found,
-    })
+/// The text of a folder's manifest and the bytes of its graphs.
+fn read_folder(folder: &Path) -> Result<(String, Vec<Vec<u8>>), Error> {
+    let text = read_manifest(folder)?;
+    let manifest = Manifest::parse(&text)?;
+    let files = manifest.graph_files().map(|file| read(folder, file.name()));
+    let files = files.collect::<Result<_, _>>()?;
+    Ok((text, files))
 }
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model")
-            .field("id", &self.spec.id())
+            .field("id", &self.manifest.id())
             .finish_non_exhaustive()
     }
 }

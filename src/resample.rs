@@ -1,8 +1,8 @@
-//! Caller's rate to the model's rate and back, streaming, with a delay known in samples.
+//! Streaming resampling between the caller's rate and the model's rate, with a delay known in samples.
 //!
-//! Both directions are rubato's windowed-sinc resampler. Where the two rates share a large enough
-//! divisor its table holds exactly the phases that occur, so nothing is interpolated; other rates
-//! take cubic interpolation of a fine table.
+//! Both directions use the windowed-sinc resampler of rubato. Where the greatest common divisor of the
+//! rates is large enough, its filter table holds exactly the phases that occur. Other rates interpolate
+//! a fine table with cubic polynomials.
 
 use audioadapter_buffers::direct::SequentialSlice;
 use rubato::{
@@ -12,23 +12,23 @@ use rubato::{
 
 /// Filter length in samples of the lower of the two rates. With a Blackman-Harris window: flat to
 /// 0.84 of that rate's Nyquist frequency, -1 dB at 0.89, images and aliases below -109 dB.
-const LENGTH: f64 = 96.0;
-/// Above this many phases the table is interpolated instead.
-const MOST_PHASES: u32 = 640;
+const SINC_LEN: f64 = 96.0;
+/// Above this number of phases, the table is interpolated.
+const MAX_PHASES: u32 = 640;
 const INTERPOLATED_PHASES: usize = 256;
 
-/// How one caller rate is brought to the model's and back, and what that costs in time.
+/// The filters between one caller rate and a model's rate, and their delay.
 #[derive(Debug, Clone)]
 pub(crate) struct RatePlan {
-    /// Model samples a caller sample.
+    /// Model samples per caller sample.
     ratio: f64,
     hop: usize,
-    up: Filter,
-    down: Filter,
-    /// Model-rate samples of silence before the first hop, which make the whole delay a whole
-    /// number of caller samples.
-    pad: usize,
-    /// Delay of filters, pad and the stages between, caller samples.
+    input_filter: Filter,
+    output_filter: Filter,
+    /// Model-rate samples of silence before the first hop. They make the total delay a whole number
+    /// of caller samples.
+    alignment_pad: usize,
+    /// Delay of the filters, the pad and the stages between, caller samples.
     delay: f64,
 }
 
@@ -40,10 +40,10 @@ struct Filter {
 }
 
 impl Filter {
-    /// A filter whose outputs fall on `steps` different positions between two inputs.
+    /// A filter whose outputs lie at `steps` different positions between two inputs.
     fn new(input_hz: u32, lower_hz: u32, steps: u32) -> Self {
-        let taps = LENGTH * f64::from(input_hz) / f64::from(lower_hz);
-        let (phases, interpolation) = if steps <= MOST_PHASES {
+        let taps = SINC_LEN * f64::from(input_hz) / f64::from(lower_hz);
+        let (phases, interpolation) = if steps <= MAX_PHASES {
             (steps as usize, SincInterpolationType::Nearest)
         } else {
             (INTERPOLATED_PHASES, SincInterpolationType::Cubic)
@@ -55,10 +55,17 @@ impl Filter {
         }
     }
 
-    /// Input samples from an impulse to its middle in the output, `step` input samples an output.
+    fn with_phases_max(&self, phases: usize) -> Self {
+        Self {
+            phases: self.phases.min(phases),
+            ..self.clone()
+        }
+    }
+
+    /// Delay of the center of an impulse in input samples, for `step` input samples per output.
     ///
-    /// rubato's first output stands one step and one phase past half a filter; the law
-    /// `alignment` and `delay_is_where_planned` pin this.
+    /// The first output of rubato lies one step and one phase after half the filter. The law
+    /// `alignment` and the test `measured_delay_equals_planned_delay` hold this.
     fn delay(&self, step: f64) -> f64 {
         (self.taps / 2) as f64 - step - 1.0 / self.phases as f64
     }
@@ -80,34 +87,36 @@ impl RatePlan {
         let shared = gcd(caller_hz, model_hz);
         let (caller_steps, model_steps) = (caller_hz / shared, model_hz / shared);
         let lower_hz = caller_hz.min(model_hz);
-        let up = Filter::new(caller_hz, lower_hz, model_steps);
-        let mut down = Filter::new(model_hz, lower_hz, caller_steps);
-        let mut pad = 0;
-        if up.phases == model_steps as usize && down.phases == caller_steps as usize {
+        let input_filter = Filter::new(caller_hz, lower_hz, model_steps);
+        let mut output_filter = Filter::new(model_hz, lower_hz, caller_steps);
+        let mut alignment_pad = 0;
+        if input_filter.phases == model_steps as usize
+            && output_filter.phases == caller_steps as usize
+        {
             // In units of 1/model_steps caller samples the delay is, up to whole samples,
-            // caller_steps * (between + pad + down.taps / 2 - 1) - 2.
+            // caller_steps * (between + pad + output_filter.taps / 2 - 1) - 2.
             let (caller, model) = (u64::from(caller_steps), u64::from(model_steps));
-            let whole = |pad: &usize| {
-                let samples = (between + *pad + down.taps / 2 - 1) as u64;
+            let is_whole = |pad: &usize| {
+                let samples = (between + *pad + output_filter.taps / 2 - 1) as u64;
                 (caller * samples) % model == 2 % model
             };
-            pad = (0..model_steps as usize)
-                .find(whole)
+            alignment_pad = (0..model_steps as usize)
+                .find(is_whole)
                 .expect("the steps share no divisor, so one of model_steps pads fits");
-            // Time that is spent anyway is better spent on a longer filter.
-            let longer = (pad / 4 * 8).min(2 * down.taps);
-            down.taps += longer;
-            pad -= longer / 2;
+            // A longer filter makes better use of the same delay.
+            let longer = (alignment_pad / 4 * 8).min(2 * output_filter.taps);
+            output_filter.taps += longer;
+            alignment_pad -= longer / 2;
         }
         let step = f64::from(caller_steps) / f64::from(model_steps);
-        let model_delay = (between + pad) as f64 + down.delay(1.0 / step);
-        let delay = up.delay(step) + step * model_delay;
+        let model_delay = (between + alignment_pad) as f64 + output_filter.delay(1.0 / step);
+        let delay = input_filter.delay(step) + step * model_delay;
         Self {
             ratio: 1.0 / step,
             hop,
-            up,
-            down,
-            pad,
+            input_filter,
+            output_filter,
+            alignment_pad,
             delay,
         }
     }
@@ -118,63 +127,71 @@ impl RatePlan {
         self.delay.round().max(0.0) as usize
     }
 
-    /// Silence, in caller samples, that a queue behind both directions needs so that it always
-    /// holds what the input of the next hop asks of it.
+    /// Initial silence, in caller samples, that a FIFO behind both resamplers needs: it must always hold
+    /// as many samples as the next hop reads.
     pub(crate) fn headroom(&self) -> usize {
-        /// Long enough to fill both filters; after that, counts vary by one at most.
+        /// Fills both filters. From then on the counts vary by at most one.
         const HOPS: usize = 24;
         const MARGIN: usize = 2;
-        let (mut up, mut down) = (self.to_model(), self.to_caller());
-        let (mut hop, input) = (vec![0.0; self.hop], vec![0.0; up.need_max()]);
-        let mut output = vec![0.0; down.gives_max()];
-        let (mut taken, mut given, mut most) = (0, 0, 0);
+        // The counts do not depend on the number of phases, and few phases are quick to compute.
+        let coarse = Self {
+            input_filter: self.input_filter.with_phases_max(4),
+            output_filter: self.output_filter.with_phases_max(4),
+            ..self.clone()
+        };
+        let (mut to_model, mut to_caller) = (coarse.input_resampler(), coarse.output_resampler());
+        let (mut hop, input) = (vec![0.0; self.hop], vec![0.0; to_model.input_frames_max()]);
+        let mut output = vec![0.0; to_caller.output_frames_max()];
+        let (mut read, mut written, mut headroom) = (0, 0, 0);
         for _ in 0..HOPS {
-            let (need, gives) = (up.need(), down.gives());
-            taken += need;
-            most = most.max(taken - taken.min(given));
-            up.run(&input[..need], &mut hop);
-            down.run(&hop, &mut output[..gives]);
-            given += gives;
+            let (needed, given) = (to_model.input_frames_next(), to_caller.output_frames_next());
+            read += needed;
+            headroom = headroom.max(read - read.min(written));
+            to_model.process(&input[..needed], &mut hop);
+            to_caller.process(&hop, &mut output[..given]);
+            written += given;
         }
-        most + MARGIN
+        headroom + MARGIN
     }
 
-    pub(crate) fn to_model(&self) -> ToModel {
-        let inner = self.up.build(self.ratio, self.hop, FixedAsync::Output);
-        let most = inner.input_frames_max();
-        let mut to_model = ToModel {
+    pub(crate) fn input_resampler(&self) -> InputResampler {
+        let inner = self
+            .input_filter
+            .build(self.ratio, self.hop, FixedAsync::Output);
+        let input_max = inner.input_frames_max();
+        let mut resampler = InputResampler {
             inner,
             hop: self.hop,
-            pad: self.pad,
+            alignment_pad: self.alignment_pad,
             silence: 0,
-            most,
+            input_max,
         };
-        to_model.reset();
-        to_model
+        resampler.reset();
+        resampler
     }
 
-    pub(crate) fn to_caller(&self) -> ToCaller {
-        ToCaller {
+    pub(crate) fn output_resampler(&self) -> OutputResampler {
+        OutputResampler {
             inner: self
-                .down
+                .output_filter
                 .build(1.0 / self.ratio, self.hop, FixedAsync::Input),
         }
     }
 }
 
-/// Caller's samples in, hops of the model's rate out. One channel.
-pub(crate) struct ToModel {
+/// Resamples one channel from the caller's rate to hops at the model's rate.
+pub(crate) struct InputResampler {
     inner: Async<f32>,
     hop: usize,
-    pad: usize,
-    /// Samples of `pad` still to come.
+    alignment_pad: usize,
+    /// samples of the pad that are left
     silence: usize,
-    most: usize,
+    input_max: usize,
 }
 
-impl ToModel {
-    /// Caller samples that the next hop needs; changes from hop to hop.
-    pub(crate) fn need(&self) -> usize {
+impl InputResampler {
+    /// Caller samples that the next hop needs. Varies from hop to hop.
+    pub(crate) fn input_frames_next(&self) -> usize {
         if self.silence >= self.hop {
             0
         } else {
@@ -182,56 +199,56 @@ impl ToModel {
         }
     }
 
-    /// The most that `need` ever says.
-    pub(crate) fn need_max(&self) -> usize {
-        self.most
+    /// The maximum of [`Self::input_frames_next`].
+    pub(crate) fn input_frames_max(&self) -> usize {
+        self.input_max
     }
 
-    /// Turns `need()` caller samples into one hop.
-    pub(crate) fn run(&mut self, input: &[f32], hop: &mut [f32]) {
-        let (quiet, sound) = hop.split_at_mut(self.silence.min(self.hop));
-        quiet.fill(0.0);
-        self.silence -= quiet.len();
-        if !sound.is_empty() {
-            resample(&mut self.inner, input, sound);
+    /// Resamples `input_frames_next()` caller samples to one hop.
+    pub(crate) fn process(&mut self, input: &[f32], hop: &mut [f32]) {
+        let (pad, signal) = hop.split_at_mut(self.silence.min(self.hop));
+        pad.fill(0.0);
+        self.silence -= pad.len();
+        if !signal.is_empty() {
+            resample(&mut self.inner, input, signal);
         }
         self.size_next_hop();
     }
 
     pub(crate) fn reset(&mut self) {
         self.inner.reset();
-        self.silence = self.pad;
+        self.silence = self.alignment_pad;
         self.size_next_hop();
     }
 
     fn size_next_hop(&mut self) {
-        let sound = self.hop.saturating_sub(self.silence);
-        if sound > 0 {
+        let signal = self.hop.saturating_sub(self.silence);
+        if signal > 0 {
             self.inner
-                .set_chunk_size(sound)
+                .set_chunk_size(signal)
                 .expect("at most the size it was made with");
         }
     }
 }
 
-/// Hops of the model's rate in, caller's samples out. One channel.
-pub(crate) struct ToCaller {
+/// Resamples one channel from hops at the model's rate to the caller's rate.
+pub(crate) struct OutputResampler {
     inner: Async<f32>,
 }
 
-impl ToCaller {
-    /// Caller samples that the next hop gives; changes from hop to hop.
-    pub(crate) fn gives(&self) -> usize {
+impl OutputResampler {
+    /// Caller samples of the next hop. Varies from hop to hop.
+    pub(crate) fn output_frames_next(&self) -> usize {
         self.inner.output_frames_next()
     }
 
-    /// The most that `gives` ever says.
-    pub(crate) fn gives_max(&self) -> usize {
+    /// The maximum of [`Self::output_frames_next`].
+    pub(crate) fn output_frames_max(&self) -> usize {
         self.inner.output_frames_max()
     }
 
-    /// Turns one hop into `gives()` caller samples.
-    pub(crate) fn run(&mut self, hop: &[f32], output: &mut [f32]) {
+    /// Resamples one hop to `output_frames_next()` caller samples.
+    pub(crate) fn process(&mut self, hop: &[f32], output: &mut [f32]) {
         resample(&mut self.inner, hop, output);
     }
 
@@ -246,7 +263,7 @@ fn resample(inner: &mut Async<f32>, input: &[f32], output: &mut [f32]) {
     let mut to = SequentialSlice::new_mut(output, 1, frames).expect("one channel of this length");
     inner
         .process_into_buffer(&from, &mut to, None)
-        .expect("lengths were asked of the resampler");
+        .expect("the resampler gave these lengths");
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -257,32 +274,34 @@ fn gcd(a: u32, b: u32) -> u32 {
 mod tests {
     use super::*;
 
-    /// The middle of a slow pulse, in caller samples, after both filters.
+    /// Delay of the center of a slow pulse after both filters, caller samples.
     fn measured_delay(caller_hz: u32) -> f64 {
         let plan = RatePlan::new(caller_hz, 48_000, 480, 0);
-        let (mut up, mut down) = (plan.to_model(), plan.to_caller());
-        let centre = f64::from(caller_hz) / 10.0;
+        let (mut to_model, mut to_caller) = (plan.input_resampler(), plan.output_resampler());
+        let center = f64::from(caller_hz) / 10.0;
         let width = 12.0 * (f64::from(caller_hz) / 48_000.0).max(1.0);
-        let pulse = |at: f64| (-0.5 * ((at - centre) / width).powi(2)).exp() as f32;
+        let pulse = |at: f64| (-0.5 * ((at - center) / width).powi(2)).exp() as f32;
         let (mut at, mut hop) = (0, vec![0.0; 480]);
         let (mut sum, mut moment, mut place) = (0.0, 0.0, 0.0);
         while at < caller_hz as usize / 2 {
-            let input: Vec<f32> = (at..at + up.need()).map(|n| pulse(n as f64)).collect();
+            let input: Vec<f32> = (at..at + to_model.input_frames_next())
+                .map(|n| pulse(n as f64))
+                .collect();
             at += input.len();
-            up.run(&input, &mut hop);
-            let mut output = vec![0.0; down.gives()];
-            down.run(&hop, &mut output);
+            to_model.process(&input, &mut hop);
+            let mut output = vec![0.0; to_caller.output_frames_next()];
+            to_caller.process(&hop, &mut output);
             for value in output {
                 sum += f64::from(value);
                 moment += place * f64::from(value);
                 place += 1.0;
             }
         }
-        moment / sum - centre
+        moment / sum - center
     }
 
     #[test]
-    fn delay_is_where_planned() {
+    fn measured_delay_equals_planned_delay() {
         for rate_hz in [
             8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 88_200, 96_000, 192_000,
         ] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
-use crate::model::spec::{Spec, WindowShape};
+use crate::manifest::{Manifest, WindowShape};
 
 /// Window and transforms of one size, shared by all channels.
 #[derive(Clone)]
@@ -20,14 +20,14 @@ pub(crate) struct Transform {
 }
 
 impl Transform {
-    /// The analysis window on both sides, the second one divided by what their overlapping
-    /// products add up to: the least-squares inverse (Griffin & Lim 1984, eq. 6).
-    pub(crate) fn new(spec: &Spec) -> Self {
+    /// The synthesis window is the analysis window divided by the sum of its overlapping squares: the
+    /// least-squares inverse (Griffin & Lim 1984, eq. 6).
+    pub(crate) fn new(manifest: &Manifest) -> Self {
         Self::with(
-            spec.window_shape(),
-            spec.window(),
-            spec.transform(),
-            spec.hop(),
+            manifest.window_shape(),
+            manifest.window(),
+            manifest.transform(),
+            manifest.hop(),
         )
     }
 
@@ -55,8 +55,8 @@ impl Transform {
         self.forward.len()
     }
 
-    /// Factor from |X|^2, summed over one-sided bins, to the mean square of the windowed frame
-    /// (Parseval's theorem; DC and Nyquist count double, which no feature minds).
+    /// Factor from |X|^2, summed over one-sided bins, to the mean square of the windowed samples
+    /// (Parseval's theorem; DC and Nyquist count double, which is negligible for the features).
     pub(crate) fn power_scale(&self) -> f32 {
         let energy: f64 = self.analysis.iter().map(|w| f64::from(*w).powi(2)).sum();
         (2.0 / (self.len() as f64 * energy)) as f32
@@ -81,10 +81,10 @@ impl WindowShape {
 pub(crate) struct Stft {
     transform: Transform,
     /// [window] latest samples
-    recent: Vec<f32>,
-    /// [transform] windowed samples, then the inverse transform's output
-    frame: Vec<f32>,
-    /// [window - hop] sums still to be completed by later hops
+    latest: Vec<f32>,
+    /// [transform] windowed samples, then the output of the inverse transform
+    windowed: Vec<f32>,
+    /// [window - hop] sums that later hops complete
     overlap: Vec<f32>,
     scratch: Vec<Complex32>,
 }
@@ -98,83 +98,82 @@ impl Stft {
             .max(transform.inverse.get_scratch_len());
         Self {
             transform: transform.clone(),
-            recent: vec![0.0; window],
-            frame: vec![0.0; transform.len()],
+            latest: vec![0.0; window],
+            windowed: vec![0.0; transform.len()],
             overlap: vec![0.0; window - hop],
             scratch: vec![Complex32::default(); scratch],
         }
     }
 
-    /// Takes one hop of samples, writes `[bins]`.
-    pub(crate) fn analyse(&mut self, hop: &[f32], spectrum: &mut [Complex32]) {
-        let keep = self.recent.len() - hop.len();
-        self.recent.copy_within(hop.len().., 0);
-        self.recent[keep..].copy_from_slice(hop);
-        self.frame[self.recent.len()..].fill(0.0);
+    /// Reads one hop of samples and writes `[bins]`.
+    pub(crate) fn analyze(&mut self, hop: &[f32], spectrum: &mut [Complex32]) {
+        let keep = self.latest.len() - hop.len();
+        self.latest.copy_within(hop.len().., 0);
+        self.latest[keep..].copy_from_slice(hop);
+        self.windowed[self.latest.len()..].fill(0.0);
         for ((out, x), w) in self
-            .frame
+            .windowed
             .iter_mut()
-            .zip(&self.recent)
+            .zip(&self.latest)
             .zip(&*self.transform.analysis)
         {
             *out = x * w;
         }
         self.transform
             .forward
-            .process_with_scratch(&mut self.frame, spectrum, &mut self.scratch)
+            .process_with_scratch(&mut self.windowed, spectrum, &mut self.scratch)
             .expect("buffers were sized by this transform");
     }
 
-    /// Takes `[bins]`, which it spoils, and gives `[window]`: the samples of these bins, with the
-    /// analysis window still in them.
+    /// Inverse transform of `[bins]`, which it overwrites. Returns `[window]` samples, still multiplied
+    /// by the analysis window.
     pub(crate) fn invert(&mut self, spectrum: &mut [Complex32]) -> &mut [f32] {
-        // The two real bins of a real signal; rounding may have left a trace.
+        // These two bins of a real signal are real; rounding may leave an imaginary part.
         let last = spectrum.len() - 1;
         spectrum[0].im = 0.0;
         spectrum[last].im = 0.0;
         self.transform
             .inverse
-            .process_with_scratch(spectrum, &mut self.frame, &mut self.scratch)
+            .process_with_scratch(spectrum, &mut self.windowed, &mut self.scratch)
             .expect("buffers were sized by this transform, and the real bins are real");
-        let scale = 1.0 / self.frame.len() as f32;
-        let frame = &mut self.frame[..self.recent.len()];
-        for x in &mut *frame {
+        let scale = 1.0 / self.windowed.len() as f32;
+        let window = &mut self.windowed[..self.latest.len()];
+        for x in &mut *window {
             *x *= scale;
         }
-        frame
+        window
     }
 
-    /// Takes `[bins]`, which it spoils, and writes one hop: the samples `window - hop` before
-    /// those that the same hop of `analyse` took.
-    pub(crate) fn synthesise(&mut self, spectrum: &mut [Complex32], hop: &mut [f32]) {
+    /// Inverse transform and overlap-add of `[bins]`, which it overwrites. Writes one hop: the samples
+    /// that lie `window - hop` before those of the matching call of `analyze`.
+    pub(crate) fn synthesize(&mut self, spectrum: &mut [Complex32], hop: &mut [f32]) {
         self.invert(spectrum);
-        for (x, w) in self.frame.iter_mut().zip(&*self.transform.synthesis) {
+        for (x, w) in self.windowed.iter_mut().zip(&*self.transform.synthesis) {
             *x *= w;
         }
         self.add(hop);
     }
 
-    /// Like [`synthesise`](Self::synthesise), of a `[window]` that is overlap-added as it is.
-    pub(crate) fn synthesise_frame(&mut self, frame: &[f32], hop: &mut [f32]) {
-        self.frame[..frame.len()].copy_from_slice(frame);
+    /// Overlap-adds `[window]` samples without a synthesis window. Writes one hop.
+    pub(crate) fn overlap_add(&mut self, window: &[f32], hop: &mut [f32]) {
+        self.windowed[..window.len()].copy_from_slice(window);
         self.add(hop);
     }
 
-    /// The input of the hop as [`synthesise_frame`](Self::synthesise_frame) would have to get it
-    /// to give it back, `[window]`.
-    pub(crate) fn dry_frame(&self) -> impl Iterator<Item = f32> {
+    /// The `[window]` samples for which [`overlap_add`](Self::overlap_add) reconstructs the input.
+    pub(crate) fn dry_window(&self) -> impl Iterator<Item = f32> {
         let windows = self
             .transform
             .analysis
             .iter()
             .zip(&*self.transform.synthesis);
-        self.recent.iter().zip(windows).map(|(x, (a, s))| x * a * s)
+        self.latest.iter().zip(windows).map(|(x, (a, s))| x * a * s)
     }
 
-    /// Overlap-adds the frame, writes the hop that is complete.
+    /// Overlap-adds the windowed samples and writes the hop that is complete.
     fn add(&mut self, hop: &mut [f32]) {
         let step = hop.len();
-        let (done, later) = self.frame[..self.recent.len()].split_at(step);
+        let (done, later) = self.windowed[..self.latest.len()].split_at(step);
         let done_before = self.overlap.len().min(step);
         hop.copy_from_slice(done);
         for (out, sum) in hop.iter_mut().zip(&self.overlap) {
@@ -189,7 +188,7 @@ impl Stft {
     }
 
     pub(crate) fn reset(&mut self) {
-        self.recent.fill(0.0);
+        self.latest.fill(0.0);
         self.overlap.fill(0.0);
     }
 }
@@ -199,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn untouched_spectra_give_the_input_back() {
+    fn unchanged_spectra_reconstruct_the_input() {
         use WindowShape::{Hann, Rectangular, SqrtHann, SqrtHannSymmetric, Vorbis};
         for (shape, window, fft, hop) in [
             (SqrtHann, 960, 960, 480),
@@ -217,23 +216,23 @@ mod tests {
                 .collect();
             let mut spectrum = vec![Complex32::default(); fft / 2 + 1];
             let delay = window - hop;
-            for by_frame in [false, true] {
+            for windowed in [false, true] {
                 let (mut output, mut block) = (Vec::new(), vec![0.0; hop]);
                 stft.reset();
                 for chunk in input.chunks(hop) {
-                    stft.analyse(chunk, &mut spectrum);
-                    if by_frame {
-                        let frame: Vec<f32> = stft.dry_frame().collect();
-                        stft.synthesise_frame(&frame, &mut block);
+                    stft.analyze(chunk, &mut spectrum);
+                    if windowed {
+                        let window: Vec<f32> = stft.dry_window().collect();
+                        stft.overlap_add(&window, &mut block);
                     } else {
-                        stft.synthesise(&mut spectrum, &mut block);
+                        stft.synthesize(&mut spectrum, &mut block);
                     }
                     output.extend_from_slice(&block);
                 }
                 for (n, out) in output.iter().enumerate().skip(delay) {
                     assert!(
                         (out - input[n - delay]).abs() < 2e-6,
-                        "{shape:?} {window}/{fft}/{hop} at {n}, by frame: {by_frame}"
+                        "{shape:?} {window}/{fft}/{hop} at {n}, windowed: {windowed}"
                     );
                 }
             }
@@ -249,7 +248,7 @@ mod tests {
             let sine: Vec<f32> = (0..480)
                 .map(|n| ((hop * 480 + n) as f32 * 0.3).sin())
                 .collect();
-            stft.analyse(&sine, &mut spectrum);
+            stft.analyze(&sine, &mut spectrum);
         }
         let sum: f32 = spectrum.iter().map(|x| x.norm_sqr()).sum();
         assert!((sum * transform.power_scale() - 0.5).abs() < 1e-3);

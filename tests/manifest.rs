@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quietwire::{Error, Model, Spec};
+use quietwire::{Error, Manifest, Model};
 use sha2::{Digest as _, Sha256};
 
 fn folder(id: &str) -> PathBuf {
@@ -42,7 +42,7 @@ fn honest_manifests_load() {
         "whole",
     ] {
         let model = Model::from_folder(&folder(id)).unwrap();
-        assert_eq!(model.spec().id(), id);
+        assert_eq!(model.manifest().id(), id);
     }
     for id in ["unity", "half", "lookahead"] {
         let (manifest, onnx) = parts(id);
@@ -51,7 +51,7 @@ fn honest_manifests_load() {
     assert_eq!(
         Model::from_folder(&folder("lookahead"))
             .unwrap()
-            .spec()
+            .manifest()
             .lookahead(),
         1
     );
@@ -63,14 +63,14 @@ fn keys_that_are_unknown_missing_or_mistyped_are_syntax_errors() {
         ("hop = 480", "hopp = 480"),
         ("hop = 480", ""),
         ("hop = 480", "hop = \"480\""),
-        ("licence = \"MIT OR Apache-2.0\"\n", ""),
+        ("license = \"MIT OR Apache-2.0\"\n", ""),
         ("[front_end]", "[front_end"),
         ("role = \"gain\"", "role = \"voodoo\""),
         ("window_shape = \"sqrt-hann\"", "window_shape = \"kaiser\""),
     ] {
         let error = changed("unity", from, to);
         assert!(
-            matches!(error, Error::ManifestSyntax(_)),
+            matches!(error, Error::ManifestSyntax { .. }),
             "{from} -> {to}: {error}"
         );
     }
@@ -97,9 +97,9 @@ fn contradictions_name_their_field() {
         ),
         (
             "unity",
-            "centres = [0, 1,",
-            "centres = [1, 1,",
-            "features.bands.centres",
+            "centers = [0, 1,",
+            "centers = [1, 1,",
+            "features.bands.centers",
         ),
         (
             "unity",
@@ -209,7 +209,7 @@ fn lies_about_the_graph_name_their_tensor() {
             &format!("[\"N\", {bands}]"),
             &format!("[\"N\", {}]", bands.parse::<usize>().unwrap() - 1),
         )
-        .replace("centres = [0, 1, 2,", "centres = [0, 2,");
+        .replace("centers = [0, 1, 2,", "centers = [0, 2,");
     let error = Model::from_memory(&fewer, &[&onnx]).unwrap_err();
     assert!(
         matches!(&error, Error::Tensor { tensor, .. } if tensor == "features"),
@@ -270,7 +270,7 @@ fn graphs_that_are_none_are_engine_errors_even_with_the_right_hash() {
             .collect();
         let error = Model::from_memory(&manifest.replace(&honest, &hash), &[bytes]).unwrap_err();
         assert!(
-            matches!(error, Error::Engine(_) | Error::Tensor { .. }),
+            matches!(error, Error::Engine { .. } | Error::Tensor { .. }),
             "{error}"
         );
     }
@@ -286,13 +286,13 @@ fn missing_files_are_named() {
 
 #[test]
 fn a_spec_says_what_the_manifest_says() {
-    let spec = Spec::parse(&parts("lookahead").0).unwrap();
+    let spec = Manifest::parse(&parts("lookahead").0).unwrap();
     assert_eq!(
         (spec.rate_hz(), spec.window(), spec.hop()),
         (16_000, 512, 128)
     );
     assert_eq!(spec.input_rates_hz(), (8_000, 192_000));
-    assert_eq!(spec.licence(), "MIT OR Apache-2.0");
+    assert_eq!(spec.license(), "MIT OR Apache-2.0");
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn hidden_states_are_counted() {
 fn a_graph_that_needs_hops_to_come_is_refused() {
     let error = Model::from_folder(&folder("backward")).unwrap_err();
     assert!(
-        matches!(&error, Error::Engine(text) if text.contains("1 hops to come")),
+        matches!(&error, Error::Engine { reason } if reason.contains("1 hops to come")),
         "{error}"
     );
 }
@@ -361,7 +361,7 @@ fn roles_and_tables_that_do_not_fit_are_named() {
     ] {
         let manifest = manifest(id);
         assert!(manifest.contains(from), "`{from}` must be in the manifest");
-        let error = Spec::parse(&manifest.replacen(from, to, 1)).unwrap_err();
+        let error = Manifest::parse(&manifest.replacen(from, to, 1)).unwrap_err();
         let Error::Manifest { field: found, .. } = &error else {
             panic!("{id}: {from} -> {to}: {error}")
         };
@@ -376,7 +376,7 @@ fn channels_link_and_gates_open_only_where_the_model_can() {
     let error = builder("spectrum").channels(2).channel_mode(linked).build();
     assert!(matches!(error, Err(Error::Linked { .. })));
     assert!(matches!(
-        builder("whole").gate(true).build(),
+        builder("whole").snr_gating(true).build(),
         Err(Error::Gate { .. })
     ));
     builder("whole")
@@ -384,7 +384,7 @@ fn channels_link_and_gates_open_only_where_the_model_can() {
         .channel_mode(linked)
         .build()
         .unwrap();
-    builder("linked").gate(true).build().unwrap();
+    builder("linked").snr_gating(true).build().unwrap();
 }
 
 #[test]
@@ -395,7 +395,7 @@ fn a_gate_acts_on_streams_that_ask_for_it_alone() {
     let model = Model::from_memory(&manifest, &[&graphs[0], &graphs[1]]).unwrap();
     let peak = |gate: bool| {
         let builder = quietwire::Denoiser::builder(model.clone()).attenuation_db(f32::INFINITY);
-        let mut stream = builder.gate(gate).build().unwrap();
+        let mut stream = builder.snr_gating(gate).build().unwrap();
         let mut block: Vec<f32> = (0..48_000).map(|n| (n as f32 * 0.05).sin()).collect();
         stream.process_in_place(&mut block).unwrap();
         block[24_000..]

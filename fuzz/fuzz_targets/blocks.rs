@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
         rest = next;
         match command % 8 {
             0 => stream.set_bypass(*size % 2 == 0),
-            1 => drop(stream.set_attenuation_db(f32::from(*size) - 10.0)),
+            1 => drop(stream.set_attenuation(f32::from(*size) - 10.0)),
             2 => stream.reset(),
             _ => {
                 // Each byte becomes a run of one value, so that short inputs reach many hops.

@@ -5,13 +5,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quietwire::{Model, Spec};
+use quietwire::{Model, Manifest};
 
 fuzz_target!(|data: &[u8]| {
     let cut = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
     let (manifest, graph) = data.split_at(cut);
     if let Ok(text) = std::str::from_utf8(manifest) {
-        let _ = Spec::parse(text);
+        let _ = Manifest::parse(text);
         let _ = Model::from_memory(text, &[graph]);
     }
 });

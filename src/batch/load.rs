@@ -1,74 +1,75 @@
-//! When to step streams down, and when up again.
+//! Decides when streams step down and up.
 
 use std::time::Duration;
 
-/// Above this share of its time a batch has too much to do.
-const HIGH: f32 = 0.85;
-/// Below this it has room for more.
-const LOW: f32 = 0.55;
-/// Time of calling without overload before a stream is stepped up: far longer than the 120 ms that
-/// a step takes, so that streams do not go to and fro.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// And from one step up to the next, while the calm lasts.
-const PACE: Duration = Duration::from_millis(500);
-/// Share of a new call in the smoothed load: about ten calls.
+/// Load above which streams step down.
+const HIGH_LOAD: f32 = 0.85;
+/// Load below which streams step up.
+const LOW_LOAD: f32 = 0.55;
+/// Time below [`LOW_LOAD`] before the first step up. Much longer than the 120 ms that a step takes, so
+/// that streams do not step down and up in turn.
+const STEP_UP_AFTER: Duration = Duration::from_secs(2);
+/// Time from one step up to the next.
+const STEP_UP_EVERY: Duration = Duration::from_millis(500);
+/// Weight of a new call in the smoothed load: an average over about ten calls.
 const SMOOTHING: f32 = 0.1;
-/// Calls before the load is judged again after a step, for a stream that changes its model
-/// costs more while both run.
+/// Calls after a step down without another one: a stream costs more while two of its models run.
 const SETTLING_CALLS: u32 = 20;
 
-/// The controller of one batch.
+/// The load controller of one batch.
 #[derive(Debug, Default)]
-pub(super) struct Load {
-    share: f32,
-    /// calls until it is judged again
+pub(super) struct LoadController {
+    /// part of the budget that calls take, smoothed
+    load: f32,
+    /// calls until the next step down is possible
     settling: u32,
-    /// time given since the last overload, less after a step up
-    calm: Duration,
+    /// budgets since the load was last above [`LOW_LOAD`], minus the steps up since
+    low_for: Duration,
+    /// whether the latest call missed a deadline
     missed: bool,
 }
 
-impl Load {
-    /// Notes a call that took `took` of `budget`; gives how many of `streams` to step up, or down
-    /// if it is negative.
-    pub(super) fn note(
+impl LoadController {
+    /// Updates the load with a call that took `took` of `budget`. Returns how many of `streams` to step
+    /// up, or down if negative.
+    pub(super) fn update(
         &mut self,
         took: Duration,
         budget: Duration,
         missed: bool,
         streams: usize,
     ) -> isize {
-        let share = took.as_secs_f32() / budget.as_secs_f32().max(1e-6);
-        // A call that found no time at all says so, not how much too late it was.
-        self.share += (share.min(4.0) - self.share) * SMOOTHING;
-        // One miss can be another program's doing; the next one is not.
+        let load = took.as_secs_f32() / budget.as_secs_f32().max(1e-6);
+        // Limited: a call without any budget must not dominate the average.
+        self.load += (load.min(4.0) - self.load) * SMOOTHING;
+        // Another process can cause one miss, but hardly two in a row.
         let misses = missed && self.missed;
         self.missed = missed;
         self.settling = self.settling.saturating_sub(1);
-        if self.share > HIGH || missed {
-            self.calm = Duration::ZERO;
-            if self.settling > 0 || !(misses || self.share > HIGH) {
+        if self.load > HIGH_LOAD || missed {
+            self.low_for = Duration::ZERO;
+            if self.settling > 0 || !(misses || self.load > HIGH_LOAD) {
                 return 0;
             }
             self.settling = SETTLING_CALLS;
-            // As many as would bring the load to where it is high no more, one at least.
-            let over = (self.share - HIGH).max(0.0) / self.share.max(HIGH);
+            // As many as reduce the load to HIGH_LOAD, at least one.
+            let over = (self.load - HIGH_LOAD).max(0.0) / self.load.max(HIGH_LOAD);
             return -((over * streams as f32).ceil().max(1.0) as isize);
         }
-        if self.share < LOW {
-            self.calm += budget;
+        if self.load < LOW_LOAD {
+            self.low_for += budget;
         } else {
-            self.calm = Duration::ZERO;
+            self.low_for = Duration::ZERO;
         }
-        if self.calm < PATIENCE {
+        if self.low_for < STEP_UP_AFTER {
             return 0;
         }
-        self.calm = PATIENCE - PACE;
+        self.low_for = STEP_UP_AFTER - STEP_UP_EVERY;
         1 + (streams / 32) as isize
     }
 
-    pub(super) fn share(&self) -> f32 {
-        self.share
+    pub(super) fn load(&self) -> f32 {
+        self.load
     }
 }
 
@@ -78,15 +79,18 @@ mod tests {
 
     const BUDGET: Duration = Duration::from_millis(10);
 
-    fn calls(load: &mut Load, count: usize, share: f32, missed: bool) -> Vec<isize> {
-        let took = BUDGET.mul_f32(share);
-        let note = |_| load.note(took, BUDGET, missed, 100);
-        (0..count).map(note).filter(|change| *change != 0).collect()
+    fn calls(load: &mut LoadController, count: usize, part: f32, missed: bool) -> Vec<isize> {
+        let took = BUDGET.mul_f32(part);
+        let update = |_| load.update(took, BUDGET, missed, 100);
+        (0..count)
+            .map(update)
+            .filter(|change| *change != 0)
+            .collect()
     }
 
     #[test]
-    fn steps_down_when_overloaded_and_up_after_a_while_of_calm() {
-        let mut load = Load::default();
+    fn steps_down_when_overloaded_and_up_after_2_s_of_low_load() {
+        let mut load = LoadController::default();
         assert!(calls(&mut load, 1000, 0.7, false).is_empty());
         let down = calls(&mut load, 100, 1.5, true);
         assert!(
@@ -94,7 +98,7 @@ mod tests {
             "{down:?}"
         );
         calls(&mut load, 20, 0.3, false); // the load is smoothed
-        assert!(calls(&mut load, 150, 0.3, false).is_empty(), "patience");
+        assert!(calls(&mut load, 150, 0.3, false).is_empty(), "too early");
         let up = calls(&mut load, 1000, 0.3, false);
         assert!(
             up.iter().all(|change| *change > 0) && up.len() >= 4,
@@ -107,8 +111,8 @@ mod tests {
     }
 
     #[test]
-    fn one_miss_alone_changes_nothing() {
-        let mut load = Load::default();
+    fn a_single_miss_changes_nothing() {
+        let mut load = LoadController::default();
         calls(&mut load, 100, 0.5, false);
         assert!(calls(&mut load, 1, 1.2, true).is_empty());
         assert!(calls(&mut load, 100, 0.5, false).is_empty());

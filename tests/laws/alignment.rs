@@ -61,9 +61,9 @@ fn blocks_of_a_hop_make_one_hop_each() {
         let mut block = vec![0.0; frames];
         stream.process_in_place(&mut block).unwrap();
         for _ in 0..200 {
-            let before = stream.hops();
+            let before = stream.stats().hops;
             stream.process_in_place(&mut block).unwrap();
-            assert!(stream.hops() - before <= 1, "{rate_hz} Hz");
+            assert!(stream.stats().hops - before <= 1, "{rate_hz} Hz");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Streams that share steps come out as if they had been alone, bit by bit; and time that runs out
-//! costs noise, never a click, a gap or a neighbour.
+//! costs noise, never a click, a gap or a neighbor.
 
 use std::time::Duration;
 
-use quietwire::{Batch, BatchBlock, Denoiser, Error, Job};
+use quietwire::{Batch, BatchStream, Denoiser, Error, OwnedBatchStream};
 
-use crate::noise::Dice;
 use crate::signal::{model, rms, voice};
+use quietwire_testing::Random;
 
 /// A stream with the whole of its input, taken in blocks of its own lengths.
 struct Caller {
@@ -42,12 +42,12 @@ impl Caller {
     }
 }
 
-impl Job for Caller {
-    fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
+impl BatchStream for Caller {
+    fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
         (!self.block.is_empty()).then_some((&mut self.stream, &mut self.block[..]))
     }
 
-    fn done(&mut self, result: Result<(), Error>) {
+    fn complete(&mut self, result: Result<(), Error>) {
         self.result = result;
     }
 }
@@ -74,7 +74,7 @@ fn stream(n: usize) -> Denoiser {
     } else {
         builder
     };
-    builder.alternative(model("tiny")).build().unwrap()
+    builder.fallback_model(model("tiny")).build().unwrap()
 }
 
 /// What happens to the `n`th stream before its `block`th block.
@@ -83,7 +83,7 @@ fn switch(n: usize, block: usize, stream: &mut Denoiser) {
         3 => stream.set_bypass(true),
         7 => stream.set_bypass(false),
         11 => stream.set_model(1).unwrap(),
-        15 => stream.set_attenuation_db(6.0 + n as f32).unwrap(),
+        15 => stream.set_attenuation(6.0 + n as f32).unwrap(),
         19 => stream.set_model(0).unwrap(),
         _ => {}
     }
@@ -120,8 +120,8 @@ fn a_batch_of_any_streams_equals_each_of_them_alone() {
             }
         }
         if width > 1 {
-            let counts = batch.counts();
-            assert!(counts.hops > counts.steps, "{counts:?}");
+            let stats = batch.stats();
+            assert!(stats.hops > stats.steps, "{stats:?}");
         }
         for (n, caller) in callers.iter().enumerate() {
             let mut alone = Caller::new(stream(n), caller.input.clone());
@@ -135,7 +135,7 @@ fn a_batch_of_any_streams_equals_each_of_them_alone() {
             }
             assert!(caller.at > caller.input.len() / 2, "enough was heard");
             assert!(caller.output == alone.output, "stream {n}, width {width}");
-            assert_eq!(caller.stream.hops(), alone.stream.hops());
+            assert_eq!(caller.stream.stats().hops, alone.stream.stats().hops);
             assert_eq!(caller.stream.telemetry(), alone.stream.telemetry());
         }
     }
@@ -145,11 +145,11 @@ fn a_batch_of_any_streams_equals_each_of_them_alone() {
 fn damage_in_one_stream_reaches_no_other() {
     let mut batch = Batch::new(&[model("base")], 8).unwrap();
     let input = voice(48_000, 1, 0.5, 3);
-    let mut dice = Dice::new(9);
-    let mut calls: Vec<BatchBlock> = (0..8)
+    let mut random = Random::new(9);
+    let mut calls: Vec<OwnedBatchStream> = (0..8)
         .map(|_| {
             let stream = Denoiser::builder(model("base")).build().unwrap();
-            BatchBlock::new(stream, vec![0.0; 480])
+            OwnedBatchStream::new(stream, vec![0.0; 480])
         })
         .collect();
     let mut found = Vec::new();
@@ -157,7 +157,7 @@ fn damage_in_one_stream_reaches_no_other() {
         for (n, call) in calls.iter_mut().enumerate() {
             call.samples_mut().copy_from_slice(block);
             if n != 4 {
-                let wild = |_: usize| f32::from_bits(dice.bits() as u32);
+                let wild = |_: usize| f32::from_bits(random.bits() as u32);
                 call.samples_mut()
                     .copy_from_slice(&Vec::from_iter((0..480).map(wild)));
             }
@@ -179,13 +179,13 @@ fn a_block_that_does_not_fit_is_refused_and_the_others_are_cleaned() {
     let mut batch = Batch::new(&[model("base")], 8).unwrap();
     let whole = |hops: bool| {
         Denoiser::builder(model("base"))
-            .whole_hops(hops)
+            .hop_aligned(hops)
             .build()
             .unwrap()
     };
     let mut calls = [
-        BatchBlock::new(whole(true), vec![0.5; 481]),
-        BatchBlock::new(whole(false), vec![0.5; 481]),
+        OwnedBatchStream::new(whole(true), vec![0.5; 481]),
+        OwnedBatchStream::new(whole(false), vec![0.5; 481]),
     ];
     batch.process(&mut calls);
     assert!(matches!(
@@ -197,7 +197,7 @@ fn a_block_that_does_not_fit_is_refused_and_the_others_are_cleaned() {
     ));
     assert!(calls[0].samples() == [0.5; 481]);
     calls[1].result().unwrap();
-    assert_eq!(calls[1].stream().hops(), 1);
+    assert_eq!(calls[1].stream().stats().hops, 1);
     assert!(matches!(
         Batch::new(&[], 0),
         Err(Error::BatchWidth { found: 0, max: 64 })
@@ -218,8 +218,10 @@ fn largest_step(samples: &[f32]) -> f32 {
     steps.fold(0.0, f32::max)
 }
 
-fn heard(call: &BatchBlock) -> Option<&str> {
-    call.stream().model_heard().map(|model| model.spec().id())
+fn heard(call: &OwnedBatchStream) -> Option<&str> {
+    call.stream()
+        .active_model()
+        .map(|model| model.manifest().id())
 }
 
 #[test]
@@ -229,10 +231,10 @@ fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
     let tone: Vec<f32> = (0..480_000)
         .map(|n| 0.4 * (n as f32 * 0.02).sin())
         .collect();
-    let mut calls: Vec<BatchBlock> = (0..6)
+    let mut calls: Vec<OwnedBatchStream> = (0..6)
         .map(|_| {
-            let stream = Denoiser::builder(models[0].clone()).alternative(models[1].clone());
-            BatchBlock::new(stream.build().unwrap(), vec![0.0; 480])
+            let stream = Denoiser::builder(models[0].clone()).fallback_model(models[1].clone());
+            OwnedBatchStream::new(stream.build().unwrap(), vec![0.0; 480])
         })
         .collect();
     let mut outputs = vec![Vec::new(); calls.len()];
@@ -244,23 +246,32 @@ fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
         }
         // Plenty, then nearly none, then plenty again: half a second each, and the rest.
         let step = if (50..100).contains(&n) { 9 } else { 0 };
-        batch.process_until(&mut calls, budget, slow_clock(Duration::from_millis(step)));
+        batch.process_within(&mut calls, budget, slow_clock(Duration::from_millis(step)));
         for (call, output) in calls.iter().zip(&mut outputs) {
             call.result().unwrap();
             output.extend_from_slice(call.samples());
         }
         if n == 99 {
-            lowest = calls.iter().map(|call| call.stream().steps_down()).sum();
+            lowest = calls
+                .iter()
+                .map(|call| call.stream().fallback_level())
+                .sum();
             assert!(calls.iter().any(|call| heard(call).is_none()));
         }
     }
-    let counts = batch.counts();
-    assert!(counts.missed_hops > 0 && lowest >= 6, "{counts:?} {lowest}");
-    assert_eq!(counts.steps_down, counts.steps_up, "{counts:?}");
-    assert!(calls.iter().all(|call| call.stream().steps_down() == 0));
+    let stats = batch.stats();
+    assert!(
+        stats.deadline_misses > 0 && lowest >= 6,
+        "{stats:?} {lowest}"
+    );
+    assert_eq!(stats.step_downs, stats.step_ups, "{stats:?}");
+    assert!(calls.iter().all(|call| call.stream().fallback_level() == 0));
     assert!(calls.iter().all(|call| heard(call) == Some("base")));
-    let missed: u64 = calls.iter().map(|call| call.stream().missed_hops()).sum();
-    assert_eq!(missed, counts.missed_hops);
+    let missed: u64 = calls
+        .iter()
+        .map(|call| call.stream().stats().deadline_misses)
+        .sum();
+    assert_eq!(missed, stats.deadline_misses);
     let mut settled = tone.clone();
     let mut alone = Denoiser::builder(models[0].clone()).build().unwrap();
     alone.process_in_place(&mut settled).unwrap();

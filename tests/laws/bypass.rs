@@ -30,7 +30,11 @@ fn off_is_the_input_bit_by_bit() {
                 output[delay..] == input[..input.len() - delay],
                 "{rate_hz} Hz"
             );
-            assert_eq!(stream.hops(), 0, "no hop runs while the stream is off");
+            assert_eq!(
+                stream.stats().hops,
+                0,
+                "no hop runs while the stream is off"
+            );
         }
     }
 }
@@ -44,9 +48,9 @@ fn off_reached_in_mid_stream_is_the_input_and_runs_no_hop() {
     stream.process_in_place(before).unwrap();
     stream.set_bypass(true);
     stream.process_in_place(&mut after[..960]).unwrap();
-    let hops = stream.hops();
+    let hops = stream.stats().hops;
     stream.process_in_place(&mut after[960..]).unwrap();
-    assert_eq!(stream.hops(), hops);
+    assert_eq!(stream.stats().hops, hops);
     let delay = stream.latency();
     assert!(output[10_960..] == input[10_960 - delay..48_000 - delay]);
 }
@@ -63,11 +67,11 @@ fn switching_never_clicks() {
         for (n, block) in output.chunks_mut(3000).enumerate() {
             match n % 6 {
                 1 => stream.set_bypass(true),
-                2 => stream.set_attenuation_db(3.0).unwrap(),
+                2 => stream.set_attenuation(3.0).unwrap(),
                 3 => stream.set_bypass(false),
-                4 => stream.set_attenuation_db(f32::INFINITY).unwrap(),
-                5 => stream.set_attenuation_db(0.0).unwrap(),
-                _ => stream.set_attenuation_db(12.0).unwrap(),
+                4 => stream.set_attenuation(f32::INFINITY).unwrap(),
+                5 => stream.set_attenuation(0.0).unwrap(),
+                _ => stream.set_attenuation(12.0).unwrap(),
             }
             stream.process_in_place(block).unwrap();
         }
@@ -106,7 +110,7 @@ fn limits_that_are_no_limits_are_refused() {
     let mut stream = stream("base", 48_000, 1);
     for wrong in [-1.0, f32::NAN, f32::NEG_INFINITY] {
         assert!(matches!(
-            stream.set_attenuation_db(wrong),
+            stream.set_attenuation(wrong),
             Err(Error::Attenuation { .. })
         ));
     }

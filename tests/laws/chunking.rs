@@ -17,8 +17,8 @@ fn run_with_changes(stream: &mut Denoiser, input: &[f32], sizes: &[usize]) -> Ve
             match change {
                 0 => stream.set_bypass(true),
                 1 => stream.set_bypass(false),
-                2 => stream.set_attenuation_db(6.0).unwrap(),
-                _ => stream.set_attenuation_db(f32::INFINITY).unwrap(),
+                2 => stream.set_attenuation(6.0).unwrap(),
+                _ => stream.set_attenuation(f32::INFINITY).unwrap(),
             }
         }
         let next = changes

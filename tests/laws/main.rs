@@ -7,8 +7,7 @@ mod chunking;
 mod hostile;
 mod isolation;
 mod level;
-#[path = "../noise/mod.rs"]
-mod noise;
+mod panics;
 mod parity;
 mod reconstruction;
 mod reset;

@@ -1,12 +1,12 @@
 //! A unity mask gives the input delayed by exactly `latency()`, error below -90 dB.
 
-use crate::noise::Dice;
 use crate::signal::{RATES_HZ, chord, db, error_db, model, rms, run, stream, white};
+use quietwire_testing::Random;
 
 #[test]
 fn unity_mask_gives_the_delayed_input_at_every_rate() {
     for id in ["unity", "lookahead", "spectrum", "frame", "linked"] {
-        let model_hz = model(id).spec().rate_hz();
+        let model_hz = model(id).manifest().rate_hz();
         for rate_hz in RATES_HZ {
             // Each side of the model carries no more than half its rate.
             let input = chord(rate_hz, rate_hz as usize, rate_hz.min(model_hz) / 2);
@@ -37,7 +37,7 @@ fn attenuation_limit_leaves_its_share_of_the_input() {
     // Gain 1/2 limited to 20 dB of attenuation: 0.1 * 1 + 0.9 * 0.5.
     let input = chord(48_000, 48_000, 24_000);
     let mut stream = stream("half", 48_000, 1);
-    stream.set_attenuation_db(20.0).unwrap();
+    stream.set_attenuation(20.0).unwrap();
     stream.reset();
     let delay = stream.latency();
     let output: Vec<f32> = run(&mut stream, &input, 480)
@@ -58,7 +58,7 @@ fn what_is_40_db_below_the_talker_stays_unless_there_is_no_limit() {
     let quiet = 50_400..input.len() - 2400;
     for (limit_db, gain) in [(40.0, 1.0), (6.0, 1.0), (f32::INFINITY, 0.5)] {
         let mut stream = stream("half", 48_000, 1);
-        stream.set_attenuation_db(limit_db).unwrap();
+        stream.set_attenuation(limit_db).unwrap();
         stream.reset();
         let delay = stream.latency();
         let output = run(&mut stream, &input, 480);
@@ -83,12 +83,12 @@ fn a_stream_forgets_its_talker_when_it_is_reset() {
 
 #[test]
 fn the_hiss_of_a_room_stays_at_66_db_below_full_scale_before_the_first_word() {
-    let mut dice = Dice::new(7);
+    let mut random = Random::new(7);
     // -55 dBFS
-    let hiss: Vec<f32> = (0..24_000).map(|_| 0.003 * white(&mut dice)).collect();
+    let hiss: Vec<f32> = (0..24_000).map(|_| 0.003 * white(&mut random)).collect();
     for id in ["base", "tiny"] {
         let mut stream = stream(id, 48_000, 1);
-        stream.set_attenuation_db(40.0).unwrap();
+        stream.set_attenuation(40.0).unwrap();
         stream.reset();
         let output = run(&mut stream, &hiss, 480);
         let left_db = db(rms(&output[12_000..24_000]));

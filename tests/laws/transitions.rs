@@ -8,13 +8,13 @@ use crate::signal::{error_db, model, rms, voice};
 fn another_model_takes_over_and_the_stream_then_equals_one_that_had_it_from_then_on() {
     let input = voice(48_000, 1, 1.0, 2);
     let mut stream = Denoiser::builder(model("base"))
-        .alternative(model("tiny"))
+        .fallback_model(model("tiny"))
         .build()
         .unwrap();
     let mut block = input.clone();
     stream.process_in_place(&mut block).unwrap();
     stream.set_model(1).unwrap();
-    assert_eq!(stream.model().spec().id(), "tiny");
+    assert_eq!(stream.model().manifest().id(), "tiny");
     stream.process_in_place(&mut block).unwrap();
     let mut output = input.clone();
     stream.process_in_place(&mut output).unwrap();
@@ -36,7 +36,7 @@ fn models_of_other_latencies_are_aligned() {
     // `unity` at 48 kHz and `spectrum` at 16 kHz both give the input back.
     let input = voice(48_000, 1, 2.0, 2);
     let mut stream = Denoiser::builder(model("unity"))
-        .alternative(model("spectrum"))
+        .fallback_model(model("spectrum"))
         .build()
         .unwrap();
     let mut output = input.clone();
@@ -56,7 +56,7 @@ fn whole_hops_are_a_hop_sooner_and_else_the_same() {
     let input = voice(48_000, 2, 1.0, 4);
     let builder = || Denoiser::builder(model("base")).channels(2);
     let mut usual = builder().build().unwrap();
-    let mut whole = builder().whole_hops(true).build().unwrap();
+    let mut whole = builder().hop_aligned(true).build().unwrap();
     assert_eq!(whole.latency() + 480, usual.latency());
     let (mut sooner, mut later) = (input.clone(), input);
     for (n, block) in sooner.chunks_mut(2 * 960).enumerate() {
@@ -85,7 +85,7 @@ fn whole_hops_are_a_hop_sooner_and_else_the_same() {
 #[test]
 fn a_switch_that_is_taken_back_at_once_changes_nothing() {
     let input = voice(48_000, 1, 0.3, 4);
-    let builder = || Denoiser::builder(model("base")).whole_hops(true);
+    let builder = || Denoiser::builder(model("base")).hop_aligned(true);
     let (mut plain, mut undecided) = (builder().build().unwrap(), builder().build().unwrap());
     let (mut expected, mut output) = (input.clone(), input);
     for (a, b) in expected.chunks_mut(480).zip(output.chunks_mut(480)) {
@@ -99,14 +99,14 @@ fn a_switch_that_is_taken_back_at_once_changes_nothing() {
 
 #[test]
 fn promises_that_cannot_hold_are_refused() {
-    let builder = || Denoiser::builder(model("base")).whole_hops(true);
+    let builder = || Denoiser::builder(model("base")).hop_aligned(true);
     assert!(matches!(
         builder().rate_hz(16_000).build(),
-        Err(Error::WholeHops { rate_hz: 16_000 })
+        Err(Error::HopAligned { rate_hz: 16_000 })
     ));
     assert!(matches!(
-        builder().alternative(model("spectrum")).build(),
-        Err(Error::WholeHops { rate_hz: 48_000 })
+        builder().fallback_model(model("spectrum")).build(),
+        Err(Error::HopAligned { rate_hz: 48_000 })
     ));
     let mut stream = builder().build().unwrap();
     let mut block = [0.25; 500];

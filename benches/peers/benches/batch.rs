@@ -2,7 +2,7 @@
 //! suppressors, on the same audio in one run.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use quietwire::{Batch, BatchBlock, Denoiser, Model};
+use quietwire::{Batch, Denoiser, Model, OwnedBatchStream};
 use quietwire_peers::{Blocks, clip, nnnoiseless_stream, sonora_stream};
 
 /// Enough for two whole steps of the widest.
@@ -15,7 +15,7 @@ fn per_hop(c: &mut Criterion) {
     group.throughput(Throughput::Elements(STREAMS as u64));
     for id in ["base", "tiny"] {
         let model = Model::embedded(id).unwrap();
-        let builder = || Denoiser::builder(model.clone()).whole_hops(true);
+        let builder = || Denoiser::builder(model.clone()).hop_aligned(true);
         let mut blocks: Vec<Blocks> = (0..STREAMS).map(|n| Blocks::new(&audio, 480, n)).collect();
         {
             let mut streams: Vec<Denoiser> =
@@ -31,8 +31,8 @@ fn per_hop(c: &mut Criterion) {
         }
         for width in [1, 2, 4, 8, 16, 32, 64] {
             let mut batch = Batch::new(std::slice::from_ref(&model), width).unwrap();
-            let mut calls: Vec<BatchBlock> = (0..STREAMS)
-                .map(|_| BatchBlock::new(builder().build().unwrap(), vec![0.0; 480]))
+            let mut calls: Vec<OwnedBatchStream> = (0..STREAMS)
+                .map(|_| OwnedBatchStream::new(builder().build().unwrap(), vec![0.0; 480]))
                 .collect();
             group.bench_function(BenchmarkId::new(format!("{id}, batch"), width), |b| {
                 b.iter(|| {

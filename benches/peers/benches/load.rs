@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use quietwire::{Batch, BatchBlock, Denoiser, Job, Model};
+use quietwire::{Batch, Denoiser, BatchStream, Model, OwnedBatchStream};
 use quietwire_peers::{Blocks, clip, nnnoiseless_stream, sonora_stream};
 
 const PERIOD: Duration = Duration::from_millis(10);
@@ -83,16 +83,16 @@ impl Lateness {
 
 /// Only those that are due have work.
 struct Call {
-    call: BatchBlock,
+    call: OwnedBatchStream,
     is_due: bool,
 }
 
-impl Job for Call {
-    fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
+impl BatchStream for Call {
+    fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
         if self.is_due { self.call.work() } else { None }
     }
 
-    fn done(&mut self, result: Result<(), quietwire::Error>) {
+    fn complete(&mut self, result: Result<(), quietwire::Error>) {
         self.is_due = false;
         self.call.done(result);
     }
@@ -124,8 +124,8 @@ fn main() {
                 let mut batch = Batch::new(std::slice::from_ref(&model), width).unwrap();
                 let mut calls: Vec<Call> = (0..streams)
                     .map(|_| {
-                        let stream = Denoiser::builder(model.clone()).whole_hops(true);
-                        let call = BatchBlock::new(stream.build().unwrap(), vec![0.0; 480]);
+                        let stream = Denoiser::builder(model.clone()).hop_aligned(true);
+                        let call = OwnedBatchStream::new(stream.build().unwrap(), vec![0.0; 480]);
                         Call {
                             call,
                             is_due: false,
@@ -145,13 +145,13 @@ fn main() {
                     let deadline = began.elapsed() + PERIOD;
                     batch.process_until(&mut calls, deadline, || began.elapsed());
                 });
-                let counts = batch.counts();
-                let missed = counts.missed_hops as f64 / (counts.hops + counts.missed_hops) as f64;
+                let stats = batch.stats();
+                let missed = stats.deadline_misses as f64 / (stats.hops + stats.deadline_misses) as f64;
                 let note = format!(
                     "  {:.1} hops a step, {:.2} % missed, {} steps down",
-                    counts.hops as f64 / counts.steps.max(1) as f64,
+                    stats.hops as f64 / stats.steps.max(1) as f64,
                     100.0 * missed,
-                    counts.steps_down
+                    stats.step_downs
                 );
                 lateness.print(&format!("quietwire {id}, width {width}"), streams, &note);
             }

@@ -1,0 +1,242 @@
+//! The report as one page that needs nothing from outside.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::error::FileError;
+use super::excerpt::{EXCERPT_S, Excerpt};
+use super::levels::{FLOOR_DBFS, Levels};
+use super::report::{Cleaned, Side};
+
+const STYLE: &str = include_str!("html/style.css");
+
+/// Builds the page; `path` is its own name, for errors.
+pub(super) fn page(
+    cleaned: &Cleaned,
+    png: &[u8],
+    [before, after]: &[Excerpt; 2],
+    path: &Path,
+) -> Result<String, FileError> {
+    let flac = |excerpt: &Excerpt| {
+        excerpt
+            .flac()
+            .map(|bytes| base64(&bytes))
+            .map_err(|error| FileError::Build {
+                path: path.into(),
+                reason: error.to_string(),
+            })
+    };
+    let name = escape(&file_name(&cleaned.input.path));
+    let cut = if cleaned.input.seconds > EXCERPT_S as f64 {
+        format!("<p class=soft>The players hold the first {EXCERPT_S} seconds only.</p>")
+    } else {
+        String::new()
+    };
+    Ok(format!(
+        "<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n\
+         <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
+         <title>{name}: noise report</title>\n<style>\n{STYLE}</style>\n<main>\n\
+         <h1>{name}</h1>\n<p class=soft>{summary}</p>\n\
+         <section class=key>{key}</section>\n\
+         <section><h2>Listen</h2>\n{cut}<div class=players>\n\
+         <figure><figcaption>Before</figcaption>\
+         <audio controls src=\"data:audio/flac;base64,{audio_before}\"></audio></figure>\n\
+         <figure><figcaption>After</figcaption>\
+         <audio controls src=\"data:audio/flac;base64,{audio_after}\"></audio></figure>\n\
+         </div></section>\n\
+         <section><h2>Look</h2>\n<img alt=\"Spectrograms before and after, on one color scale\" \
+         src=\"data:image/png;base64,{picture}\"></section>\n\
+         <section><h2>Numbers</h2>\n<div class=wide><table>\n\
+         <thead><tr><th><th>before<th>after<th>change</thead>\n<tbody>\n{rows}</tbody></table></div>\n\
+         </section>\n<footer>{footer}</footer>\n</main>\n</html>\n",
+        summary = escape(&summary(cleaned)),
+        key = key_numbers(cleaned),
+        audio_before = flac(before)?,
+        audio_after = flac(after)?,
+        picture = base64(png),
+        rows = rows(&cleaned.input, &cleaned.output),
+        footer = footer(cleaned),
+    ))
+}
+
+fn summary(cleaned: &Cleaned) -> String {
+    let Side { info, seconds, .. } = &cleaned.input;
+    format!(
+        "{} · {} · {} Hz · {} · {} · speech in {:.0} % of it",
+        info.container,
+        info.codec,
+        info.rate_hz,
+        match info.channels {
+            1 => "mono".into(),
+            2 => "stereo".into(),
+            more => format!("{more} channels"),
+        },
+        clock(*seconds),
+        100.0 * cleaned.speech_share,
+    )
+}
+
+fn key_numbers(cleaned: &Cleaned) -> String {
+    let (before, after) = (&cleaned.input.levels, &cleaned.output.levels);
+    let floor = before.noise_floor_dbfs - after.noise_floor_dbfs;
+    let mut html = format!("<div><b>{}</b>noise floor</div>", signed(-floor, "dB"));
+    if let (Some(from), Some(to)) = (before.snr_db, after.snr_db) {
+        let _ = write!(
+            html,
+            "<div><b>{}</b>signal to noise</div>",
+            signed(to - from, "dB")
+        );
+    }
+    if let (Some(from), Some(to)) = (before.speech_dbfs, after.speech_dbfs) {
+        let _ = write!(
+            html,
+            "<div><b>{}</b>speech level</div>",
+            signed(to - from, "dB")
+        );
+    }
+    let _ = write!(html, "<div><b>{:.0}×</b>real time</div>", cleaned.speed);
+    html
+}
+
+/// The table: a name, how to read it from the levels, and its unit.
+fn rows(before: &Side, after: &Side) -> String {
+    type Read = fn(&Levels) -> Option<f32>;
+    let levels: [(&str, Read, &str); 5] = [
+        (
+            "Noise floor (10th percentile of 50 ms)",
+            |l| Some(l.noise_floor_dbfs),
+            "dBFS",
+        ),
+        ("Speech level", |l| l.speech_dbfs, "dBFS"),
+        ("Signal to noise, estimated", |l| l.snr_db, "dB"),
+        ("Mean level", |l| Some(l.rms_dbfs), "dBFS"),
+        ("Peak", |l| Some(l.peak_dbfs), "dBFS"),
+    ];
+    let mut html = String::new();
+    for (name, read, unit) in levels {
+        let (from, to) = (read(&before.levels), read(&after.levels));
+        let change = match (from, to) {
+            (Some(from), Some(to)) => signed(to - from, "dB"),
+            _ => "–".into(),
+        };
+        let (from, to) = (level(from, unit), level(to, unit));
+        let _ = writeln!(html, "<tr><th>{name}<td>{from}<td>{to}<td>{change}");
+    }
+    let _ = writeln!(
+        html,
+        "<tr><th>Clipped samples<td>{}<td>{}<td>\n<tr><th>Samples<td>{}<td>{}<td>",
+        before.clipped_samples,
+        after.clipped_samples,
+        before.info.sample_format,
+        after.info.sample_format
+    );
+    html
+}
+
+fn footer(cleaned: &Cleaned) -> String {
+    let model = &cleaned.model;
+    let limit = match model.attenuation_db {
+        Some(limit) => format!("noise turned down by at most {limit} dB"),
+        None => "noise turned down without limit".into(),
+    };
+    format!(
+        "quietwire {}, model {} {}, {}, {} channels; {:.2} s of work; a live stream would lag by {:.1} ms. 0 dBFS is a full-scale square wave.",
+        cleaned.quietwire,
+        escape(&model.id),
+        escape(&model.version),
+        limit,
+        model.channel_mode,
+        cleaned.processing_s,
+        model.latency_ms,
+    )
+}
+
+fn level(value: Option<f32>, unit: &str) -> String {
+    match value {
+        Some(value) if value <= FLOOR_DBFS => "silence".into(),
+        Some(value) => format!("{value:.1} {unit}").replace('-', "−"),
+        None => "–".into(),
+    }
+}
+
+fn signed(value: f32, unit: &str) -> String {
+    // Nothing is neither more nor less.
+    let value = if value.abs() < 0.05 { 0.0 } else { value };
+    let sign = if value > 0.0 { "+" } else { "" };
+    format!("{sign}{value:.1} {unit}").replace('-', "−")
+}
+
+fn clock(seconds: f64) -> String {
+    match seconds {
+        ..60.0 => format!("{seconds:.1} s"),
+        _ => {
+            let whole = seconds.round() as u64;
+            format!("{}:{:02} min", whole / 60, whole % 60)
+        }
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn escape(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            letter => html.push(letter),
+        }
+    }
+    html
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let mut padded = [0; 4];
+        padded[1..=three.len()].copy_from_slice(three);
+        let bits = u32::from_be_bytes(padded);
+        for digit in 0..4 {
+            let value = bits >> (18 - 6 * digit) & 63;
+            text.push(if digit <= three.len() {
+                DIGITS[value as usize] as char
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_as_in_rfc_4648() {
+        let pairs = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ];
+        for (plain, coded) in pairs {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn names_cannot_break_out_of_the_page() {
+        assert_eq!(escape("<b a=\"'&\">"), "&lt;b a=&quot;&#39;&amp;&quot;&gt;");
+    }
+}

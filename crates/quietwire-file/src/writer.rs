@@ -1,0 +1,241 @@
+//! Audio outputs: WAV, FLAC or bare samples, into a file or a pipe.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use flac_codec::encode::{FlacSampleWriter, Options};
+
+use super::error::FileError;
+use super::part::{PartFile, is_special};
+use super::sample::SampleFormat;
+use super::wav::{WavSpec, WavWriter};
+
+/// FLAC counts frames with 36 bits and the rate with 20.
+const FLAC_MAX_FRAMES: u64 = (1 << 36) - 1;
+const FLAC_MAX_HZ: u32 = (1 << 20) - 1;
+
+/// Where audio goes.
+pub(super) enum Sink {
+    /// Into a file that appears once it is complete.
+    File(PathBuf),
+    /// Into a pipe, as it comes.
+    Stream(Box<dyn Write + Send>),
+}
+
+/// What the audio is packed into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Container {
+    Wav,
+    Flac,
+    /// Samples without a header.
+    Raw,
+}
+
+/// Settings of one output.
+pub(super) struct WriterSpec {
+    pub container: Container,
+    pub wav: WavSpec,
+    /// Final length in frames, where it is known for certain.
+    pub frames: Option<u64>,
+    pub overwrite: bool,
+}
+
+/// One audio output.
+pub(super) struct Writer {
+    path: PathBuf,
+    spec: WavSpec,
+    state: State,
+}
+
+enum State {
+    WavFile(PartFile, BufWriter<File>, WavWriter),
+    WavStream(BufWriter<Box<dyn Write + Send>>, WavWriter),
+    Raw(BufWriter<Box<dyn Write + Send>>),
+    Flac(PartFile, Box<Flac>),
+}
+
+struct Flac {
+    encoder: FlacSampleWriter<BufWriter<File>>,
+    /// A second handle to the encoder's file: the encoder does not give its own back.
+    file: File,
+    integers: Vec<i32>,
+    frames: u64,
+}
+
+impl Writer {
+    /// Starts an output. A device or a named pipe is written in place.
+    pub(super) fn create(sink: Sink, spec: &WriterSpec) -> Result<Self, FileError> {
+        let (path, stream) = match sink {
+            Sink::Stream(stream) => (PathBuf::from("stdout"), Some(stream)),
+            Sink::File(path) if is_special(&path) && spec.container != Container::Flac => {
+                let file = File::options().write(true).open(&path);
+                let file = file.map_err(|source| FileError::Write {
+                    path: path.clone(),
+                    source,
+                })?;
+                (path, Some(Box::new(file) as Box<dyn Write + Send>))
+            }
+            Sink::File(path) => (path, None),
+        };
+        let failed = |source| FileError::Write {
+            path: path.clone(),
+            source,
+        };
+        let state = match (spec.container, stream) {
+            (Container::Wav, Some(stream)) => {
+                let mut out = BufWriter::new(stream);
+                let wav = WavWriter::new(spec.wav, spec.frames, &mut out).map_err(failed)?;
+                State::WavStream(out, wav)
+            }
+            (Container::Wav, None) => {
+                let (part, file) = PartFile::create(&path, spec.overwrite)?;
+                let mut out = BufWriter::new(file);
+                let wav = WavWriter::new(spec.wav, spec.frames, &mut out).map_err(failed)?;
+                State::WavFile(part, out, wav)
+            }
+            (Container::Raw, Some(stream)) => State::Raw(BufWriter::new(stream)),
+            (Container::Flac, None) => flac(&path, spec)?,
+            (Container::Raw, None) | (Container::Flac, Some(_)) => {
+                let what = "this format without seeking, or bare samples in a file".into();
+                return Err(FileError::Unsupported { path, what });
+            }
+        };
+        Ok(Self {
+            path,
+            spec: spec.wav,
+            state,
+        })
+    }
+
+    /// How samples are stored.
+    pub(super) fn format(&self) -> SampleFormat {
+        self.spec.format
+    }
+
+    /// Writes interleaved samples that are quantized to the output's format.
+    pub(super) fn write(&mut self, samples: &[f32]) -> Result<(), FileError> {
+        match &mut self.state {
+            State::WavFile(_, out, wav) => wav.write(samples, out),
+            State::WavStream(out, wav) => wav.write(samples, out),
+            State::Raw(out) => {
+                let mut bytes = Vec::with_capacity(samples.len() * self.spec.format.bytes());
+                self.spec.format.encode(samples, &mut bytes);
+                out.write_all(&bytes)
+            }
+            State::Flac(_, flac) => return flac.write(samples, &self.spec, &self.path),
+        }
+        .map_err(|source| FileError::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Completes the output and gives it its final name.
+    pub(super) fn finish(self) -> Result<(), FileError> {
+        let Self { path, state, .. } = self;
+        let failed = |source| FileError::Write {
+            path: path.clone(),
+            source,
+        };
+        match state {
+            State::WavFile(part, mut out, wav) => {
+                let header = wav.finish(&mut out).map_err(failed)?;
+                out.seek(SeekFrom::Start(0)).map_err(failed)?;
+                out.write_all(&header).map_err(failed)?;
+                let file = out
+                    .into_inner()
+                    .map_err(|error| failed(error.into_error()))?;
+                part.commit(&file)
+            }
+            State::WavStream(mut out, wav) => wav
+                .finish(&mut out)
+                .and_then(|_| out.flush())
+                .map_err(failed),
+            State::Raw(mut out) => out.flush().map_err(failed),
+            State::Flac(part, flac) => {
+                let Flac { encoder, file, .. } = *flac;
+                encoder
+                    .finalize()
+                    .map_err(|error| flac_error(&path, error))?;
+                part.commit(&file)
+            }
+        }
+    }
+}
+
+fn flac(path: &Path, spec: &WriterSpec) -> Result<State, FileError> {
+    let WavSpec {
+        format,
+        rate_hz,
+        channels,
+        ..
+    } = spec.wav;
+    let (Ok(channels @ 1..=8), 1..=FLAC_MAX_HZ) = (u8::try_from(channels), rate_hz) else {
+        let (path, channels, max_hz) = (path.into(), channels.into(), FLAC_MAX_HZ);
+        return Err(FileError::NotForFlac {
+            path,
+            channels,
+            rate_hz,
+            max_hz,
+        });
+    };
+    if spec.frames.is_some_and(|frames| frames > FLAC_MAX_FRAMES) {
+        return Err(FileError::TooLongForFlac {
+            path: path.into(),
+            max: FLAC_MAX_FRAMES,
+        });
+    }
+    let (part, file) = PartFile::create(path, spec.overwrite)?;
+    let second = file.try_clone().map_err(|source| FileError::Write {
+        path: path.into(),
+        source,
+    })?;
+    let encoder = FlacSampleWriter::new(
+        BufWriter::new(file),
+        Options::default(),
+        rate_hz,
+        format.bits().into(),
+        channels,
+        spec.frames.map(|frames| frames * u64::from(channels)),
+    )
+    .map_err(|error| flac_error(path, error))?;
+    let flac = Flac {
+        encoder,
+        file: second,
+        integers: Vec::new(),
+        frames: 0,
+    };
+    Ok(State::Flac(part, Box::new(flac)))
+}
+
+impl Flac {
+    fn write(&mut self, samples: &[f32], spec: &WavSpec, path: &Path) -> Result<(), FileError> {
+        self.frames += samples.len() as u64 / u64::from(spec.channels);
+        if self.frames > FLAC_MAX_FRAMES {
+            return Err(FileError::TooLongForFlac {
+                path: path.into(),
+                max: FLAC_MAX_FRAMES,
+            });
+        }
+        self.integers.clear();
+        self.integers
+            .extend(samples.iter().map(|&sample| spec.format.integer(sample)));
+        self.encoder
+            .write(&self.integers)
+            .map_err(|error| flac_error(path, error))
+    }
+}
+
+fn flac_error(path: &Path, error: flac_codec::Error) -> FileError {
+    match error {
+        flac_codec::Error::Io(source) => FileError::Write {
+            path: path.into(),
+            source,
+        },
+        other => FileError::Build {
+            path: path.into(),
+            reason: other.to_string(),
+        },
+    }
+}

@@ -1,0 +1,11 @@
+//! Signals, files, golden vectors and an allocation counter for the tests of the quietwire crates.
+//!
+//! Nothing here depends on the denoiser, so every crate of the workspace can use it.
+
+pub mod files;
+pub mod golden;
+pub mod random;
+pub mod signal;
+
+pub use allocation_counter::{AllocationInfo, measure};
+pub use random::Random;

@@ -1,0 +1,3 @@
+//! Cargo reads build dependencies only where a build script exists.
+
+fn main() {}

@@ -1,0 +1,462 @@
+//! Convolutions with few channels a group, over the last two axes.
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, PoolSpec};
+use tract_onnx::tract_core::ops::nn::DataFormat;
+
+use super::{Wide, add_product, add_scaled, run_wide, shape_of};
+
+/// Output channels of a group up to which a convolution is computed directly; more of them fill
+/// the engine's tiles well enough.
+const MAX_CHANNELS: usize = 8;
+/// Columns of a convolution whose sums stay in registers.
+const COLUMNS: usize = 32;
+/// Rows, kernels and strides of what is computed directly fit these, for buffers on the stack.
+const WIDEST_ROW: usize = 272;
+const WIDEST_KERNEL: usize = 16;
+const MAX_STRIDE: usize = 2;
+
+/// A convolution over the last two axes of [1, channels, height, width], or its transpose.
+#[derive(Debug, Clone, Hash, PartialEq, Eq)]
+pub(super) struct DirectConv {
+    transposed: bool,
+    group: usize,
+    /// channels, height, width
+    input: [usize; 3],
+    /// channels, height, width
+    output: [usize; 3],
+    output_shape: TVec<usize>,
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    dilations: [usize; 2],
+    /// zeros before the first row and column
+    before: [usize; 2],
+    /// [channels out, channels in of a group, kernel]
+    weights: Arc<Tensor>,
+    /// [channels out] or one number
+    bias: Arc<Tensor>,
+}
+
+/// Height and width of spatial axes; one of them may be missing.
+fn two(axes: &[usize], missing: usize) -> Option<[usize; 2]> {
+    match *axes {
+        [w] => Some([missing, w]),
+        [h, w] => Some([h, w]),
+        _ => None,
+    }
+}
+
+/// Weights and bias, if they are constant f32.
+fn constants(model: &TypedModel, node: &TypedNode) -> TractResult<Option<[Arc<Tensor>; 2]>> {
+    let constant = |at: usize| -> TractResult<Option<Arc<Tensor>>> {
+        let fact = model.outlet_fact(node.inputs[at])?;
+        let konst = fact.konst.clone();
+        Ok(konst.filter(|t| t.datum_type() == f32::datum_type()))
+    };
+    Ok(match (constant(1)?, constant(2)?) {
+        (Some(weights), Some(bias)) => Some([weights, bias]),
+        _ => None,
+    })
+}
+
+/// [channels, height, width] of a shape with one batch at most, channels first.
+fn sizes(spec: &PoolSpec, shape: &[usize]) -> Option<[usize; 3]> {
+    let spatial = match spec.data_format {
+        DataFormat::NCHW if shape[0] == 1 => &shape[1..],
+        DataFormat::CHW => shape,
+        _ => return None,
+    };
+    let [h, w] = two(&spatial[1..], 1)?;
+    Some([spatial[0], h, w])
+}
+
+pub(super) fn convolution(
+    model: &TypedModel,
+    node: &TypedNode,
+    op: &Conv,
+) -> TractResult<Option<DirectConv>> {
+    let spec = &op.pool_spec;
+    let few = spec.output_channels / op.group <= MAX_CHANNELS;
+    if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW || !few {
+        return Ok(None);
+    }
+    direct(model, node, spec, op.group, false)
+}
+
+pub(super) fn deconvolution(
+    model: &TypedModel,
+    node: &TypedNode,
+    op: &Deconv,
+) -> TractResult<Option<DirectConv>> {
+    let spec = &op.pool_spec;
+    // Channel by channel alone: there the orders of weights that are in use agree.
+    let one = spec.output_channels == op.group && spec.input_channels == op.group;
+    if op.kernel_format != KernelFormat::OIHW || !one {
+        return Ok(None);
+    }
+    direct(model, node, spec, op.group, true)
+}
+
+fn direct(
+    model: &TypedModel,
+    node: &TypedNode,
+    spec: &PoolSpec,
+    group: usize,
+    transposed: bool,
+) -> TractResult<Option<DirectConv>> {
+    let before = match &spec.padding {
+        PaddingSpec::Valid => two(&tvec![0; spec.kernel_shape.len()], 0),
+        PaddingSpec::Explicit(before, _) => two(before, 0),
+        _ => None,
+    };
+    let (Some([weights, bias]), Some(input), Some(output_shape)) = (
+        constants(model, node)?,
+        shape_of(model, node.inputs[0])?,
+        shape_of(model, node.id.into())?,
+    ) else {
+        return Ok(None);
+    };
+    let (Some(input), Some(output), Some(before), Some(kernel), Some(strides), Some(dilations)) = (
+        sizes(spec, &input),
+        sizes(spec, &output_shape),
+        before,
+        two(&spec.kernel_shape, 1),
+        two(&spec.strides(), 1),
+        two(&spec.dilations(), 1),
+    ) else {
+        return Ok(None);
+    };
+    let right = weights.len() == output[0] * input[0] / group * kernel[0] * kernel[1]
+        && (bias.len() == output[0] || bias.len() == 1)
+        && input[2].max(output[2]) <= WIDEST_ROW
+        && kernel[1] <= WIDEST_KERNEL
+        && (1..=MAX_STRIDE).contains(&strides[1]);
+    Ok(right.then_some(DirectConv {
+        transposed,
+        group,
+        input,
+        output,
+        output_shape,
+        kernel,
+        strides,
+        dilations,
+        before,
+        weights,
+        bias,
+    }))
+}
+
+/// A row's numbers, those of each phase of the stride together.
+type Phases = [[f32; WIDEST_ROW]; MAX_STRIDE];
+
+/// Where a column of the kernel meets a row: outputs (inputs of a transpose) `first..end` meet what
+/// lies at `phase`, `phase + stride`, ... of the other side, from the `from`th of those on.
+#[derive(Clone, Copy, Default)]
+struct Meeting {
+    first: usize,
+    end: usize,
+    phase: usize,
+    from: usize,
+}
+
+impl DirectConv {
+    #[inline(always)]
+    fn run<S: pulp::Simd>(&self, input: &[f32], weights: &[f32], bias: &[f32], output: &mut [f32]) {
+        let [channels_in, height_in, width_in] = self.input;
+        let [channels_out, height, width] = self.output;
+        let (of_group, into) = (channels_in / self.group, channels_out / self.group);
+        let taps = self.kernel[0] * self.kernel[1];
+        let (few, many) = if self.transposed {
+            (width_in, width)
+        } else {
+            (width, width_in)
+        };
+        let mut meetings = [Meeting::default(); WIDEST_KERNEL];
+        for (tap, meeting) in meetings[..self.kernel[1]].iter_mut().enumerate() {
+            *meeting = self.meeting(tap, few, many);
+        }
+        let meetings = &meetings[..self.kernel[1]];
+        let mut phases = [[0.0f32; WIDEST_ROW]; MAX_STRIDE];
+        let planes = output.chunks_exact_mut(height * width);
+        let kernels = weights.chunks_exact(of_group * taps);
+        for (at, (plane, kernel)) in planes.zip(kernels).enumerate() {
+            plane.fill(if bias.len() == 1 { bias[0] } else { bias[at] });
+            let first = at / into * of_group * height_in * width_in;
+            let heard = &input[first..][..of_group * height_in * width_in];
+            if self.transposed {
+                self.spread::<S>(heard, kernel, meetings, &mut phases, plane);
+            } else if self.kernel[1] == 1 && self.strides[1] == 1 && width == width_in {
+                self.gather_columns::<S>(heard, kernel, plane);
+            } else {
+                self.gather::<S>(heard, kernel, meetings, &mut phases, plane);
+            }
+        }
+    }
+
+    /// Row of the input for a row of the output and of the kernel, or the other way round.
+    #[inline(always)]
+    fn row(&self, row: usize, tap: usize, rows: usize) -> Option<usize> {
+        let at = row * self.strides[0] + tap * self.dilations[0];
+        at.checked_sub(self.before[0]).filter(|at| *at < rows)
+    }
+
+    /// `few` positions, each `stride` of the `many` apart.
+    fn meeting(&self, tap: usize, few: usize, many: usize) -> Meeting {
+        let (stride, ahead) = (self.strides[1], tap * self.dilations[1]);
+        let first = self.before[1].saturating_sub(ahead).div_ceil(stride);
+        let start = first * stride + ahead - self.before[1];
+        let end = if start < many {
+            few.min(first + (many - 1 - start) / stride + 1)
+        } else {
+            first
+        };
+        Meeting {
+            first: first.min(end),
+            end,
+            phase: start % stride,
+            from: start / stride,
+        }
+    }
+
+    /// One output plane: sums over shifted rows of the input.
+    #[inline(always)]
+    fn gather<S: pulp::Simd>(
+        &self,
+        input: &[f32],
+        kernel: &[f32],
+        meetings: &[Meeting],
+        phases: &mut Phases,
+        plane: &mut [f32],
+    ) {
+        let [_, height_in, width_in] = self.input;
+        let (width, stride) = (self.output[2], self.strides[1]);
+        let planes = input.chunks_exact(height_in * width_in);
+        for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0] * self.kernel[1])) {
+            for (tap, kernel) in kernel.chunks_exact(self.kernel[1]).enumerate() {
+                for (row, out) in plane.chunks_exact_mut(width).enumerate() {
+                    let Some(from) = self.row(row, tap, height_in) else {
+                        continue;
+                    };
+                    let from = &heard[from * width_in..][..width_in];
+                    if stride == 1 {
+                        for (meeting, weight) in meetings.iter().zip(kernel) {
+                            add_scaled::<S>(
+                                *weight,
+                                &from[meeting.from..],
+                                &mut out[meeting.first..meeting.end],
+                            );
+                        }
+                        continue;
+                    }
+                    for (phase, to) in phases[..stride].iter_mut().enumerate() {
+                        for (to, x) in to.iter_mut().zip(from[phase..].iter().step_by(stride)) {
+                            *to = *x;
+                        }
+                    }
+                    for (meeting, weight) in meetings.iter().zip(kernel) {
+                        let from = &phases[meeting.phase][meeting.from..];
+                        add_scaled::<S>(*weight, from, &mut out[meeting.first..meeting.end]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for kernels of one column over rows of one width: sums stay in registers.
+    #[inline(always)]
+    fn gather_columns<S: pulp::Simd>(&self, input: &[f32], kernel: &[f32], plane: &mut [f32]) {
+        // No closures: what they do is compiled for the narrowest registers.
+        let [_, height_in, width] = self.input;
+        for (row, out) in plane.chunks_exact_mut(width).enumerate() {
+            let (blocks, rest) = out.as_chunks_mut::<COLUMNS>();
+            let known = blocks.len() * COLUMNS;
+            for (block, out) in blocks.iter_mut().enumerate() {
+                let mut sums = *out;
+                let planes = input.chunks_exact(height_in * width);
+                for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0])) {
+                    for (tap, weight) in kernel.iter().enumerate() {
+                        let Some(from) = self.row(row, tap, height_in) else {
+                            continue;
+                        };
+                        let from = heard[from * width + block * COLUMNS..].first_chunk();
+                        let from: &[f32; COLUMNS] = from.expect("a block inside the row");
+                        for at in 0..COLUMNS {
+                            sums[at] = add_product::<S>(sums[at], *weight, from[at]);
+                        }
+                    }
+                }
+                *out = sums;
+            }
+            if rest.is_empty() {
+                continue;
+            }
+            let planes = input.chunks_exact(height_in * width);
+            for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0])) {
+                for (tap, weight) in kernel.iter().enumerate() {
+                    if let Some(from) = self.row(row, tap, height_in) {
+                        add_scaled::<S>(*weight, &heard[from * width + known..], rest);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One output plane of the transpose: each input number spreads over the kernel.
+    #[inline(always)]
+    fn spread<S: pulp::Simd>(
+        &self,
+        input: &[f32],
+        kernel: &[f32],
+        meetings: &[Meeting],
+        phases: &mut Phases,
+        plane: &mut [f32],
+    ) {
+        let (width_in, stride) = (self.input[2], self.strides[1]);
+        let [_, height, width] = self.output;
+        for (row, from) in input.chunks_exact(width_in).enumerate() {
+            for (tap, kernel) in kernel.chunks_exact(self.kernel[1]).enumerate() {
+                let Some(to) = self.row(row, tap, height) else {
+                    continue;
+                };
+                for phase in &mut phases[..stride] {
+                    phase[..width.div_ceil(stride)].fill(0.0);
+                }
+                for (meeting, weight) in meetings.iter().zip(kernel) {
+                    let out = &mut phases[meeting.phase][meeting.from..];
+                    add_scaled::<S>(*weight, &from[meeting.first..meeting.end], out);
+                }
+                let out = &mut plane[to * width..][..width];
+                for (phase, from) in phases[..stride].iter().enumerate() {
+                    for (out, x) in out[phase..].iter_mut().step_by(stride).zip(from) {
+                        *out += x;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl pulp::WithSimd for Wide<'_, DirectConv> {
+    type Output = TractResult<()>;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> TractResult<()> {
+        let bias = self.op.bias.try_as_plain_ram()?;
+        self.op
+            .run::<S>(self.input, self.weights, bias.as_slice()?, self.output);
+        Ok(())
+    }
+}
+
+impl Op for DirectConv {
+    fn name(&self) -> StaticName {
+        if self.transposed {
+            "DirectDeconv".into()
+        } else {
+            "DirectConv".into()
+        }
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for DirectConv {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        run_wide(self, &self.output_shape, &inputs[0], &self.weights)
+    }
+}
+
+impl TypedOp for DirectConv {
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec![f32::fact(&self.output_shape)])
+    }
+
+    as_op!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{difference, noise};
+    use super::*;
+
+    /// What a case of a convolution says: channels in and out, groups, input, kernel, strides,
+    /// dilations, padding before and after.
+    type Case = (
+        [usize; 3],
+        [usize; 2],
+        [usize; 2],
+        [usize; 2],
+        [usize; 2],
+        [usize; 2],
+    );
+
+    fn convolved(case: Case, transposed: bool) -> (f32, Vec<String>) {
+        let ([channels, outputs, group], size, kernel, strides, dilations, pads) = case;
+        let mut seed = 7;
+        let mut model = TypedModel::default();
+        let shape = [1, channels, size[0], size[1]];
+        let x = model.add_source("x", f32::fact(shape)).unwrap();
+        let weights = [outputs, channels / group, kernel[0], kernel[1]];
+        let weights = model.add_const("k", noise(&mut seed, &weights)).unwrap();
+        let bias = model.add_const("b", noise(&mut seed, &[outputs])).unwrap();
+        let pads = TVec::from_slice(&pads);
+        let pool_spec = PoolSpec {
+            data_format: DataFormat::NCHW,
+            kernel_shape: TVec::from_slice(&kernel),
+            padding: PaddingSpec::Explicit(pads.clone(), pads),
+            dilations: Some(TVec::from_slice(&dilations)),
+            strides: Some(TVec::from_slice(&strides)),
+            input_channels: channels,
+            output_channels: outputs,
+        };
+        let op: Box<dyn TypedOp> = if transposed {
+            Box::new(Deconv::new(
+                pool_spec,
+                KernelFormat::OIHW,
+                tvec![0, 0],
+                group,
+            ))
+        } else {
+            Box::new(Conv {
+                pool_spec,
+                kernel_fmt: KernelFormat::OIHW,
+                group,
+                q_params: None,
+            })
+        };
+        let out = model.wire_node("conv", op, &[x, weights, bias]).unwrap();
+        model.select_output_outlets(&out).unwrap();
+        difference(model, noise(&mut seed, &shape))
+    }
+
+    #[test]
+    fn convolutions_equal_the_engines() {
+        let one = [1, 1];
+        for case in [
+            ([6, 6, 6], [1, 32], [1, 3], [1, 2], one, [0, 1]),
+            ([6, 6, 6], [1, 9], [1, 3], one, one, [0, 1]),
+            ([6, 6, 6], [1, 9], [1, 1], one, one, [0, 0]),
+            ([6, 6, 6], [5, 33], [3, 3], one, [2, 1], [0, 1]),
+            ([6, 6, 6], [7, 33], [3, 5], [2, 2], [1, 2], [2, 3]),
+            ([64, 10, 2], [5, 96], [5, 1], one, one, [0, 0]),
+            ([8, 2, 1], [6, 45], [3, 1], one, one, [2, 0]),
+            ([8, 1, 1], [1, 32], [1, 3], one, one, [0, 1]),
+        ] {
+            let (difference, names) = convolved(case, false);
+            assert!(difference < 2e-5, "{case:?}: {difference}");
+            assert_eq!(names, ["DirectConv"], "{case:?}");
+        }
+        for case in [
+            ([6, 6, 6], [1, 16], [1, 3], [1, 2], one, [0, 1]),
+            ([6, 6, 6], [1, 16], [1, 5], one, one, [0, 2]),
+            ([6, 6, 6], [3, 17], [3, 5], [1, 2], one, [1, 2]),
+        ] {
+            let (difference, names) = convolved(case, true);
+            assert!(difference < 2e-5, "transposed {case:?}: {difference}");
+            assert_eq!(names, ["DirectDeconv"], "{case:?}");
+        }
+    }
+}
