@@ -263,7 +263,8 @@ impl AttenuationRamp {
 
     fn advance(&mut self) {
         let left = self.target - self.gain;
-        self.gain = if left.abs() <= self.step.abs() {
+        // The margin covers the rounding of the steps before.
+        self.gain = if left.abs() <= self.step.abs() * 1.001 {
             self.target
         } else {
             self.gain + self.step
