@@ -29,7 +29,7 @@ def shell_blocks(document: str) -> list[str]:
     """Shell blocks of a document that run in CI."""
     found = []
     text = (ROOT / document).read_text(encoding="utf-8")
-    for info, block in re.findall(r"^```(sh[^\n]*)\n(.*?)^```", text, re.M | re.S):
+    for info, block in re.findall(r"^```(sh[^\n]*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         if "no-ci" in info:
             print(f"{document}: skipped, marked no-ci:\n{block}")
         else:
@@ -41,7 +41,9 @@ def run(text: str) -> None:
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     path = f"{target / 'debug'}{os.pathsep}{os.environ['PATH']}"
     print(f"$ {text}", flush=True)
-    subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=ROOT, env={**os.environ, "PATH": path}, check=True)
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text], cwd=ROOT, env={**os.environ, "PATH": path}, check=True
+    )
 
 
 def check_cleaned(path: Path) -> None:
@@ -60,21 +62,25 @@ def check_cleaned(path: Path) -> None:
     correlation = np.fft.irfft(np.fft.rfft(output, size) * np.conj(np.fft.rfft(clean, size)), size)
     lag = int(np.argmax(correlation))
     lag = lag - size if lag > size // 2 else lag
-    noise, speech = (slice(round(start * rate_hz), round(end * rate_hz)) for start, end in (NOISE_ALONE, SPEECH))
+    noise, speech = (
+        slice(round(start * rate_hz), round(end * rate_hz)) for start, end in (NOISE_ALONE, SPEECH)
+    )
     # Amplitude of the clean recording within the output: the projection on it.
     kept = np.dot(output[speech], clean[speech]) / np.dot(clean[speech], clean[speech])
     reduction_db = level_db(noisy[noise]) - level_db(output[noise])
     print(f"lag {lag} samples, noise reduction {reduction_db:.1f} dB, speech {20 * np.log10(kept):+.2f} dB")
     assert lag == 0, "expected output aligned with the input"
     assert reduction_db > MIN_NOISE_REDUCTION_DB, f"expected more than {MIN_NOISE_REDUCTION_DB} dB less noise"
-    assert abs(20 * np.log10(kept)) < MAX_SPEECH_CHANGE_DB, f"expected speech within {MAX_SPEECH_CHANGE_DB} dB"
+    assert abs(20 * np.log10(kept)) < MAX_SPEECH_CHANGE_DB, (
+        f"expected speech within {MAX_SPEECH_CHANGE_DB} dB"
+    )
 
 
 def anchors(text: str) -> set[str]:
     """Anchors of a Markdown text's headings, as GitHub makes them."""
-    prose = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.M | re.S)
+    prose = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.MULTILINE | re.DOTALL)
     found: set[str] = set()
-    for heading in re.findall(r"^#+ +(.+?) *#*$", prose, re.M):
+    for heading in re.findall(r"^#+ +(.+?) *#*$", prose, re.MULTILINE):
         slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         number = 0
         while (anchor := slug if number == 0 else f"{slug}-{number}") in found:
@@ -88,8 +94,8 @@ def broken_links(root: Path, documents: list[str]) -> list[str]:
     broken = []
     for document in documents:
         text = (root / document).read_text(encoding="utf-8")
-        prose = re.sub(r"^(```|~~~).*?^\1|`[^`\n]*`", "", text, flags=re.M | re.S)
-        defined = dict(re.findall(r"^\[([^\]]+)\]: +(\S+)", prose, re.M))
+        prose = re.sub(r"^(```|~~~).*?^\1|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+        defined = dict(re.findall(r"^\[([^\]]+)\]: +(\S+)", prose, re.MULTILINE))
         used = re.findall(r"\]\[([^\]]+)\]", prose)
         labels = {label.casefold() for label in defined}
         for label in used:
@@ -108,18 +114,22 @@ def broken_links(root: Path, documents: list[str]) -> list[str]:
 
 
 def check_links() -> None:
-    tracked = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     broken = broken_links(ROOT, tracked.split())
     assert not broken, "\n".join(["broken links:", *broken])
     # rustdoc hides lines such as `# Ok::<(), Error>(())` in its examples; GitHub and crates.io show them.
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    examples = "\n".join(re.findall(r"^```rust.*?^```", readme, re.M | re.S))
-    hidden = re.findall(r"^ *# .*", examples, re.M)
+    examples = "\n".join(re.findall(r"^```rust.*?^```", readme, re.MULTILINE | re.DOTALL))
+    hidden = re.findall(r"^ *# .*", examples, re.MULTILINE)
     assert not hidden, f"README.md: lines that only rustdoc hides: {hidden}"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=["tests", "commands", "links"])
     only = parser.parse_args().only
     blocks = [block for document in DOCUMENTS for block in shell_blocks(document)]
