@@ -97,7 +97,8 @@ def main() -> int:
     )
     for width in (1, 4, 16, 32):
         text = cargo_bench(
-            [*profile, "--features", "bench", "--bench", "profile"], [str(model), f"--rows={width}"]
+            [*profile, "-p", "quietwire", "--features", "bench", "--bench", "profile"],
+            [str(model), f"--rows={width}"],
         )
         us = sum(float(us) for us in re.findall(LAYER_TIMES, text, re.MULTILINE))
         if us == 0:
