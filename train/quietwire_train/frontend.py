@@ -40,25 +40,25 @@ class FrontEnd:
         return self.window // 2 + 1
 
     @property
-    def centres(self) -> list[int]:
-        """Band centres in bins: one bin apart at first, then `erb_step` ERB numbers apart.
+    def centers(self) -> list[int]:
+        """Band centers in bins: one bin apart at first, then `erb_step` ERB numbers apart.
 
         ERB number of a frequency: Glasberg & Moore 1990, 21.4 log10(1 + 0.00437 f).
         """
         bin_hz = self.rate_hz / self.window
-        centres = list(range(self.linear_bins))
-        erb = 21.4 * np.log10(1 + 0.00437 * (centres[-1] * bin_hz))
+        centers = list(range(self.linear_bins))
+        erb = 21.4 * np.log10(1 + 0.00437 * (centers[-1] * bin_hz))
         while True:
             erb += self.erb_step
-            centre = round(((10 ** (erb / 21.4) - 1) / 0.00437) / bin_hz)
-            centre = max(centre, centres[-1] + 1)
-            if centre >= self.bins - 2:
-                return [*centres, self.bins - 1]
-            centres.append(centre)
+            center = round(((10 ** (erb / 21.4) - 1) / 0.00437) / bin_hz)
+            center = max(center, centers[-1] + 1)
+            if center >= self.bins - 2:
+                return [*centers, self.bins - 1]
+            centers.append(center)
 
     @property
     def bands(self) -> int:
-        return len(self.centres)
+        return len(self.centers)
 
     @property
     def features(self) -> int:
@@ -66,9 +66,9 @@ class FrontEnd:
 
     def band_matrix(self) -> np.ndarray:
         """[bands, bins] hat functions: each column sums to one, so unit gains stay unity."""
-        centres = self.centres
-        matrix = np.zeros((len(centres), self.bins), dtype=np.float32)
-        for band, (low, high) in enumerate(zip(centres, centres[1:])):
+        centers = self.centers
+        matrix = np.zeros((len(centers), self.bins), dtype=np.float32)
+        for band, (low, high) in enumerate(zip(centers, centers[1:])):
             for k in range(low, high):
                 matrix[band, k] = (high - k) / (high - low)
                 matrix[band + 1, k] = (k - low) / (high - low)
