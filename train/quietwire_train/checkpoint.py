@@ -32,6 +32,8 @@ def save_atomically(value: dict, path: Path) -> None:
 def load(path: Path, device: torch.device | str = "cpu") -> dict:
     """The content of a checkpoint, with current names of weights."""
     saved = torch.load(path, map_location=device, weights_only=True)
+    if "optimiser" in saved:  # the key before 0.2
+        saved["optimizer"] = saved.pop("optimiser")
     for key in {"net", "average"} & set(saved):
         saved[key] = {current_name(name): value for name, value in saved[key].items()}
     return saved

@@ -1,6 +1,7 @@
-"""Golden vectors: what a model folder does to one clip, by this package and onnxruntime.
+"""Golden vectors: the intermediate and final signals of a model for one clip, computed by this
+package's front end and onnxruntime.
 
-Five raw little-endian f32 files; `tests/parity.rs` holds the Rust runtime to them.
+Raw little-endian float32 files; tests of the Rust runtime compare with them.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import soundfile
-import tomllib
 import torch
 
-from .export import front_end
+from .checkpoint import front_end, read_manifest
 from .frontend import Analysis
-from .net import apply
+from .net import apply_mask
 
 
 def run_model(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:
     """`wave` [samples] at the model's rate -> features, gain, taps, vad and output, hop by hop."""
-    spec = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
-    graph = spec["graph"][0]
+    manifest = read_manifest(folder)
+    graph = manifest["graph"][0]
     session = onnxruntime.InferenceSession(str(folder / graph["file"]), providers=["CPUExecutionProvider"])
-    front = front_end(spec)
+    front = front_end(manifest)
     analysis = Analysis(front)
     hops = len(wave) // front.hop
     spectrum = analysis.spectrum(torch.from_numpy(wave[None, : hops * front.hop]))
@@ -35,18 +35,18 @@ def run_model(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:
         if t["role"] == "state"
     }
     names = [t["name"] for t in graph["outputs"]]
-    into = next(t["name"] for t in graph["inputs"] if t["role"] == "features")
-    kept: dict[str, list[np.ndarray]] = {t["name"]: [] for t in graph["outputs"] if t["role"] != "state"}
+    feature_input = next(t["name"] for t in graph["inputs"] if t["role"] == "features")
+    outputs: dict[str, list[np.ndarray]] = {t["name"]: [] for t in graph["outputs"] if t["role"] != "state"}
     for hop in range(hops):
-        out = dict(zip(names, session.run(names, {into: features[hop : hop + 1], **states})))
+        result = dict(zip(names, session.run(names, {feature_input: features[hop : hop + 1], **states})))
         for tensor in graph["outputs"]:
             if tensor["role"] == "state":
-                states[tensor["of"]] = out[tensor["name"]]
+                states[tensor["of"]] = result[tensor["name"]]
             else:
-                kept[tensor["name"]].append(out[tensor["name"]][0])
-    stacked = {name: np.stack(values) for name, values in kept.items()}
+                outputs[tensor["name"]].append(result[tensor["name"]][0])
+    stacked = {name: np.stack(values) for name, values in outputs.items()}
     gain, taps = (torch.from_numpy(stacked[name][None]) for name in ("gain", "taps"))
-    re, im = apply(spectrum, gain, taps, analysis.bands)
+    re, im = apply_mask(spectrum, gain, taps, analysis.bands)
     output = analysis.synthesis(torch.complex(re, im))[0].numpy()
     return {"features": features, **stacked, "output": output}
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="model folder")
     parser.add_argument("clip", type=Path, help="mono recording at the model's rate")
     parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--start", type=float, default=1.0, help="seconds")
+    parser.add_argument("--start", type=float, default=1.0, help="first second of the clip to use")
     parser.add_argument("--seconds", type=float, default=1.0)
 
 

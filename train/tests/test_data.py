@@ -43,13 +43,13 @@ def test_folders_are_decoded_to_48_khz_mono(tmp_path: Path) -> None:
     np.testing.assert_allclose(read, tone(1.0)[4800:14400], atol=2e-3)
 
 
-def test_missing_corrupt_and_silent_files_are_named(tmp_path: Path) -> None:
+def test_missing_corrupt_and_silent_files_are_listed(tmp_path: Path) -> None:
     root = tmp_path / "in"
     write(root / "speech/good.wav", tone(0.5))
     write(root / "speech/silent.wav", np.zeros(4800, np.float32))
     (root / "speech/corrupt.wav").write_bytes(b"RIFF is not enough")
     names = ["speech/good.wav", "speech/silent.wav", "speech/corrupt.wav", "speech/absent.wav"]
-    header = "path kind source split source_rate_hz eff_bandwidth_hz snr_est_db licence"
+    header = "path kind source split source_rate_hz eff_bandwidth_hz snr_est_db license"
     rows = ["\t".join([name, "speech", "src", "train", "48000", "9000", "40", "CC0"]) for name in names]
     (root / "index.tsv").write_text("\n".join([header.replace(" ", "\t"), *rows]) + "\n")
     summary = prepare(root, tmp_path / "out")
@@ -59,10 +59,10 @@ def test_missing_corrupt_and_silent_files_are_named(tmp_path: Path) -> None:
     assert reasons["speech/absent.wav"] == "missing"
     assert "decoded" in reasons["speech/corrupt.wav"]
     clip = Store(tmp_path / "out").clips()[0]
-    assert (clip.bandwidth_hz, clip.licence, clip.snr_est_db) == (9000.0, "CC0", 40.0)
+    assert (clip.bandwidth_hz, clip.license, clip.snr_est_db) == (9000.0, "CC0", 40.0)
 
 
-def test_a_talker_never_lies_in_both_splits(tmp_path: Path) -> None:
+def test_a_talker_is_in_one_split(tmp_path: Path) -> None:
     for talker in range(30):
         for take in range(2):
             write(tmp_path / f"in/speech/t{talker}/{take}.wav", tone(0.05))
@@ -114,11 +114,11 @@ def test_talkers_are_read_from_known_file_names() -> None:
 
 def test_an_index_may_name_talkers_and_leave_measures_empty(tmp_path: Path) -> None:
     write(tmp_path / "in/speech/a.wav", np.random.default_rng(0).standard_normal(RATE_HZ) * 0.1)
-    header = "path kind source talker split source_rate_hz eff_bandwidth_hz snr_est_db licence"
+    header = "path kind source talker split source_rate_hz eff_bandwidth_hz snr_est_db license"
     row = ["speech/a.wav", "speech", "src", "src:ann", "dev", "", "", "", ""]
     text = "\n".join(["\t".join(header.split()), "\t".join(row)]) + "\n"
     (tmp_path / "in/index.tsv").write_text(text)
     prepare(tmp_path / "in", tmp_path / "out")
     clip = Store(tmp_path / "out").clips()[0]
-    assert (clip.talker, clip.split, clip.licence, clip.snr_est_db) == ("src:ann", "dev", "unknown", None)
+    assert (clip.talker, clip.split, clip.license, clip.snr_est_db) == ("src:ann", "dev", "unknown", None)
     assert clip.bandwidth_hz >= 23000
