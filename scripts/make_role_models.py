@@ -60,7 +60,9 @@ def write_model(
     (folder / "model.toml").write_text(to_toml(document, width=1_000_000), encoding="utf-8")
 
 
-def front_end(rate_hz: int, window: int, hop: int, window_shape: str, lookahead: int = 0, **more: float) -> dict:
+def front_end(
+    rate_hz: int, window: int, hop: int, window_shape: str, lookahead: int = 0, **more: float
+) -> dict:
     return {
         "rate_hz": rate_hz,
         "window": window,

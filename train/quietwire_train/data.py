@@ -233,7 +233,9 @@ def assign_validation(entries: list[Entry], share: float = VAL_SHARE) -> list[En
         kind: {_group(entry) for entry in entries if (entry.kind, entry.split) == (kind, "train")}
         for kind in KINDS
     }
-    chosen = {kind: {name for name in own if _hash_share(f"val/{name}") < share} for kind, own in names.items()}
+    chosen = {
+        kind: {name for name in own if _hash_share(f"val/{name}") < share} for kind, own in names.items()
+    }
     moved = {kind: own for kind, own in chosen.items() if 2 * len(own) < len(names[kind])}
     return [
         replace(entry, split="val")
@@ -250,6 +252,14 @@ def _group(entry: Entry) -> str:
 
 class BadIndex(ValueError):
     """An index that cannot be used."""
+
+
+def _number(row: dict[str, str | None], column: str, place: str) -> float | None:
+    text = row.get(column)
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise BadIndex(f"{place}: {column} is {text!r}, not a number") from None
 
 
 REQUIRED_COLUMNS = ("path", "kind", "source", "split")
@@ -270,19 +280,12 @@ def read_index(index: Path) -> list[Entry]:
         for row in reader:
             if not row["path"]:
                 raise BadIndex(f"{index}, line {reader.line_num}: no value in column path")
-
-            def number(column: str) -> float | None:
-                text = row.get(column)
-                try:
-                    return float(text) if text else None
-                except ValueError:
-                    place = f"{index}, line {reader.line_num}"
-                    raise BadIndex(f"{place}: {column} is {text!r}, not a number") from None
+            place = f"{index}, line {reader.line_num}"
 
             # A short clip may have no measured bandwidth; half of its own rate is the upper bound.
-            bandwidth_hz = number("eff_bandwidth_hz")
+            bandwidth_hz = _number(row, "eff_bandwidth_hz", place)
             if bandwidth_hz is None:
-                rate_hz = number("source_rate_hz")
+                rate_hz = _number(row, "source_rate_hz", place)
                 bandwidth_hz = rate_hz / 2 if rate_hz else None
             entries.append(
                 Entry(
@@ -294,7 +297,7 @@ def read_index(index: Path) -> list[Entry]:
                     bandwidth_hz=bandwidth_hz,
                     # Indexes written before 0.2 spell the column licence.
                     license=row.get("license") or row.get("licence") or "unknown",
-                    snr_est_db=number("snr_est_db"),
+                    snr_est_db=_number(row, "snr_est_db", place),
                 )
             )
     return entries
@@ -412,7 +415,9 @@ def prepare(
             clips.append(clip | {"index": len(clips), "offset": offset, "length": len(samples)})
             offset += len(samples)
             summary.counts[entry.split, entry.kind] += 1
-    parts["clips.json"].write_text(json.dumps({"rate_hz": RATE_HZ, "samples": offset, "clips": clips}, indent=0))
+    parts["clips.json"].write_text(
+        json.dumps({"rate_hz": RATE_HZ, "samples": offset, "clips": clips}, indent=0)
+    )
     # The list goes first: a store with a new list and old audio is refused by its length, and so is
     # one that was interrupted between the two renames.
     for name in ("clips.json", "audio.i16"):

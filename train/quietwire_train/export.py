@@ -240,7 +240,9 @@ def describe(front: FrontEnd, shape: NetShape, raw: bytes, **about: str) -> dict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="checkpoint of `train`, or a model folder to store again")
+    parser.add_argument(
+        "checkpoint", type=Path, help="checkpoint of `train`, or a model folder to store again"
+    )
     parser.add_argument("out", type=Path, help="model folder to write")
     parser.add_argument("--id", default="base", help="name of the model")
     parser.add_argument("--version", default="0.1.0")
@@ -273,7 +275,9 @@ def run(args: argparse.Namespace) -> int:
             other, share = Path(name), float(text)
             other_front, other_shape, others = read(other)
             if (front, shape) != (other_front, other_shape):
-                raise IncompatibleNetwork(f"{other}: another network than {args.checkpoint}, which has {shape}")
+                raise IncompatibleNetwork(
+                    f"{other}: another network than {args.checkpoint}, which has {shape}"
+                )
             if not -1 <= share <= 1:
                 raise ValueError(f"--blend {other} {share}: a share is from -1 to 1")
             weights = blend(weights, others, share)

@@ -219,7 +219,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or NAME=scores:REPORT.json (of an earlier --out)",
     )
     parser.add_argument("--quietwire", metavar="PATH", help="program that runs models (default: on PATH)")
-    parser.add_argument("--against", metavar="NAME", help="add the differences of all other systems to this one")
+    parser.add_argument(
+        "--against", metavar="NAME", help="add the differences of all other systems to this one"
+    )
     parser.add_argument("--sets", type=_argument(parse_sets), help="only these sets, such as snr,room")
     parser.add_argument("--every", type=_argument(_count), default=1, help="only one in N pairs of each set")
     parser.add_argument("--jobs", type=_argument(_count), default=2, help="pairs scored in parallel")

@@ -211,7 +211,9 @@ def _instrument(
             shape *= np.minimum(1.0, time_s[::-1] / 0.01)
             for semitone in rng.choice(scale, min(notes, len(scale)), replace=False):
                 hz = lowest_hz * 2.0 ** ((semitone + 12 * rng.integers(2)) / 12)
-                _add(total, round(position_s * RATE_HZ), _read_wavetable(wavetable, hz * time_s) * shape * gain)
+                _add(
+                    total, round(position_s * RATE_HZ), _read_wavetable(wavetable, hz * time_s) * shape * gain
+                )
         position_s += interval_s
 
 

@@ -116,9 +116,7 @@ def init_from(net: Net, source: Path, keep_blocks: tuple[int | str, ...] = ()) -
         shape = replace(shape, blocks=len(keep_blocks))
     if (front, shape) != (net.front, net.shape):
         sizes = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shape.as_dict().items())
-        raise SystemExit(
-            f"error: {source} is another network than {net.shape.as_dict()}: train with {sizes}"
-        )
+        raise SystemExit(f"error: {source} is another network than {net.shape.as_dict()}: train with {sizes}")
     for to, at in enumerate(keep_blocks):
         if at == NEW_BLOCK:
             net.blocks[to].init_identity()
@@ -241,7 +239,9 @@ class Trainer:
 
     # One step
 
-    def estimate(self, net: Net, noisy: torch.Tensor, bf16: bool) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    def estimate(
+        self, net: Net, noisy: torch.Tensor, bf16: bool
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Estimate (real, imaginary) and VAD logit of `net` for a noisy spectrum [n, hops, bins]."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             gain, taps, vad = net(self.analysis.features(noisy))
@@ -424,7 +424,9 @@ def prepare_run(trainer: Trainer, allow_changes: bool) -> None:
             changes = differences(read_recipe(kept), trainer.recipe)
         for session in read_record(out / "run.json")[-1:]:
             before = session.get("data", {})
-            changes += [f"data: another {name}" for name in data if data[name] != before.get(name, data[name])]
+            changes += [
+                f"data: another {name}" for name in data if data[name] != before.get(name, data[name])
+            ]
         if changes and not allow_changes:
             listed = "\n  ".join(changes)
             raise SystemExit(
@@ -494,12 +496,17 @@ def _seconds(text: str) -> float:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     schedule, limits = Schedule(), Limits()
     parser.add_argument("--data", type=Path, required=True, help="folder written by `prepare`")
-    parser.add_argument("--rir", "--rooms", type=Path, help="file written by `rir`; without it no reverberation")
+    parser.add_argument(
+        "--rir", "--rooms", type=Path, help="file written by `rir`; without it no reverberation"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="run folder; the run resumes if it holds a checkpoint"
     )
     parser.add_argument(
-        "--recipe", type=Path, metavar="FILE", help="values of the run (see train/recipes); options below override it"
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="values of the run (see train/recipes); options below override it",
     )
     parser.add_argument("--start-from", type=Path, help="checkpoint or model folder to fine-tune")
     parser.add_argument(
@@ -520,12 +527,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     values.add_argument("--steps", type=_count, help=f"default {schedule.steps}")
     values.add_argument("--batch", type=_positive, help=f"clips in a step, default {schedule.batch}")
     values.add_argument("--seconds", type=_seconds, help=f"length of a clip, default {schedule.seconds:g}")
-    values.add_argument("--learning-rate", "--rate", type=float, help=f"highest, default {schedule.learning_rate:g}")
+    values.add_argument(
+        "--learning-rate", "--rate", type=float, help=f"highest, default {schedule.learning_rate:g}"
+    )
     values.add_argument("--warmup", type=_count, help=f"steps, default {schedule.warmup}")
     values.add_argument("--ema-decay", "--averaging", type=float, help=f"default {schedule.ema_decay:g}")
     values.add_argument("--seed", type=int, help=f"default {schedule.seed}")
-    values.add_argument("--parts", type=_positive, help=f"parts of a batch in parallel, default {schedule.parts}")
-    values.add_argument("--bf16", action="store_true", default=None, help="bfloat16 products, float32 weights")
+    values.add_argument(
+        "--parts", type=_positive, help=f"parts of a batch in parallel, default {schedule.parts}"
+    )
+    values.add_argument(
+        "--bf16", action="store_true", default=None, help="bfloat16 products, float32 weights"
+    )
     sizes = parser.add_argument_group("sizes", "default: those of the network to fine-tune")
     for name, text in SIZES.items():
         default = getattr(NetShape(), name)
@@ -544,7 +557,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_count, default=0, help="of PyTorch in each part; 0: cores / parts")
     parser.add_argument("--workers", type=_positive, default=1, help="processes that mix")
     parser.add_argument("--save-every", type=_positive, default=limits.save_steps, help="steps")
-    parser.add_argument("--save-minutes", type=float, default=limits.save_minutes, help="save at least as often")
+    parser.add_argument(
+        "--save-minutes", type=float, default=limits.save_minutes, help="save at least as often"
+    )
     parser.add_argument(
         "--validate-every", type=_count, default=limits.validate_steps, help="steps; 0: no validation"
     )

