@@ -29,7 +29,7 @@ numpy's frozen RandomState stream, so a rebuild gives the same samples; another
 version of numpy, scipy or libsndfile can at most move a last bit or change how
 a FLAC file is packed.
 
-Levels. The level of speech is its mean power over the 20 ms blocks that lie
+Levels. The level of speech is its mean power over the 20 ms blocks that are
 within 35 dB of the loudest block, so pauses do not count; the level of noise
 is its mean power over the whole clip. The signal-to-noise ratio is the
 difference of the two, unweighted. A table of what was measured is printed.

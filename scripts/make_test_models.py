@@ -68,7 +68,7 @@ def write(
     gain: float,
     taps: tuple[int, int] | None = None,
 ) -> None:
-    centers = [*range(0, 16), *range(16, window // 2, 12), window // 2]
+    centers = [*range(16), *range(16, window // 2, 12), window // 2]
     raw = feature_graph(len(centers), len(centers), gain, taps)
     inputs = [tensor("features", "features", ["N", len(centers)])]
     outputs = [tensor("gain", "gain", ["N", len(centers)])]

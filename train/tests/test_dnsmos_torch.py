@@ -11,9 +11,9 @@ import torch
 
 from quietwire_train.data import resample
 from quietwire_train.dnsmos import SAMPLES, dnsmos
+from quietwire_train.dnsmos_torch import Dnsmos, resample_to_16_khz
 from quietwire_train.frontend import Analysis, FrontEnd
 from quietwire_train.loss import DNSMOS_MAX_GRADIENT, Loss, LossWeights, _dnsmos_input
-from quietwire_train.dnsmos_torch import Dnsmos, resample_to_16_khz
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "office-fan.clean.flac"
 

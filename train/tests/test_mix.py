@@ -105,7 +105,7 @@ def test_nothing_is_left_above_a_band_limit(store: Store, rooms: Path) -> None:
 
 
 def test_recorded_noise_is_played_at_other_speeds_and_backwards(store: Store) -> None:
-    quiet = replace(PLAIN, level_db=(-40.0, -40.0))  # nothing reaches full scale, which would turn it down
+    quiet = replace(PLAIN, level_db=(-40.0, -40.0))  # below full scale, so that no clip is scaled
 
     def noise(**changes: object) -> np.ndarray:
         batch = Mixer(store, None, seconds=2.0, mixture=replace(quiet, **changes)).batch(0, 8)

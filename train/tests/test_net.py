@@ -13,9 +13,9 @@ import soundfile
 import torch
 
 from quietwire_train import train
+from quietwire_train.checkpoint import IncompatibleNetwork, read_checkpoint, read_model
 from quietwire_train.cli import main
 from quietwire_train.data import prepare
-from quietwire_train.checkpoint import IncompatibleNetwork, read_checkpoint, read_model
 from quietwire_train.export import build_onnx
 from quietwire_train.frontend import Analysis, FrontEnd
 from quietwire_train.golden import run_model

@@ -288,7 +288,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, capsys) -> None:
     folder = source / "wav48_silence_trimmed/p225"
     (folder / "p225_003_mic1.flac").write_bytes(b"fLaC is not enough")
     soundfile.write(folder / "p225_004_mic1.flac", np.zeros(0), RATE_HZ, format="WAV")
-    # The header of this one is whole: only decoding tells.
+    # The header of this one is valid; only decoding fails.
     whole = write(folder / "p225_005_mic1.flac", 1.0).read_bytes()
     (folder / "p225_005_mic1.flac").write_bytes(whole[: len(whole) // 2])
     assert import_set("vctk", source, tmp_path / "data") == 2

@@ -14,7 +14,7 @@ pytest.importorskip("pystoi")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("speechmos")
 
-from quietwire_train import report, cli, devset
+from quietwire_train import cli, devset, report
 from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
 from quietwire_train.score import load_pairs, score, select
 from quietwire_train.systems import System, parse_system, with_commands
@@ -33,8 +33,8 @@ with open(words[words.index("--telemetry") + 1], "w") as lines:
     for k in range(len(signal) // 480 + 3):
         window = signal[max(k - 1, 0) * 480 : (k + 1) * 480]
         power = float(np.mean(window ** 2)) if k * 480 < len(signal) else 0
-        told = {{"time_s": (k + 1) / 100, "speech_probability": power, "snr_db": None, "gain_db": 0.0}}
-        lines.write(json.dumps(told) + "\\n")
+        row = {{"time_s": (k + 1) / 100, "speech_probability": power, "snr_db": None, "gain_db": 0.0}}
+        lines.write(json.dumps(row) + "\\n")
 """
 
 

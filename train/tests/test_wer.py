@@ -1,4 +1,4 @@
-"""Word errors, and a recognizer that hears words and keeps to a vocabulary."""
+"""Word errors, and the recognizer with and without a vocabulary."""
 
 from pathlib import Path
 
