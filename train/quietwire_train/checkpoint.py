@@ -1,8 +1,15 @@
-"""Reads and writes the weights of a network: checkpoints of `train` and exported model folders."""
+"""Reads and writes the weights of a network: checkpoints of `train` and exported model folders.
+
+A checkpoint has a format number:
+
+- 1 (no key `format`): names of weights before 0.2, see `net.RENAMED`.
+- 2: current names; `shape` has the kind of block.
+"""
 
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +23,7 @@ from .frontend import FrontEnd
 from .net import SUBBAND_BANDS, Net, NetShape, current_name
 
 Weights = dict[str, np.ndarray]
+FORMAT = 2
 
 
 class IncompatibleNetwork(ValueError):
@@ -25,13 +33,27 @@ class IncompatibleNetwork(ValueError):
 def save_atomically(value: dict, path: Path) -> None:
     """Writes a temporary file and renames it: an interrupted write keeps the previous file."""
     part = path.with_suffix(".part")
-    torch.save(value, part)
+    torch.save({"format": FORMAT, **value}, part)
     os.replace(part, path)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict:
-    """The content of a checkpoint, with current names of weights."""
-    saved = torch.load(path, map_location=device, weights_only=True)
+    """The content of a checkpoint of any format, with current names of weights.
+
+    Raises IncompatibleNetwork for another kind of file and for a newer format, OSError for a file
+    that cannot be opened.
+    """
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise IncompatibleNetwork(f"{path}: not a complete checkpoint of `train`: {reason}") from error
+    if not isinstance(saved, dict):
+        raise IncompatibleNetwork(f"{path}: not a checkpoint of `train`")
+    if saved.get("format", 1) > FORMAT:
+        raise IncompatibleNetwork(
+            f"{path}: checkpoint format {saved['format']}, this version reads up to {FORMAT}"
+        )
     if "optimiser" in saved:  # the key before 0.2
         saved["optimizer"] = saved.pop("optimiser")
     for key in {"net", "average"} & set(saved):
@@ -50,7 +72,11 @@ def read_checkpoint(path: Path) -> tuple[FrontEnd, NetShape, Weights]:
     except TypeError as error:
         raise IncompatibleNetwork(f"{path}: made by another architecture: {error}") from error
     weights = {name: value.numpy() for name, value in saved["average"].items()}
-    expected = {name: tuple(v.shape) for name, v in Net(front, shape).state_dict().items()}
+    try:
+        net = Net(front, shape)
+    except ValueError as error:
+        raise IncompatibleNetwork(f"{path}: {error}") from error
+    expected = {name: tuple(v.shape) for name, v in net.state_dict().items()}
     actual = {name: tuple(v.shape) for name, v in weights.items()}
     if expected != actual:
         wrong = sorted(set(expected.items()) ^ set(actual.items()))
@@ -101,7 +127,9 @@ def read_model(folder: Path) -> tuple[FrontEnd, NetShape, Weights]:
         inputs = manifest["graph"][0]["inputs"]
         states = [tensor["shape"][1:] for tensor in inputs if tensor["role"] == "state"]
         (_, channels), (summary,) = states[:2]
-        shape = NetShape(channels, len(states) // 2, summary, bins, order)
+        shape = NetShape(
+            channels=channels, blocks=len(states) // 2, summary=summary, tap_bins=bins, tap_order=order
+        )
 
         def matrix(name: str) -> np.ndarray:
             if f"{name}.int8" in stored:
@@ -126,6 +154,15 @@ def read_model(folder: Path) -> tuple[FrontEnd, NetShape, Weights]:
         return front, shape, weights
     except (KeyError, ValueError, IndexError, DecodeError) as error:
         raise IncompatibleNetwork(f"{folder}: not an export of this package: {error}") from error
+
+
+def require_finite(weights: Weights, source: str) -> None:
+    """Raises IncompatibleNetwork if a weight is NaN or infinite."""
+    broken = sorted(name for name, value in weights.items() if not np.isfinite(value).all())
+    if broken:
+        raise IncompatibleNetwork(
+            f"{source}: {len(broken)} of {len(weights)} weights are not finite, first {broken[0]}"
+        )
 
 
 def read(source: Path) -> tuple[FrontEnd, NetShape, Weights]:

@@ -7,6 +7,7 @@ every recurrent state is an input and an output. The same checkpoint gives the s
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from . import manifest
-from .checkpoint import IncompatibleNetwork, Weights, read
+from .checkpoint import IncompatibleNetwork, Weights, read, read_manifest, require_finite
 from .frontend import FrontEnd
 from .net import SUBBAND_BANDS, Net, NetShape
 
@@ -27,12 +28,16 @@ class Graph:
 
     def __init__(self, bits: int = 32) -> None:
         self.bits = bits
+        self.states: dict[str, list[int]] = {}  # names and shapes without the batch
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
     def weight(self, name: str, value: np.ndarray) -> str:
         self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
+
+    def sizes(self, name: str, *values: int) -> str:
+        return self.weight(name, np.array(values, dtype=np.int64))
 
     def matrix(self, name: str, value: np.ndarray, inner: bool = False) -> str:
         """A weight matrix [in, out], stored in `bits` bits.
@@ -79,68 +84,81 @@ def blend(weights: Weights, others: Weights, share: float) -> Weights:
     }
 
 
+def _recurrence(g: Graph, weights: Weights, x: str, name: str, state: str, state_shape: list[int]) -> str:
+    """The nodes of a `Recurrence`; adds the state to the inputs and outputs of the graph."""
+    g.states[state] = state_shape
+    gates = g.dense(x, f"{name}.gates", weights[f"{name}.gates.weight"], weights[f"{name}.gates.bias"], True)
+    # Rows of a reshaped product instead of a Split: for a Split the engine would compute three
+    # products.
+    gate_shape = g.sizes(f"{name}.gate_shape", -1, *state_shape[:-1], 3, state_shape[-1])
+    gates = g.node("Reshape", [gates, gate_shape], f"{name}.gate_rows")
+    update, candidate, output_gate = (
+        g.node("Gather", [gates, f"gate{at}"], f"{name}.{part}", axis=len(state_shape))
+        for at, part in enumerate(("update", "candidate", "output_gate"))
+    )
+    update = g.node("Sigmoid", [update], f"{update}.sigmoid")
+    delta = g.node("Sub", [candidate, state], f"{name}.delta")
+    delta = g.node("Mul", [update, delta], f"{name}.scaled_delta")
+    after = g.node("Add", [state, delta], f"{state}_next")
+    output_gate = g.node("Sigmoid", [output_gate], f"{output_gate}.sigmoid")
+    tanh = g.node("Tanh", [after], f"{name}.tanh")
+    gated = g.node("Mul", [output_gate, tanh], f"{name}.gated")
+    return g.node("Add", [x, gated], f"{name}.out")
+
+
+def _subband_fullband(
+    g: Graph, shape: NetShape, subbands: int, weights: Weights, x: str, block: int
+) -> tuple[str, str]:
+    """The nodes of `net.Block` number `block`: output and summary."""
+    name = f"blocks.{block}"
+
+    def dense(x: str, layer: str) -> str:
+        layer = f"{name}.{layer}"
+        return g.dense(x, layer, weights[f"{layer}.weight"], weights[f"{layer}.bias"], True)
+
+    x = _recurrence(g, weights, x, f"{name}.subband", f"subband{block}", [subbands, shape.channels])
+    flat = g.node("Reshape", [x, "flat_shape"], f"{name}.flat")
+    summary = g.node("Relu", [dense(flat, "to_fullband")], f"{name}.summary")
+    summary = _recurrence(g, weights, summary, f"{name}.fullband", f"fullband{block}", [shape.summary])
+    back = g.node("Reshape", [dense(summary, "from_fullband"), "block_shape"], f"{name}.back")
+    return g.node("Add", [x, back], f"{name}.out"), summary
+
+
+# Writers of the nodes of a block, by the names of net.BLOCKS.
+BLOCK_GRAPHS = {"subband_fullband": _subband_fullband}
+
+
 def build_onnx(front: FrontEnd, shape: NetShape, weights: Weights, bits: int = 32) -> onnx.ModelProto:
     """The graph of one hop: `features` and states in; `gain`, `taps`, `vad` and next states out.
 
     Weight matrices are stored in `bits` bits, those of the encoder and of the heads in 16 at least.
-    All arithmetic of the graph is in float32.
+    All arithmetic of the graph is in float32. Raises IncompatibleNetwork for a block that has no
+    writer and for weights that are not finite.
     """
+    if shape.block not in BLOCK_GRAPHS:
+        raise IncompatibleNetwork(f"the block {shape.block!r} has no writer in export.BLOCK_GRAPHS")
+    require_finite(weights, "export")
     g = Graph(bits)
     net = Net(front, shape)
     subbands, channels, local_size = net.subbands, shape.channels, net.feature_index.shape[1]
 
-    def sizes(name: str, *values: int) -> str:
-        return g.weight(name, np.array(values, dtype=np.int64))
-
-    def dense(x: str, name: str, inner: bool = False) -> str:
-        return g.dense(x, name, weights[f"{name}.weight"], weights[f"{name}.bias"], inner)
-
-    gate_index = [g.weight(f"gate{at}", np.array(at, dtype=np.int64)) for at in range(3)]
-    inputs = [("features", [front.features])]
-    outputs = [("gain", [front.bands]), ("taps", [shape.tap_order, 2, shape.tap_bins]), ("vad", [1])]
-
-    def recurrence(x: str, name: str, state: str, state_shape: list[int]) -> str:
-        inputs.append((state, state_shape))
-        outputs.append((f"{state}_next", state_shape))
-        gates = dense(x, f"{name}.gates", inner=True)
-        # Rows of a reshaped product instead of a Split: for a Split the engine would compute three
-        # products.
-        gate_shape = sizes(f"{name}.gate_shape", -1, *state_shape[:-1], 3, state_shape[-1])
-        gates = g.node("Reshape", [gates, gate_shape], f"{name}.gate_rows")
-        update, candidate, output_gate = (
-            g.node("Gather", [gates, gate], f"{name}.{part}", axis=len(state_shape))
-            for part, gate in zip(("update", "candidate", "output_gate"), gate_index)
-        )
-        update = g.node("Sigmoid", [update], f"{update}.sigmoid")
-        delta = g.node("Sub", [candidate, state], f"{name}.delta")
-        delta = g.node("Mul", [update, delta], f"{name}.scaled_delta")
-        after = g.node("Add", [state, delta], f"{state}_next")
-        output_gate = g.node("Sigmoid", [output_gate], f"{output_gate}.sigmoid")
-        tanh = g.node("Tanh", [after], f"{name}.tanh")
-        gated = g.node("Mul", [output_gate, tanh], f"{name}.gated")
-        return g.node("Add", [x, gated], f"{name}.out")
+    for at in range(3):
+        g.weight(f"gate{at}", np.array(at, dtype=np.int64))
 
     # The features of every subband; a padded zero stands for a feature that does not exist.
-    padding = sizes("padding", 0, 0, 0, 1)
+    padding = g.sizes("padding", 0, 0, 0, 1)
     padded = g.node("Pad", ["features", padding], "padded")
     index = g.weight("feature_index", net.feature_index.numpy().ravel())
     gathered = g.node("Gather", [padded, index], "gathered", axis=1)
-    local = g.node("Reshape", [gathered, sizes("local_shape", -1, subbands, local_size)], "local")
+    local = g.node("Reshape", [gathered, g.sizes("local_shape", -1, subbands, local_size)], "local")
     encoder = g.matrix("encoder.weight", weights["encoder.weight"].T)
     x = g.node("MatMul", [local, encoder], "encoder.mm")
     x = g.node("Add", [x, g.weight("subband_embedding", weights["subband_embedding"])], "encoder.out")
     x = g.node("Relu", [x], "encoded")
-    flat_shape = sizes("flat_shape", -1, subbands * channels)
-    block_shape = sizes("block_shape", -1, subbands, channels)
+    g.sizes("flat_shape", -1, subbands * channels)
+    g.sizes("block_shape", -1, subbands, channels)
     for block in range(shape.blocks):
-        name = f"blocks.{block}"
-        x = recurrence(x, f"{name}.subband", f"subband{block}", [subbands, channels])
-        flat = g.node("Reshape", [x, flat_shape], f"{name}.flat")
-        summary = g.node("Relu", [dense(flat, f"{name}.to_fullband", inner=True)], f"{name}.summary")
-        summary = recurrence(summary, f"{name}.fullband", f"fullband{block}", [shape.summary])
-        back = dense(summary, f"{name}.from_fullband", inner=True)
-        back = g.node("Reshape", [back, block_shape], f"{name}.back")
-        x = g.node("Add", [x, back], f"{name}.out")
+        x, summary = BLOCK_GRAPHS[shape.block](g, shape, subbands, weights, x, block)
 
     # One product gives gains and taps of all subbands, also those of the high subbands, which have
     # no taps: a second product would cost more. It is split by its inputs, trunk and local features.
@@ -152,7 +170,7 @@ def build_onnx(front: FrontEnd, shape: NetShape, weights: Weights, bits: int = 3
     from_trunk = g.node("MatMul", [trunk, g.matrix("head.weight", head[:, :channels].T)], "head.trunk")
     from_local = g.dense(local, "head.local", head[:, channels:], bias)
     flat = g.node("Add", [from_trunk, from_local], "head")
-    flat = g.node("Reshape", [flat, sizes("head.shape", -1, subbands * head_size)], "head.flat")
+    flat = g.node("Reshape", [flat, g.sizes("head.shape", -1, subbands * head_size)], "head.flat")
     # Indices of [subbands, head_size] in the flat output.
     of = head_size * np.arange(subbands)[:, None] + np.arange(head_size)
     gain_index = g.weight("gain_index", of[:, :SUBBAND_BANDS].ravel()[: front.bands])
@@ -169,8 +187,12 @@ def build_onnx(front: FrontEnd, shape: NetShape, weights: Weights, bits: int = 3
     padded = g.node("Pad", [gain, padding], "gain.padded")
     first = g.node("Gather", [padded, g.weight("first_tap_index", first)], "gain.first_tap", axis=1)
     flat = g.node("Add", [fine, first], "taps.flat")
-    g.node("Reshape", [flat, sizes("taps.shape", -1, shape.tap_order, 2, shape.tap_bins)], "taps")
-    g.node("Sigmoid", [dense(summary, "vad")], "vad")
+    g.node("Reshape", [flat, g.sizes("taps.shape", -1, shape.tap_order, 2, shape.tap_bins)], "taps")
+    g.node("Sigmoid", [g.dense(summary, "vad", weights["vad.weight"], weights["vad.bias"])], "vad")
+
+    inputs = [("features", [front.features]), *g.states.items()]
+    outputs = [("gain", [front.bands]), ("taps", [shape.tap_order, 2, shape.tap_bins]), ("vad", [1])]
+    outputs += [(f"{name}_next", size) for name, size in g.states.items()]
 
     graph = helper.make_graph(
         g.nodes,
@@ -187,17 +209,20 @@ def build_onnx(front: FrontEnd, shape: NetShape, weights: Weights, bits: int = 3
     return model
 
 
-def describe(front: FrontEnd, shape: NetShape, raw: bytes, **about: str) -> dict:
-    """The manifest of the graph `raw`; `about` gives id, version, license, source and training_data."""
+def describe(front: FrontEnd, shape: NetShape, model: onnx.ModelProto, raw: bytes, **about: str) -> dict:
+    """The manifest of `model`, whose file has the content `raw`.
+
+    `about` gives id, version, license, source and training_data.
+    """
 
     def tensor(name: str, role: str, sizes: list[int], **more: object) -> dict:
         return manifest.tensor(name, role, ["N", *sizes], **more)
 
-    subbands = -(-front.bands // SUBBAND_BANDS)
-    states = {}
-    for block in range(shape.blocks):
-        states[f"subband{block}"] = [subbands, shape.channels]
-        states[f"fullband{block}"] = [shape.summary]
+    states = {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim[1:]]
+        for value in model.graph.input
+        if value.name != "features"
+    }
     inputs = [tensor("features", "features", [front.features])]
     inputs += [tensor(name, "state", sizes, initial=0.0) for name, sizes in states.items()]
     outputs = [
@@ -244,10 +269,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", type=Path, help="checkpoint of `train`, or a model folder to store again"
     )
     parser.add_argument("out", type=Path, help="model folder to write")
-    parser.add_argument("--id", default="base", help="name of the model")
+    parser.add_argument("--id", help="name of the model (default: name of the folder)")
     parser.add_argument("--version", default="0.1.0")
-    parser.add_argument("--license", default="MIT OR Apache-2.0", help="license of the weights (SPDX)")
-    parser.add_argument("--source", default="train/ of this repository")
+    parser.add_argument(
+        "--license",
+        help="license of the weights, an SPDX expression such as MIT; needed for a checkpoint, for a model "
+        "folder the default is its own",
+    )
+    parser.add_argument("--source", default="quietwire-train", help="text for the manifest")
     parser.add_argument(
         "--bits",
         type=int,
@@ -270,6 +299,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
+        license_id = args.license
+        if license_id is None and args.checkpoint.is_dir():
+            stored = read_manifest(args.checkpoint)
+            license_id = stored.get("license") or stored.get("licence")
+        if not license_id:
+            raise ValueError(
+                "state the license under which the weights may be used: --license SPDX, such as --license MIT"
+            )
         front, shape, weights = read(args.checkpoint)
         for name, text in args.blend:
             other, share = Path(name), float(text)
@@ -281,22 +318,27 @@ def run(args: argparse.Namespace) -> int:
             if not -1 <= share <= 1:
                 raise ValueError(f"--blend {other} {share}: a share is from -1 to 1")
             weights = blend(weights, others, share)
+        model = build_onnx(front, shape, weights, args.bits)
     except (OSError, ValueError) as error:
         print(f"error: {error}")
         return 1
-    raw = build_onnx(front, shape, weights, args.bits).SerializeToString(deterministic=True)
+    raw = model.SerializeToString(deterministic=True)
     about = describe(
         front,
         shape,
+        model,
         raw,
-        id=args.id,
+        id=args.id or args.out.resolve().name,
         version=args.version,
-        license=args.license,
+        license=license_id,
         source=args.source,
         training_data=args.training_data,
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "model.onnx").write_bytes(raw)
-    (args.out / "model.toml").write_text(manifest.to_toml(about), encoding="utf-8")
+    files = {"model.onnx": raw, "model.toml": manifest.to_toml(about).encode()}
+    for name, content in files.items():
+        (args.out / f"{name}.part").write_bytes(content)
+    for name in files:
+        os.replace(args.out / f"{name}.part", args.out / name)
     print(f"{args.out}: {len(raw)} bytes, sha256 {about['graph'][0]['sha256']}")
     return 0

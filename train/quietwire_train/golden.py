@@ -7,6 +7,8 @@ Raw little-endian float32 files; tests of the Rust runtime compare with them.
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +22,18 @@ from .net import apply_mask
 
 
 def run_model(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:
-    """`wave` [samples] at the model's rate -> features, gain, taps, vad and output, hop by hop."""
+    """`wave` [samples] at the model's rate -> features, gain, taps, vad and output, hop by hop.
+
+    Raises ValueError for a wave that is shorter than a hop and for outputs that are not finite.
+    """
     manifest = read_manifest(folder)
     graph = manifest["graph"][0]
     session = onnxruntime.InferenceSession(str(folder / graph["file"]), providers=["CPUExecutionProvider"])
     front = front_end(manifest)
     analysis = Analysis(front)
     hops = len(wave) // front.hop
+    if not hops:
+        raise ValueError(f"the clip has {len(wave)} samples, less than a hop of {front.hop}")
     spectrum = analysis.spectrum(torch.from_numpy(wave[None, : hops * front.hop]))
     features = analysis.features(spectrum)[0].numpy()
     states = {
@@ -48,7 +55,22 @@ def run_model(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:
     gain, taps = (torch.from_numpy(stacked[name][None]) for name in ("gain", "taps"))
     re, im = apply_mask(spectrum, gain, taps, analysis.bands)
     output = analysis.synthesis(torch.complex(re, im))[0].numpy()
-    return {"features": features, **stacked, "output": output}
+    vectors = {"features": features, **stacked, "output": output}
+    broken = [name for name, values in vectors.items() if not np.isfinite(values).all()]
+    if broken:
+        raise ValueError(f"{folder}: the model gives values that are not finite: {', '.join(broken)}")
+    return vectors
+
+
+def read_clip(path: Path, rate_hz: int, start_s: float, seconds: float) -> np.ndarray:
+    """A part of a mono recording. Raises ValueError for another rate and for several channels."""
+    wave, actual_hz = soundfile.read(path, dtype="float32")
+    if actual_hz != rate_hz:
+        raise ValueError(f"{path} has {actual_hz} Hz, the model needs {rate_hz} Hz")
+    if wave.ndim > 1:
+        raise ValueError(f"{path} has {wave.shape[1]} channels, a mono recording is needed")
+    start = round(start_s * rate_hz)
+    return wave[start : start + round(seconds * rate_hz)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,12 +82,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    wave, rate_hz = soundfile.read(args.clip, dtype="float32")
-    start = round(args.start * rate_hz)
-    wave = wave[start : start + round(args.seconds * rate_hz)]
-    vectors = {"input": wave, **run_model(args.model, wave)}
+    try:
+        rate_hz = read_manifest(args.model)["front_end"]["rate_hz"]
+        wave = read_clip(args.clip, rate_hz, args.start, args.seconds)
+        vectors = {"input": wave, **run_model(args.model, wave)}
+    except (OSError, ValueError, KeyError, soundfile.SoundFileError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     args.out.mkdir(parents=True, exist_ok=True)
     for name, values in vectors.items():
-        np.ascontiguousarray(values, dtype="<f4").tofile(args.out / f"{name}.f32")
+        part = args.out / f"{name}.part"
+        np.ascontiguousarray(values, dtype="<f4").tofile(part)
+        os.replace(part, args.out / f"{name}.f32")
     print(f"{args.out}: " + ", ".join(f"{n} {list(v.shape)}" for n, v in vectors.items()))
     return 0

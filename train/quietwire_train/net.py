@@ -9,6 +9,7 @@ state is explicit.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -43,8 +44,9 @@ def current_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class NetShape:
-    """Sizes of a network. Stored in every checkpoint."""
+    """Kind of block and sizes of a network. Stored in every checkpoint."""
 
+    block: str = "subband_fullband"  # one of BLOCKS
     channels: int = 48  # channels of a subband
     blocks: int = 4  # blocks in series
     summary: int = 96  # width of the fullband summary
@@ -55,6 +57,25 @@ class NetShape:
         return asdict(self)
 
 
+# Kinds of block by name. A block is made from (subbands, channels, summary). Its forward maps
+# [hops, n, subbands, channels] to the same and a summary [hops, n, summary]; its init_identity makes
+# the output equal the input. export.py needs an entry of the same name to write its graph.
+BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {}
+
+
+def register_block(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
+    """Decorator that adds a class to BLOCKS."""
+
+    def register(kind: type[nn.Module]) -> type[nn.Module]:
+        if name in BLOCKS:
+            raise ValueError(f"there is a block {name!r} already")
+        BLOCKS[name] = kind
+        return kind
+
+    return register
+
+
+@register_block("subband_fullband")
 class Block(nn.Module):
     """A subband recurrence, then a fullband recurrence: [hops, n, subbands, channels] to the same."""
 
@@ -88,6 +109,8 @@ class Net(nn.Module):
 
     def __init__(self, front: FrontEnd, shape: NetShape):
         super().__init__()
+        if shape.block not in BLOCKS:
+            raise ValueError(f"unknown block {shape.block!r}; there are {', '.join(BLOCKS)}")
         if shape.tap_bins > front.linear_bins:
             raise ValueError(f"tap_bins {shape.tap_bins} needs one-bin bands, there are {front.linear_bins}")
         if shape.tap_bins % SUBBAND_BANDS:
@@ -102,7 +125,7 @@ class Net(nn.Module):
         self.encoder = nn.Linear(inputs, shape.channels, bias=False)
         self.subband_embedding = nn.Parameter(0.3 * torch.randn(self.subbands, shape.channels))
         self.blocks = nn.ModuleList(
-            Block(self.subbands, shape.channels, shape.summary) for _ in range(shape.blocks)
+            BLOCKS[shape.block](self.subbands, shape.channels, shape.summary) for _ in range(shape.blocks)
         )
         self.gain = nn.Linear(shape.channels + inputs, SUBBAND_BANDS, bias=False)
         self.gain_bias = nn.Parameter(torch.ones(self.subbands, SUBBAND_BANDS))

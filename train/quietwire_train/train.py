@@ -27,7 +27,7 @@ from .data import Store
 from .frontend import Analysis, FrontEnd
 from .loss import OLD_WEIGHT_NAMES, Loss, LossWeights
 from .mix import Mixer, Mixture
-from .net import Net, NetShape, apply_mask
+from .net import BLOCKS, Net, NetShape, apply_mask
 from .recipe import NEW_BLOCK, Recipe, Schedule, Start, differences, read_recipe
 from .run_record import add_session, data_state, read_record
 
@@ -209,12 +209,18 @@ class Trainer:
 
     def resume(self) -> None:
         """Continues from the checkpoint of the run folder."""
-        saved = load(self.checkpoint, self.device)
-        shape = self.recipe.network.as_dict()
-        if saved["shape"] != shape or saved["front"] != self.front.as_dict():
+        try:
+            saved = load(self.checkpoint, self.device)
+            same = (NetShape(**saved["shape"]), FrontEnd(**saved["front"])) == (
+                self.recipe.network,
+                self.front,
+            )
+        except (IncompatibleNetwork, KeyError, TypeError) as error:
+            raise SystemExit(f"error: {error}; choose another --out") from error
+        if not same:
             raise SystemExit(
                 f"error: {self.checkpoint}: made by another network ({saved['shape']}), "
-                f"this recipe has {shape}: choose another --out"
+                f"this recipe has {self.recipe.network.as_dict()}: choose another --out"
             )
         self.net.load_state_dict(saved["net"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -539,7 +545,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     values.add_argument(
         "--bf16", action="store_true", default=None, help="bfloat16 products, float32 weights"
     )
-    sizes = parser.add_argument_group("sizes", "default: those of the network to fine-tune")
+    sizes = parser.add_argument_group("network", "default: that of the network to fine-tune")
+    sizes.add_argument("--block", choices=BLOCKS, help=f"kind of block; else {NetShape().block}")
     for name, text in SIZES.items():
         default = getattr(NetShape(), name)
         sizes.add_argument(f"--{name.replace('_', '-')}", type=_positive, help=f"{text}; else {default}")
@@ -592,7 +599,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         network = load_source(args.start_from)[1]
     if args.keep_blocks:
         network = replace(network, blocks=len(args.keep_blocks))
-    given = {name: getattr(args, name) for name in SIZES}
+    given = {name: getattr(args, name) for name in NetShape().as_dict()}
     network = replace(network, **{name: size for name, size in given.items() if size is not None})
     given = {entry.name: getattr(args, entry.name, None) for entry in fields(Schedule)}
     schedule = replace(recipe.schedule, **{name: value for name, value in given.items() if value is not None})

@@ -1,7 +1,6 @@
-"""Network, loss, export and training, at sizes that take seconds."""
+"""Network, loss, export and golden vectors, at small sizes."""
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +11,15 @@ import pytest
 import soundfile
 import torch
 
-from quietwire_train import train
-from quietwire_train.checkpoint import IncompatibleNetwork, read_checkpoint, read_model
+from quietwire_train import net as network
+from quietwire_train.checkpoint import IncompatibleNetwork, read_checkpoint, read_manifest, read_model
 from quietwire_train.cli import main
-from quietwire_train.data import prepare
 from quietwire_train.export import build_onnx
 from quietwire_train.frontend import Analysis, FrontEnd
 from quietwire_train.golden import run_model
 from quietwire_train.loss import Loss, LossWeights
 from quietwire_train.net import Net, NetShape, apply_mask
-from quietwire_train.recipe import read_recipe
-from quietwire_train.train import init_from, loss_weight, parse_block
+from quietwire_train.train import init_from, parse_block
 
 SHAPE = NetShape(channels=6, blocks=2, summary=10, tap_bins=8, tap_order=2)
 
@@ -126,7 +123,7 @@ def test_a_teacher_has_a_share_in_spectrum_and_ratio() -> None:
 
 def test_one_hop_at_a_time_through_onnx_equals_the_whole_sequence(net: Net, tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    assert main(["export", str(save(tmp_path / "c.pt", net)), str(folder), "--id", "tiny"]) == 0
+    assert main(["export", str(save(tmp_path / "c.pt", net)), str(folder), "--license", "MIT"]) == 0
     wave = noise(24000)
     found = run_model(folder, wave[0].numpy())
     with torch.no_grad():
@@ -152,7 +149,7 @@ def test_export_is_reproducible_and_takes_any_batch(net: Net, tmp_path: Path) ->
 def test_an_exported_model_can_be_trained_on(net: Net, tmp_path: Path, bits: int, most: float) -> None:
     folder = tmp_path / "model"
     checkpoint = str(save(tmp_path / "c.pt", net))
-    assert main(["export", checkpoint, str(folder), "--bits", str(bits)]) == 0
+    assert main(["export", checkpoint, str(folder), "--bits", str(bits), "--license", "MIT"]) == 0
     again = Net(net.front, net.shape)
     init_from(again, folder)
     features = Analysis(net.front).features(Analysis(net.front).spectrum(noise(24000)))
@@ -169,7 +166,7 @@ def test_an_exported_model_can_be_trained_on(net: Net, tmp_path: Path, bits: int
 def test_storing_a_model_again_in_eight_bits_changes_nothing(net: Net, tmp_path: Path) -> None:
     folder, again = tmp_path / "model", tmp_path / "again"
     net.blocks[0].to_fullband.weight.data[3] = 0.0  # an output without weights has no scale
-    export = ["export", "--bits", "8"]
+    export = ["export", "--bits", "8", "--license", "MIT"]
     assert main([*export, str(save(tmp_path / "c.pt", net)), str(folder)]) == 0
     kinds = {t.name: t.data_type for t in onnx.load(folder / "model.onnx").graph.initializer}
     stored = {name for name, kind in kinds.items() if kind == onnx.TensorProto.INT8}
@@ -190,7 +187,7 @@ def test_an_export_may_blend_two_networks(net: Net, tmp_path: Path, capsys: pyte
     a, b = save(tmp_path / "a.pt", net), save(tmp_path / "b.pt", other)
     for shares, of_other in [(("0.25",), 0.25), (("-0.5",), -0.5), (("0.25", "-0.5"), -0.125)]:
         blends = [text for share in shares for text in ("--blend", str(b), share)]
-        assert main(["export", str(a), str(tmp_path / "model"), *blends]) == 0
+        assert main(["export", str(a), str(tmp_path / "model"), "--license", "MIT", *blends]) == 0
         found = read_model(tmp_path / "model")[2]
         for name, value in net.state_dict().items():
             expected = (1 - of_other) * value + of_other * other.state_dict()[name]
@@ -205,7 +202,10 @@ def test_an_export_may_blend_two_networks(net: Net, tmp_path: Path, capsys: pyte
         (b, "nan", "from -1 to 1"),
         (b, "x", "'x'"),
     ]:
-        assert main(["export", str(a), str(tmp_path / "no"), "--blend", str(other), share]) == 1
+        assert (
+            main(["export", str(a), str(tmp_path / "no"), "--license", "MIT", "--blend", str(other), share])
+            == 1
+        )
         assert reason in capsys.readouterr().out
     assert not (tmp_path / "no").exists()
 
@@ -262,150 +262,101 @@ def test_checkpoints_of_another_architecture_are_refused(net: Net, tmp_path: Pat
     torch.save({"weights": 1}, tmp_path / "d.pt")
     with pytest.raises(IncompatibleNetwork, match="not a checkpoint"):
         read_checkpoint(tmp_path / "d.pt")
-    assert main(["export", str(tmp_path / "a.pt"), str(tmp_path / "out")]) == 1
+    assert main(["export", str(tmp_path / "a.pt"), str(tmp_path / "out"), "--license", "MIT"]) == 1
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    time_s = np.arange(4 * 48000) / 48000
-    rng = np.random.default_rng(0)
-    for talker in range(12):
-        voice = np.sin(2 * np.pi * (110 + 9 * talker) * time_s) * (np.sin(5 * time_s) > 0)
-        (root / f"in/speech/t{talker}").mkdir(parents=True)
-        soundfile.write(root / f"in/speech/t{talker}/a.wav", 0.2 * voice, 48000)
-        (root / f"in/noise/n{talker}").mkdir(parents=True)
-        hiss = 0.1 * rng.standard_normal(len(time_s))
-        soundfile.write(root / f"in/noise/n{talker}/a.wav", hiss, 48000)
-    assert prepare(root / "in", root / "store").skipped == []
-    return root / "store"
+def test_an_export_asks_for_the_license(net: Net, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, folder = str(save(tmp_path / "c.pt", net)), tmp_path / "mine"
+    assert main(["export", checkpoint, str(folder)]) == 1
+    assert "--license" in capsys.readouterr().out and not folder.exists()
+    assert main(["export", checkpoint, str(folder), "--license", "CC0-1.0"]) == 0
+    again = tmp_path / "again"
+    assert main(["export", str(folder), str(again)]) == 0
+    for made in (folder, again):
+        manifest = read_manifest(made)
+        assert (manifest["license"], manifest["id"]) == ("CC0-1.0", made.name)
+        assert sorted(path.name for path in made.iterdir()) == ["model.onnx", "model.toml"]
 
 
-SIZES = "--channels 6 --blocks 2 --summary 10 --tap-bins 8 --tap-order 2"
-
-
-def last_line(run: Path) -> dict:
-    """The last line of training in the log of a run."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [line for line in lines if "loss" in line][-1]
-
-
-def options(store: Path, out: Path, steps: int, sizes: str = SIZES) -> list[str]:
-    return (
-        f"train --data {store} --out {out} --steps {steps} --batch 2 --seconds 1 {sizes}"
-        " --device cpu --threads 1 --warmup 2 --save-every 2"
-    ).split()
-
-
-def test_an_interrupted_run_resumes_where_it_stopped(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_weights_that_are_not_finite_are_refused(
+    net: Net, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options(store, tmp_path / "whole", 6)) == 0
-    assert main([*options(store, tmp_path / "parts", 6), "--max-minutes", "0.0001"]) == 0
-    stopped = torch.load(tmp_path / "parts/checkpoint.pt", weights_only=True)
-    assert stopped["step"] == 1
-    assert main(options(store, tmp_path / "parts", 6)) == 0
-    whole, parts = (
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "parts")
-    )
-    assert whole["step"] == parts["step"] == 6
-    for name, value in whole["average"].items():
-        torch.testing.assert_close(value, parts["average"][name], atol=1e-6, rtol=0)
-    assert last_line(tmp_path / "whole")["step"] == 6
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    license_id = ["--license", "MIT"]
+    assert main(["export", str(save(tmp_path / "c.pt", net)), str(good), *license_id]) == 0
+    net.vad.weight.data[0, 0] = float("nan")
+    checkpoint = save(tmp_path / "nan.pt", net)
+    assert main(["export", str(checkpoint), str(bad), *license_id]) == 1
+    assert "not finite, first vad.weight" in capsys.readouterr().out and not bad.exists()
+    # A graph that gives NaN makes no golden vectors.
+    model = onnx.load(good / "model.onnx")
+    for weight in model.graph.initializer:
+        if weight.name == "gain_bias":
+            values = np.full(weight.dims, np.nan, np.float32)
+            weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, good / "model.onnx")
+    clip = tmp_path / "clip.wav"
+    soundfile.write(clip, noise(24000)[0].numpy(), 48000)
+    out = tmp_path / "golden"
+    assert main(["golden", str(good), str(clip), str(out), "--start", "0", "--seconds", "0.2"]) == 1
+    assert "not finite: gain" in capsys.readouterr().err and not out.exists()
 
 
-def test_a_batch_in_two_parts_gives_the_same_step(store: Path, tmp_path: Path) -> None:
-    # The mean over the bins of both clips is the mean of each one's where their bandwidths are alike:
-    # under this seed they are the same.
-    seed = 155
-    alike = ["--seed", str(seed)]
-    assert main([*options(store, tmp_path / "one", 3), *alike, "--parts", "1"]) == 0
-    assert main([*options(store, tmp_path / "two", 3), *alike, "--parts", "2"]) == 0
-    one, two = (last_line(tmp_path / name) for name in ("one", "two"))
-    for part in ("sdr_db", "perceptual", "vad"):
-        assert two[part] == pytest.approx(one[part], rel=1e-3), part
-    assert two["loss"] == pytest.approx(one["loss"], rel=0.02)
-    assert two["sdr_db"] == pytest.approx(one["sdr_db"], abs=0.1)
-    checkpoints = (
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two")
-    )
-    torch.manual_seed(seed)  # as the run begins
-    initial, (one, two) = Net(FrontEnd(), SHAPE).state_dict(), (saved["net"] for saved in checkpoints)
-    steps = [(one[name] - two[name]).norm() / (one[name] - initial[name]).norm() for name in one]
-    assert max(steps) < 0.2, steps
-    assert max((one[name] - initial[name]).norm() for name in one) > 1e-3
-    with pytest.raises(SystemExit, match="cannot have 3 parts"):
-        main([*options(store, tmp_path / "three", 3), "--parts", "3"])
-
-
-def test_a_run_records_its_start(store: Path, tmp_path: Path) -> None:
-    assert main(options(store, tmp_path / "first", 1)) == 0
-    source = tmp_path / "first/checkpoint.pt"
-    other = ["--start-from", str(source), "--keep-blocks", "1", "new", "0"]
-    assert main([*options(store, tmp_path / "second", 1, sizes=""), *other]) == 0
-    first, second = (read_recipe(tmp_path / name / "recipe.toml") for name in ("first", "second"))
-    assert second.network == replace(first.network, blocks=3)
-    assert (first.start.weights, first.start.keep_blocks) == ("", ())
-    assert (second.start.weights, second.start.keep_blocks) == (str(source), (1, "new", 0))
-    for wrong, reason in ((["--channels", "5"], "--channels 6"), (["--start-from", "nowhere"], "nowhere")):
-        with pytest.raises(SystemExit, match=reason):
-            main([*options(store, tmp_path / "third", 1, sizes=""), "--start-from", str(source), *wrong])
-
-
-def test_a_teacher_changes_the_result(store: Path, tmp_path: Path) -> None:
-    larger = "--channels 8 --blocks 1 --summary 10 --tap-bins 8 --tap-order 2"
-    assert main(options(store, tmp_path / "larger", 1, sizes=larger)) == 0
-    teacher = tmp_path / "larger/checkpoint.pt"
-    assert main(options(store, tmp_path / "plain", 2)) == 0
-    assert main([*options(store, tmp_path / "distilled", 2), "--teacher", str(teacher)]) == 0
-    names = ("plain", "distilled")
-    plain, distilled = (last_line(tmp_path / name) for name in names)
-    assert "teacher_sdr_db" not in plain and distilled["teacher_sdr_db"] != 0.0
-    recipes = [read_recipe(tmp_path / name / "recipe.toml") for name in names]
-    assert [recipe.start.teacher for recipe in recipes] == ["", str(teacher)]
-    checkpoints = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in names]
-    weights = [saved["net"] for saved in checkpoints]
-    assert any((weights[0][name] - weights[1][name]).abs().max() > 1e-5 for name in weights[0])
-    with pytest.raises(SystemExit, match="nowhere"):
-        main([*options(store, tmp_path / "none", 1), "--teacher", "nowhere"])
-    with pytest.raises(SystemExit, match="needs --teacher"):
-        main([*options(store, tmp_path / "none", 1), "--loss", "distillation=0.5"])
-    saved = torch.load(teacher, weights_only=True)
-    torch.save(saved | {"front": saved["front"] | {"level_attack": 0.2}}, teacher)
-    with pytest.raises(SystemExit, match="has the front end"):
-        main([*options(store, tmp_path / "other", 1), "--teacher", str(teacher)])
-
-
-@pytest.mark.parametrize("text", ["louder=1", "sdr", "sdr=", "sdr=-1", "sdr=nan", "sdr=inf", "=1"])
-def test_weights_of_the_loss_are_checked(text: str) -> None:
-    assert loss_weight("sdr=0.03") == ("sdr", 0.03)
-    with pytest.raises(argparse.ArgumentTypeError, match="sdr"):
-        loss_weight(text)
-
-
-def test_the_share_of_a_teacher_is_at_most_the_whole() -> None:
-    assert loss_weight("distillation=1") == loss_weight("taught=1") == ("distillation", 1.0)
-    with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 1"):
-        loss_weight("distillation=1.5")
-
-
-def test_a_run_of_another_shape_is_refused(store: Path, tmp_path: Path) -> None:
-    assert main(options(store, tmp_path / "run", 1)) == 0
-    with pytest.raises(SystemExit, match="network.blocks: 2, now 1"):
-        main([*options(store, tmp_path / "run", 1), "--blocks", "1"])
-    with pytest.raises(SystemExit, match="another network"):
-        main([*options(store, tmp_path / "run", 1), "--blocks", "1", "--allow-changes"])
-
-
-def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_golden_needs_a_mono_clip_at_the_rate(
+    net: Net, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*args: object, **kwargs: object) -> tuple[torch.Tensor, dict[str, float]]:
-        return torch.tensor(float("nan")), {"loss": float("nan")}
+    folder = tmp_path / "model"
+    assert main(["export", str(save(tmp_path / "c.pt", net)), str(folder), "--license", "MIT"]) == 0
+    mono, stereo = np.zeros(48000), np.zeros((48000, 2))
+    for signal, rate_hz, start, reason in [
+        (mono, 8000, 0, "has 8000 Hz, the model needs 48000 Hz"),
+        (stereo, 48000, 0, "2 channels"),
+        (mono, 48000, 2, "less than a hop"),
+    ]:
+        soundfile.write(tmp_path / "clip.wav", signal, rate_hz)
+        command = ["golden", str(folder), str(tmp_path / "clip.wav"), str(tmp_path / "out")]
+        assert main([*command, "--start", str(start)]) == 1
+        assert reason in capsys.readouterr().err
+    soundfile.write(tmp_path / "clip.wav", noise(48000)[0].numpy(), 48000)
+    assert main([*command, "--start", "0", "--seconds", "0.5"]) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"{name}.f32" for name in ("input", "features", "gain", "taps", "vad", "output")}
 
-    monkeypatch.setattr(train.Loss, "__call__", broken)
-    assert main(options(store, tmp_path / "run", 3)) == 1
-    assert "bad-batch-0.npz" in capsys.readouterr().out
-    with np.load(tmp_path / "run/bad-batch-0.npz") as batch:
-        assert batch["noisy"].shape == (2, 48000)
+
+def test_other_files_are_no_checkpoints(net: Net, tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    for content, reason in [
+        ({"format": 99, "average": {}}, "format 99, this version reads up to 2"),
+        ([1, 2], "not a checkpoint"),
+    ]:
+        torch.save(content, path)
+        with pytest.raises(IncompatibleNetwork, match=reason):
+            read_checkpoint(path)
+    path.write_bytes(b"plain text")
+    with pytest.raises(IncompatibleNetwork, match="not a complete checkpoint"):
+        read_checkpoint(path)
+
+
+def test_a_registered_block_is_trained_and_asks_for_a_graph(
+    net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "BLOCKS", dict(network.BLOCKS))
+
+    @network.register_block("other")
+    class Other(network.Block):
+        pass
+
+    with pytest.raises(ValueError, match="already"):
+        network.register_block("other")(Other)
+    other = Net(net.front, replace(net.shape, block="other"))
+    assert isinstance(other.blocks[0], Other)
+    front, shape, weights = read_checkpoint(save(tmp_path / "c.pt", other))
+    assert shape.block == "other"
+    with pytest.raises(IncompatibleNetwork, match="'other' has no writer"):
+        build_onnx(front, shape, weights)
+    with pytest.raises(ValueError, match="unknown block 'none'"):
+        Net(net.front, replace(net.shape, block="none"))
+    unknown = {**shape.as_dict(), "block": "none"}
+    with pytest.raises(IncompatibleNetwork, match="unknown block 'none'"):
+        read_checkpoint(save(tmp_path / "d.pt", other, shape=unknown))
