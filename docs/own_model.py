@@ -1,6 +1,6 @@
-"""A small denoiser from PyTorch to a model folder: `python docs/own_model.py FOLDER`.
+"""Exports a small PyTorch denoiser as a model folder: `python docs/own_model.py FOLDER`.
 
-Needs torch, onnx and numpy. The network is untrained: put your own in its place.
+Needs torch, onnx and numpy. The network is untrained; replace it with your own.
 """
 
 import hashlib
@@ -16,32 +16,32 @@ BINS = WINDOW // 2 + 1
 
 
 class Denoiser(nn.Module):
-    """Logarithm of the power [N, S, bins] to gains [N, S, bins]."""
+    """Log power [N, S, bins] to gains [N, S, bins]."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.past = nn.ConstantPad1d((2, 0), 0.0)  # causal: two hops before, none to come
+        self.past = nn.ConstantPad1d((2, 0), 0.0)  # causal: two past hops, no future hop
         self.conv = nn.Conv1d(BINS, 48, 3)
         self.gru = nn.GRU(48, 48, batch_first=True)
         self.out = nn.Linear(48, BINS)
 
     def forward(self, log_power: torch.Tensor) -> torch.Tensor:
-        seen = self.conv(self.past(log_power.transpose(1, 2))).relu().transpose(1, 2)
-        return torch.sigmoid(self.out(self.gru(seen)[0]))
+        x = self.conv(self.past(log_power.transpose(1, 2))).relu().transpose(1, 2)
+        return torch.sigmoid(self.out(self.gru(x)[0]))
 
 
 def clean(net: Denoiser, signal: np.ndarray) -> np.ndarray:
-    """What the manifest describes, in numpy: the output is a window less a hop late."""
+    """The processing that the manifest describes, in numpy. The output is late by window - hop."""
     window = np.sin(np.pi * np.arange(WINDOW) / WINDOW)
     padded = np.concatenate([np.zeros(WINDOW - HOP), signal])
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
-    spectrum = np.fft.rfft(frames * window)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    spectrum = np.fft.rfft(windows * window)
     features = np.log10(np.maximum(np.abs(spectrum) ** 2, 1e-12)).astype(np.float32)
     with torch.no_grad():
         gain = net(torch.from_numpy(features)[None])[0].numpy()
     out = np.zeros(len(padded))
-    for hop, frame in enumerate(np.fft.irfft(spectrum * gain) * window):
-        out[hop * HOP :][:WINDOW] += frame
+    for hop, samples in enumerate(np.fft.irfft(spectrum * gain) * window):
+        out[hop * HOP :][:WINDOW] += samples
     return out[: len(signal)]
 
 
@@ -63,9 +63,9 @@ def main(folder: Path) -> None:
     (folder / "model.toml").write_text(f"""\
 id = "my-model"
 version = "1"
-licence = "MIT"
+license = "MIT"
 source = "docs/own_model.py"
-training_data = "none: it is not trained"
+training_data = "none: the network is untrained"
 
 [domain]
 input_rates_hz = [8000, 48000]

@@ -1,10 +1,10 @@
-"""Holds public models in quietwire to their own runtimes, on real clips.
+"""Compares public models in quietwire with their own runtimes, on real clips.
 
     python scripts/check_parity.py [--models FOLDER] [--program quietwire] [ID ...]
 
-For every model: the program cleans a clip at the model's rate with no limit on attenuation, the
-model's own runtime (`train/peers.py`) cleans the same clip, and after alignment the difference must
-lie `LEAST_DB` under the sound. Models that the program does not have are an error, never skipped.
+For every model, the program cleans a clip at the model's rate without attenuation limit, and the
+model's own runtime (`train/peers.py`) cleans the same clip. After alignment the difference must be at
+least `MIN_SNR_DB` below the signal. A model that the program does not have is an error.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ sys.path.insert(0, str(ROOT / "train"))
 from peers import PEERS
 from quietwire_train.data import read_mono, resample
 
-LEAST_DB = 45.0
-LONGEST_DELAY = 4_800
+MIN_SNR_DB = 45.0
+MAX_DELAY = 4_800  # samples
 IDS = ["dfn3", "dtln", "gtcrn", "hush", "nsnet2", "nsnet2-48k", "ul-unas"]
 
 
 def cleaned(program: str, model: str, signal: np.ndarray, rate_hz: int) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
-        given, made = Path(folder) / "in.wav", Path(folder) / "out.wav"
-        soundfile.write(given, signal, rate_hz, subtype="FLOAT")
-        command = [program, "clean", "-q", "--model", model, "--attenuation", "inf", "-o", made, given]
+        source, result = Path(folder) / "in.wav", Path(folder) / "out.wav"
+        soundfile.write(source, signal, rate_hz, subtype="FLOAT")
+        command = [program, "clean", "-q", "--model", model, "--attenuation", "inf", "-o", result, source]
         subprocess.run([str(part) for part in command], check=True)
-        return soundfile.read(made, dtype="float32")[0]
+        return soundfile.read(result, dtype="float32")[0]
 
 
-def snr_db(reference: np.ndarray, found: np.ndarray) -> tuple[float, int]:
-    """After the best whole-sample delay of `reference` against `found`; and that delay."""
-    size = 1 << (len(reference) + len(found)).bit_length()
-    product = np.fft.rfft(reference, size) * np.conj(np.fft.rfft(found, size))
-    delay = int(np.argmax(np.fft.irfft(product)[:LONGEST_DELAY]))
-    length = min(len(reference) - delay, len(found))
-    # The ends hold what only one side has: padding, a tail.
-    inside = slice(LONGEST_DELAY, length - LONGEST_DELAY)
-    a, b = reference[delay:][inside].astype(np.float64), found[inside].astype(np.float64)
+def snr_db(reference: np.ndarray, signal: np.ndarray) -> tuple[float, int]:
+    """SNR of `signal` after alignment to the best whole-sample delay of `reference`, and that delay."""
+    size = 1 << (len(reference) + len(signal)).bit_length()
+    product = np.fft.rfft(reference, size) * np.conj(np.fft.rfft(signal, size))
+    delay = int(np.argmax(np.fft.irfft(product)[:MAX_DELAY]))
+    length = min(len(reference) - delay, len(signal))
+    # The ends differ: padding on one side, a tail on the other.
+    inside = slice(MAX_DELAY, length - MAX_DELAY)
+    a, b = reference[delay:][inside].astype(np.float64), signal[inside].astype(np.float64)
     return float(10 * np.log10(np.sum(a * a) / max(np.sum((a - b) ** 2), 1e-20))), delay
 
 
@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--program", default="quietwire")
     parser.add_argument("--models", type=Path, default=Path("."), help="ONNX files for train/peers.py")
     parser.add_argument(
-        "--folder", type=Path, help="model folders FOLDER/ID in the place of installed models"
+        "--folder", type=Path, help="use the model folders FOLDER/ID instead of installed models"
     )
     args = parser.parse_args()
     failed = 0
@@ -70,7 +70,7 @@ def main() -> int:
             db, delay = snr_db(peer(signal, args.models), ours)
             print(f"{model:12} {sample:16} {db:6.1f} dB, peer {delay} samples later")
             worst = min(worst, db)
-        failed += worst < LEAST_DB
+        failed += worst < MIN_SNR_DB
     print(f"{len(args.ids) - failed} passed, {failed} failed")
     return 1 if failed else 0
 

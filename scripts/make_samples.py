@@ -2,8 +2,8 @@
 """Build the noisy clips in samples/ from openly licensed Debian packages.
 
 The voices are real recordings taken from four Debian packages, the surface
-noise of one clip from a fifth; every other noise is synthesised here from a
-fixed seed. Authors and licences are listed in samples/README.md.
+noise of one clip from a fifth; every other noise is synthesized here from a
+fixed seed. Authors and licenses are listed in samples/README.md.
 
 Packages (Debian 12 "bookworm", all in main):
 
@@ -29,8 +29,8 @@ numpy's frozen RandomState stream, so a rebuild gives the same samples; another
 version of numpy, scipy or libsndfile can at most move a last bit or change how
 a FLAC file is packed.
 
-Levels. The level of speech is its mean power over the 20 ms frames that lie
-within 35 dB of the loudest frame, so pauses do not count; the level of noise
+Levels. The level of speech is its mean power over the 20 ms blocks that are
+within 35 dB of the loudest block, so pauses do not count; the level of noise
 is its mean power over the whole clip. The signal-to-noise ratio is the
 difference of the two, unweighted. A table of what was measured is printed.
 """
@@ -67,10 +67,10 @@ def noise_level(x):
 
 
 def speech_level(x, rate):
-    """Mean power in dBFS over the frames within 35 dB of the loudest."""
+    """Mean power in dBFS over the 20 ms blocks within 35 dB of the loudest."""
     n = rate // 50
-    frames = x[: len(x) // n * n].reshape(-1, n)
-    power = np.mean(np.square(frames), axis=1)
+    blocks = x[: len(x) // n * n].reshape(-1, n)
+    power = np.mean(np.square(blocks), axis=1)
     return db(np.mean(power[power > power.max() * 10 ** -3.5]))
 
 
@@ -97,7 +97,7 @@ def fade(x, rate, seconds=0.015):
 
 
 def place(parts, seconds, rate, level):
-    """Lay (start, line) parts on a silent track, each at `level` dBFS."""
+    """Puts (start in s, line) parts on a silent track, each at `level` dBFS."""
     track = np.zeros(int(seconds * rate))
     for start, line in parts:
         line = fade(line, rate)
@@ -120,7 +120,7 @@ def shaped(rng, n, rate, points):
 
 
 def slow(rng, n, rate, hz):
-    """A slowly wandering curve with unit variance and bandwidth `hz`."""
+    """A slow random curve with unit variance and bandwidth `hz`."""
     x = sosfiltfilt(butter(2, hz, fs=100, output="sos"), rng.standard_normal(n * 100 // rate + 400))
     x = np.interp(np.arange(n) * 100.0 / rate, np.arange(len(x) - 200), x[200:])
     return x / np.std(x)
@@ -136,12 +136,12 @@ def fan(rng, n, rate):
     phase = 2 * np.pi * np.cumsum(speed) / rate
     tone = sum(a * np.sin(k * phase + rng.uniform(0, 2 * np.pi))
                for k, a in [(1, 0.35), (2, 0.22), (3, 0.12), (4, 0.08), (6, 0.04)])
-    turn = 1.0 + 0.06 * np.sin(phase / 5.0)          # one of five blades is heavier
-    return (air + tone) * turn
+    rotation = 1.0 + 0.06 * np.sin(phase / 5.0)      # one of five blades is heavier
+    return (air + tone) * rotation
 
 
 def hum(rng, n, rate):
-    """50 Hz mains hum with harmonics over a thin noise floor."""
+    """50 Hz mains hum with harmonics and a low noise floor."""
     t = np.arange(n) / rate
     phase = 2 * np.pi * 50.0 * t + 0.02 * np.cumsum(slow(rng, n, rate, 1.0)) / rate
     x = sum(a * np.sin(k * phase + rng.uniform(0, 2 * np.pi))
@@ -260,11 +260,11 @@ CLIPS = [("office-fan.wav", office_fan), ("keyboard.wav", keyboard),
 
 
 def main():
-    ask = argparse.ArgumentParser(description="Build the clips in samples/.")
-    ask.add_argument("root", type=Path, help="folder of the unpacked Debian packages")
-    ask.add_argument("--out", type=Path,
-                     default=Path(__file__).resolve().parent.parent / "samples")
-    args = ask.parse_args()
+    parser = argparse.ArgumentParser(description="Build the clips in samples/.")
+    parser.add_argument("root", type=Path, help="folder of the unpacked Debian packages")
+    parser.add_argument("--out", type=Path,
+                        default=Path(__file__).resolve().parent.parent / "samples")
+    args = parser.parse_args()
     missing = [p for p in [FLARE % 5, HORIZONS % ("en", 2), ASTERISK, LIBRIVOX, VINYL]
                if not (args.root / p).is_file()]
     if missing:

@@ -1,8 +1,8 @@
-"""Writes a tiny data folder for the training smoke test: speech and noise with an index.
+"""Writes a small data folder for the training smoke test: speech and noise with an index.
 
     python scripts/make_smoke_data.py OUT
 
-The talkers are the one clean sample of this repository at several speeds; the noise is made here.
+The talkers are the clean sample of this repository at several speeds; the noise is synthetic.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import soundfile
 from scipy.signal import lfilter, resample_poly
 
 RATE_HZ = 48000
-COLUMNS = "path kind source split seconds source_rate_hz eff_bandwidth_hz snr_est_db licence".split()
-SPEEDS = {"train": (17, 18, 19, 21, 22, 23), "dev": (20, 24)}  # twentieths
+COLUMNS = "path kind source split seconds source_rate_hz eff_bandwidth_hz snr_est_db license".split()
+SPEEDS = {"train": (17, 18, 19, 21, 22, 23), "val": (16,), "dev": (20, 24)}  # twentieths
 
 
 def noises(rng: np.random.Generator, samples: int) -> dict[str, np.ndarray]:
-    """Hiss, rumble and hum."""
+    """White noise, rumble and hum."""
     white = rng.standard_normal(samples)
     time_s = np.arange(samples) / RATE_HZ
     hum = sum(np.sin(2 * np.pi * 50 * h * time_s + h) / h for h in range(1, 30))

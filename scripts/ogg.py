@@ -1,4 +1,4 @@
-"""Opus by way of ffmpeg: Ogg files with one stream (RFC 3533, RFC 7845)."""
+"""Ogg Opus files with one stream (RFC 3533, RFC 7845); ffmpeg encodes."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ import subprocess
 
 
 def opus_packets(*source: str, bitrate: str, data: bytes = b"") -> list[bytes]:
-    """Payloads of 20 ms, mono, of what ffmpeg reads with the arguments `source`, `data` as its input."""
+    """Opus packets of 20 ms, mono, of the audio that ffmpeg reads with the arguments `source`.
+
+    `data` is the standard input of ffmpeg.
+    """
     command = ["ffmpeg", "-v", "error", *source, "-ac", "1", "-ar", "48000"]
     command += ["-c:a", "libopus", "-b:a", bitrate, "-application", "voip", "-f", "ogg", "pipe:1"]
     file = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
-    return _packets(file)[2:]  # without the two headers
+    return _packets(file)[2:]  # without the two header packets
 
 
 def _packets(data: bytes) -> list[bytes]:
-    packets, at, begun = [], 0, b""
+    packets, at, partial = [], 0, b""
     while at < len(data):
         if data[at : at + 4] != b"OggS":
-            raise ValueError(f"no Ogg page at byte {at}, but {data[at : at + 4]!r}")
+            raise ValueError(f"expected an Ogg page at byte {at}, found {data[at : at + 4]!r}")
         sizes = data[at + 27 : at + 27 + data[at + 26]]
         at += 27 + len(sizes)
         for size in sizes:
-            begun += data[at : at + size]
+            partial += data[at : at + size]
             at += size
             if size < 255:
-                packets.append(begun)
-                begun = b""
+                packets.append(partial)
+                partial = b""
     return packets
 
 
 def opus_file(packets: list[bytes], samples: int = 960) -> bytes:
-    """A file of mono packets with as many samples each, at 48 kHz."""
+    """An Ogg file of mono packets with `samples` samples each, at 48 kHz."""
     head = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 0, 48000, 0, 0)
     pages = [_page(head, 0, 0, flags=2), _page(b"OpusTags" + bytes(8), 1, 0)]
     pages += [_page(packet, n + 2, (n + 1) * samples) for n, packet in enumerate(packets)]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains a small network for a minute on speech and noise made here, exports it, writes golden
-# vectors and holds the Rust runtime to them: every step of train/README.md, in small.
+# Trains a small network for a minute on generated data, exports it, writes golden vectors and
+# compares the Rust runtime with them: every step of train/README.md at a small size.
 #
 #     scripts/train_smoke.sh path/to/python
 set -euo pipefail
@@ -14,11 +14,11 @@ cd "$root"
 export PYTHONPATH="$root/train"
 run() { "$python" -m quietwire_train.cli "$@"; }
 run prepare "$work/data" "$work/store"
-run rooms "$work/rooms.npz" --count 8
-run train --data "$work/store" --rooms "$work/rooms.npz" --out "$work/run" --device cpu \
+run rir "$work/rir.npz" --count 8
+run train --data "$work/store" --rir "$work/rir.npz" --out "$work/run" --device cpu \
   --steps 150 --batch 6 --seconds 2 --channels 16 --blocks 2 --summary 32 --tap-bins 32 --tap-order 2 --warmup 10 \
-  --averaging 0.9 --rate 3e-3
-run export "$work/run/checkpoint.pt" "$work/model" --id smoke --training-data "synthetic smoke data"
+  --ema-decay 0.9 --learning-rate 3e-3 --validate-every 50
+run export "$work/run/checkpoint.pt" "$work/model" --id smoke --license MIT --training-data "synthetic smoke data"
 run golden "$work/model" samples/office-fan.wav "$work/model/golden"
 QUIETWIRE_PARITY_MODEL="$work/model" cargo test -q parity:: -- --nocapture --skip allocate
 run devset "$work/store" "$work/pairs" --seconds 3 --talkers 2 --sets snr,level,whisper,clean,noise
@@ -29,11 +29,11 @@ run score "$work/pairs" noisy "smoke=model:$work/model" --against noisy --every 
 import json
 import sys
 
-board = json.load(open(sys.argv[1]))
-rows = {row["system"]: row for row in board["systems"]}
+report = json.load(open(sys.argv[1]))
+rows = {row["system"]: row for row in report["systems"]}
 noisy, smoke = rows["noisy"]["si_sdr_db"], rows["smoke"]["si_sdr_db"]
-auc = board["vad"]["smoke"]["speech_probability"]["auc"]
+auc = report["vad"]["smoke"]["speech_probability"]["auc"]
 print(f"SI-SDR: noisy {noisy:.2f} dB, smoke model {smoke:.2f} dB; speech detection AUC {auc:.3f}")
-assert smoke > noisy + 1.0, "a trained network must take noise away"
-assert auc > 0.7, "a trained network must tell speech from noise"
+assert smoke > noisy + 1.0, "a trained network must improve SI-SDR by more than 1 dB"
+assert auc > 0.7, "a trained network must detect speech"
 PY

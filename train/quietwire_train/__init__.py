@@ -1,1 +1,1 @@
-"""Training side of quietwire: data, mixing, network, export, golden vectors, scores."""
+"""Training package of quietwire: data, mixing, network, export, golden vectors, scores."""

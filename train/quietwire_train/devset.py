@@ -1,23 +1,23 @@
-"""The development benchmark: dev talkers and dev noises in fixed pairs of noisy and clean sound.
+"""The development benchmark: fixed pairs of noisy and clean sound from the split dev.
 
 The same store gives the same files. The SNR is the active speech level over the rms of the noise
-inside the bandwidth of the speech, where a set does not say otherwise. Sets, for 12 talker slots:
+inside the bandwidth of the speech, unless a set defines it otherwise. Sets, for 12 talker slots:
 
 - `snr`: every slot at -5 to 15 dB, dry, speech at -26 dBFS, noises in turn from all dev sources.
-- `room`: speech in simulated rooms that training never sees. The reference is the reverberant
-  speech: a denoiser's job is to take noise away, not rooms.
+- `room`: speech in simulated rooms that are not in training. The reference is the reverberant
+  speech, since a denoiser should not remove reverberation.
 - `level`: pairs of `snr` (their `twin`) at active levels of -45, -35 and -10 dBFS.
 - `whisper`: pairs of `snr` (their `twin`) exactly 30 dB lower.
-- `clean`: speech alone; it must stay as it is.
+- `clean`: speech alone, which must stay unchanged.
 - `noise`: noise alone, of different classes, at -35 dBFS rms; the reference is digital silence.
 - `babble`: four other dev talkers as noise.
-- `music`: synthetic music (chords, bass, melody, drums), as the dev noises hold none.
-- `keyboard`: typing, put together from recorded keystrokes. The noise level of the SNR is its active
-  level, defined as that of speech: the level while keys are hit, however long the pauses are.
+- `music`: synthetic music (chords, bass, melody, drums).
+- `keyboard`: typing, composed of recorded keystrokes. The noise level of the SNR is the active level
+  of the typing, computed like that of speech, so that pauses do not count.
 - `telephone`: speech and noise between 300 and 3400 Hz.
-- `words`: digits read by one voice, from a folder of prompts, for word error rates.
-- `thin`: speech alone without its lows, cut at 300 to 700 Hz: small microphones and cautious filters
-  leave no fundamental. As `clean` it must stay as it is.
+- `digits`: digits read by one voice, from a folder of prompts, for word error rates.
+- `low_cut`: speech alone, high-passed at 300 to 700 Hz as by small microphones. It must stay
+  unchanged, like `clean`.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ TELEPHONE_HZ = (300.0, 3400.0)
 LOW_CUTS_HZ = (300.0, 400.0, 500.0, 600.0, 700.0)
 GAP = RATE_HZ * 3 // 10  # 0.3 s between two utterances
 SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0)
-WORD_SNRS_DB = (-5.0, 0.0, 5.0, 10.0)  # the recogniser hears all digits from 5 dB up
-ROOM_SEED = 0x0DE7  # with the number of the room; training draws its rooms from one number alone
+DIGIT_SNRS_DB = (-5.0, 0.0, 5.0, 10.0)  # from 5 dB up the recognizer makes hardly any errors
+ROOM_SEED = 0x0DE7  # seed sequence (ROOM_SEED, k): no room of training, which has a single seed
 VOICES = 4  # in babble
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-# Voices in noise recordings: a denoiser may keep them.
+# Noise recordings with voices: a denoiser may keep those.
 NO_PURE_NOISE = {"quiet_conversation", "baby_cry", "person_sneeze"}
 NO_PURE_NOISE |= {"crying_baby", "sneezing", "laughing", "coughing", "breathing", "snoring"}
 # Pairs of each set for 12 talker slots; `snr` has one for each slot and SNR.
@@ -68,14 +68,14 @@ SIZES = {
     "music": 8,
     "keyboard": 8,
     "telephone": 8,
-    "words": 16,
-    "thin": 12,
+    "digits": 16,
+    "low_cut": 12,
 }
 
 
 @dataclass
 class Pair:
-    """One pair; every field but the two signals goes to pairs.json.
+    """One pair. Every field but the two signals is written to pairs.json.
 
     `level_db` is the active speech level in dBFS after all scaling (of noise alone: its rms).
     """
@@ -98,7 +98,7 @@ class Pair:
     clean: np.ndarray = field(repr=False)
 
     def scale(self, gain_db: float) -> Pair:
-        """Scale both signals by `gain_db`, or by less if the louder one would clip."""
+        """Scales both signals by `gain_db`, or by less if the louder one would clip."""
         peak = max(float(np.abs(self.noisy).max()), float(np.abs(self.clean).max()))
         gain = min(10 ** (gain_db / 20), PEAK / peak if peak > 0.0 else math.inf)
         self.noisy = self.noisy * np.float32(gain)
@@ -108,24 +108,24 @@ class Pair:
 
     def record(self) -> dict:
         """Fields for pairs.json."""
-        own = {key: value for key, value in vars(self).items() if key not in ("noisy", "clean")}
-        return own | {"level_db": round(self.level_db, 3)}
+        kept = {key: value for key, value in vars(self).items() if key not in ("noisy", "clean")}
+        return kept | {"level_db": round(self.level_db, 3)}
 
 
 @dataclass
 class Summary:
-    """Pairs written for each set, and the reason for every set that was left out."""
+    """Number of pairs of each set, and the reason for every set that was left out."""
 
     pairs: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, str] = field(default_factory=dict)
 
 
 class Missing(Exception):
-    """The store or the options lack what a set needs."""
+    """The store or the options do not have what a set needs."""
 
 
 def noise_class(clip: Clip) -> str:
-    """Class of a noise recording, as far as its source and file name tell it."""
+    """Class of a noise recording, from its source and file name."""
     if clip.source == "keystroke":
         return "keyboard"
     stem = Path(clip.path).stem
@@ -135,26 +135,26 @@ def noise_class(clip: Clip) -> str:
 def _limit_band(signal: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
     """`signal` between `low_hz` (if any) and `high_hz` (if below 24 kHz).
 
-    Raised cosines lead to zero: from 94 % of `high_hz` up to it, from `low_hz` down to two thirds.
+    The transitions are raised cosines: from 94 % to 100 % of `high_hz`, from 67 % to 100 % of `low_hz`.
     """
     size = next_fast_len(len(signal) + RATE_HZ // 10, real=True)
     spectrum = rfft(signal, size)
     hz = np.arange(len(spectrum)) * (RATE_HZ / size)
-    places = []
+    transitions = []
     if high_hz < RATE_HZ / 2:
-        places.append((hz / high_hz - 0.94) / 0.06)
+        transitions.append((hz / high_hz - 0.94) / 0.06)
     if low_hz > 0.0:
-        places.append((1.0 - hz / low_hz) * 3.0)
-    for place in places:
-        spectrum *= (0.5 + 0.5 * np.cos(np.pi * np.clip(place, 0.0, 1.0))).astype(np.float32)
+        transitions.append((1.0 - hz / low_hz) * 3.0)
+    for position in transitions:
+        spectrum *= (0.5 + 0.5 * np.cos(np.pi * np.clip(position, 0.0, 1.0))).astype(np.float32)
     return irfft(spectrum, size)[: len(signal)]
 
 
 def _slots(store: Store, talkers: int) -> list[list[Clip]]:
-    """Clips of each of `talkers` slots, in turn from every dev source and from its talkers.
+    """Clips of each of `talkers` slots, from every source of the split and its talkers in turn.
 
-    A source with few talkers serves several slots with different utterances. The cleanest
-    recordings come first: noise in the reference would count against a good system.
+    A source with few talkers serves several slots with different utterances. The cleanest recordings
+    come first, since noise in the reference counts against a system that removes it.
     """
     sources: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
     for clip in store.clips("speech", "dev"):
@@ -180,11 +180,11 @@ def _slots(store: Store, talkers: int) -> list[list[Clip]]:
 
 
 def _noise_order(store: Store, count: int, phase: float = 0.0) -> list[Clip]:
-    """`count` noises, in turn from every dev source and evenly spread inside each.
+    """`count` noises, from every source of the split in turn and evenly spread inside each.
 
-    `phase` (0 to 1) moves the choice inside each source, so that sets differ. The turn shifts by
-    one after each round and each round of rounds, so that it never runs in step with the SNRs or
-    with the speech sources.
+    `phase` (0 to 1) shifts the choice inside each source, so that sets differ. The order of sources
+    shifts by one after each round and each round of rounds, so that it is not periodic with the SNRs or
+    the speech sources.
     """
     sources: dict[str, list[Clip]] = defaultdict(list)
     for clip in store.clips("noise", "dev"):
@@ -225,13 +225,13 @@ def _noise(store: Store, clip: Clip, length: int) -> np.ndarray:
 
 
 def _typing(store: Store, keys: list[Clip], rng: np.random.Generator, length: int) -> np.ndarray:
-    """`length` samples of typing: bursts of keystrokes that are cut from the recordings `keys`."""
+    """`length` samples of typing: bursts of keystrokes from the recordings `keys`."""
     strokes = []
     for clip in keys:
         samples = store.read(clip.index)
-        frames = samples[: len(samples) // 480 * 480].reshape(-1, 480)
-        energy = np.einsum("ij,ij->i", frames, frames)
-        # The loudest moments, each with 20 ms before it and a quarter of a second in all.
+        blocks = samples[: len(samples) // 480 * 480].reshape(-1, 480)
+        energy = np.einsum("ij,ij->i", blocks, blocks)
+        # The three loudest moments, each from 20 ms before it, 0.25 s long.
         for _ in range(3):
             top = int(np.argmax(energy))
             energy[max(0, top - 30) : top + 30] = 0.0
@@ -258,7 +258,7 @@ def _music(rng: np.random.Generator, length: int) -> np.ndarray:
     scale = np.array(((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))[rng.integers(2)])
     degrees = ((0, 5, 3, 4), (0, 3, 4, 4), (0, 4, 5, 3), (0, 5, 1, 4))[rng.integers(4)]
     beat = round(60 / rng.uniform(80.0, 150.0) * RATE_HZ)
-    brightness = rng.uniform(1.0, 1.8)  # the exponent with which harmonics fall off
+    brightness = rng.uniform(1.0, 1.8)  # exponent of the decrease of the harmonics
     arpeggio = rng.random() < 0.5
     music = np.zeros(length + 4 * beat, np.float32)
 
@@ -309,7 +309,7 @@ def _music(rng: np.random.Generator, length: int) -> np.ndarray:
 
 
 def _cut_silence(signal: np.ndarray) -> np.ndarray:
-    """`signal` from 30 ms before its first sound to 30 ms after its last, 45 dB under the peak."""
+    """`signal` from 30 ms before to 30 ms after the part within 45 dB of its peak."""
     loud = np.nonzero(np.abs(signal) > 10 ** (-45 / 20) * np.abs(signal).max())[0]
     margin = RATE_HZ * 3 // 100
     return signal[max(0, loud[0] - margin) : loud[-1] + margin]
@@ -325,7 +325,7 @@ class _Bench:
         self.slots = _slots(store, talkers)
         self.trained = {clip.talker for clip in store.clips("speech", "train")}
         self.sizes = {name: -(-size * talkers // 12) for name, size in SIZES.items()}
-        self.twins = False  # whether `snr` is built too
+        self.twins = False  # whether the set `snr` is built too
         self._snr_noises = _noise_order(store, self.sizes["snr"])
 
     def make(self, name: str) -> Iterator[Pair]:
@@ -335,7 +335,7 @@ class _Bench:
     # Parts
 
     def _speech(self, slot: int, take: int) -> tuple[np.ndarray, float]:
-        """Speech of a slot at any level, and its bandwidth; a set's `take` chooses the utterances."""
+        """Speech of a slot at an arbitrary level, and its bandwidth; `take` selects the utterances."""
         own = self.slots[slot]
         shift = take % len(own)
         speech, bandwidth_hz = _speech(self.store, own[shift:] + own[:shift], self.length)
@@ -362,10 +362,10 @@ class _Bench:
         active: bool = False,
         **fields: object,
     ) -> Pair:
-        """Mix `speech` at -26 dBFS with `noise` at `snr_db`, and scale both if they clip.
+        """Mixes `speech` at -26 dBFS with `noise` at `snr_db`, and scales both if they clip.
 
-        The noise is limited to 8 kHz as narrow-band speech is. `active` takes the active level of
-        the noise instead of its rms.
+        With narrowband speech the noise is limited to 8 kHz too. `active` uses the active level of the
+        noise instead of its rms.
         """
         signal, bandwidth_hz = speech
         clean = signal * amplitude(LEVEL_DB - active_level_db(signal))
@@ -375,7 +375,7 @@ class _Bench:
             inside = _limit_band(samples, 0.0, bandwidth_hz)
             level_db = active_level_db(inside) if active else power_db(inside)
             if not math.isfinite(level_db):
-                raise ValueError(f"{kind} noise of {source} has nothing under {bandwidth_hz:g} Hz")
+                raise ValueError(f"{kind} noise of {source} has no energy below {bandwidth_hz:g} Hz")
             samples = inside if bandwidth_hz <= NARROW_HZ else samples
             noisy = clean + samples * amplitude(LEVEL_DB - snr_db - level_db)
         talker = self.slots[slot][0].talker if slot is not None else None
@@ -412,7 +412,7 @@ class _Bench:
     def _changed_twin(self, name: str, index: int, snrs_db: tuple[float, ...]) -> Pair:
         """A copy of the pair of `snr` with slot `index`, as a pair of the set `name`.
 
-        Of `snrs_db` the first with another noise than keystrokes, which have a set of their own.
+        The first of `snrs_db` with a noise other than keystrokes, which have a set of their own.
         """
         twins = [self._twin(index, snr_db) for snr_db in snrs_db]
         pair = next((twin for twin in twins if twin.noise_class != "keyboard"), twins[0])
@@ -421,7 +421,7 @@ class _Bench:
         pair.set = name
         return pair
 
-    # Sets. The SNR of pair k never runs in step with the speech source of slot k.
+    # Sets. The SNR of pair k is not periodic with the speech source of slot k.
 
     def _make_snr(self) -> Iterator[Pair]:
         for slot in range(len(self.slots)):
@@ -432,9 +432,9 @@ class _Bench:
         try:
             import pyroomacoustics as pra
         except ImportError as error:
-            text = "the set room needs pyroomacoustics: pip install 'quietwire-train[rooms]'"
-            raise ImportError(f"{text}, or choose other --sets") from error
-        from .rooms import draw_room, simulate
+            text = "the set room needs the package pyroomacoustics"
+            raise ImportError(f"{text}; install it, or choose other --sets") from error
+        from .rir import draw_room, simulate
 
         for k, noise in enumerate(self._noises("room", 0.5)):
             pra.random.seed(ROOM_SEED + k)
@@ -467,11 +467,11 @@ class _Bench:
                 continue
             samples = _noise(self.store, clip, self.length)
             lift_db = NOISE_LEVEL_DB - power_db(samples)
-            # A single crack that would clip at this level is no noise to judge by.
+            # A short impulse that would clip at this level is left out.
             if lift_db < 45.0 and np.abs(samples).max() * amplitude(lift_db) < PEAK:
                 found[clip.index] = classes[noise_class(clip)], samples * amplitude(lift_db), clip
                 classes[noise_class(clip)] += 1
-        # Each class once before any comes a second time.
+        # Every class once before any class twice.
         ranked = sorted(found.values(), key=lambda entry: entry[0])
         for k, (_, samples, clip) in enumerate(ranked[:count]):
             kind = noise_class(clip)
@@ -499,7 +499,7 @@ class _Bench:
         for clip in self.store.clips("speech", "dev"):
             talkers[clip.talker].append(clip)
         if len(talkers) <= VOICES:
-            raise Missing(f"it needs {VOICES + 1} dev talkers, the store has {len(talkers)}")
+            raise Missing(f"needs {VOICES + 1} dev talkers, the store has {len(talkers)}")
         for k in range(self.sizes["babble"]):
             others = [own for name, own in sorted(talkers.items()) if name != self.slots[k][0].talker]
             babble = np.zeros(self.length, np.float32)
@@ -517,7 +517,7 @@ class _Bench:
     def _make_keyboard(self) -> Iterator[Pair]:
         keys = [clip for clip in self.store.clips("noise", "dev") if noise_class(clip) == "keyboard"]
         if not keys:
-            raise Missing("the store has no keystrokes among its dev noises")
+            raise Missing("the store has no keystrokes in the split dev")
         for k in range(self.sizes["keyboard"]):
             own = keys[k :: self.sizes["keyboard"]] or keys
             typing = _typing(self.store, own, self._rng("keyboard", k), self.length)
@@ -530,20 +530,20 @@ class _Bench:
             noise = _limit_band(samples, *TELEPHONE_HZ), kind, source
             yield self._pair("telephone", k, k, speech, noise, (0.0, 5.0, 10.0, 15.0)[k % 4])
 
-    def _make_words(self) -> Iterator[Pair]:
+    def _make_digits(self) -> Iterator[Pair]:
         if self.prompts is None:
-            raise Missing("it needs a folder of spoken digits, see --prompts")
+            raise Missing("needs a folder of spoken digits, see --prompts")
         parts, rates_hz = [], []
         for digit in range(10):
             paths = sorted(self.prompts.glob(f"digits/{digit}.*"))
             if not paths:
-                raise Missing(f"{self.prompts}/digits/{digit}.wav is not there")
+                raise Missing(f"{self.prompts}/digits/{digit}.wav does not exist")
             samples, rate_hz = read_mono(paths[0])
             parts.append(_cut_silence(samples))
             rates_hz.append(rate_hz)
         bandwidth_hz = min(min(rates_hz) / 2, RATE_HZ / 2)
-        for k, noise in enumerate(self._noises("words", 0.9)):
-            rng = self._rng("words", k)
+        for k, noise in enumerate(self._noises("digits", 0.9)):
+            rng = self._rng("digits", k)
             speech = np.zeros(self.length, np.float32)
             position, text = RATE_HZ // 5, []
             while len(text) < 7:
@@ -554,23 +554,23 @@ class _Bench:
                 position += len(parts[digit]) + int(rng.uniform(0.05, 0.2) * RATE_HZ)
                 text.append(DIGITS[digit])
             yield self._pair(
-                "words",
+                "digits",
                 k,
                 None,
                 (_limit_band(speech, 0.0, bandwidth_hz), bandwidth_hz),
                 noise,
-                WORD_SNRS_DB[k % len(WORD_SNRS_DB)],
+                DIGIT_SNRS_DB[k % len(DIGIT_SNRS_DB)],
                 talker=self.prompts.resolve().name,
                 speech_source="prompts",
                 text=" ".join(text),
             )
 
-    def _make_thin(self) -> Iterator[Pair]:
-        for k in range(self.sizes["thin"]):
+    def _make_low_cut(self) -> Iterator[Pair]:
+        for k in range(self.sizes["low_cut"]):
             speech, bandwidth_hz = self._speech(k, 0)
             cut_hz = LOW_CUTS_HZ[(k + k // 5) % 5]
-            thin = _limit_band(speech, cut_hz, RATE_HZ / 2)
-            pair = self._pair("thin", k, k, (thin, bandwidth_hz), None)
+            filtered = _limit_band(speech, cut_hz, RATE_HZ / 2)
+            pair = self._pair("low_cut", k, k, (filtered, bandwidth_hz), None)
             pair.name += f"_{cut_hz:g}hz"
             yield pair
 
@@ -587,11 +587,11 @@ def make_devset(
     sets: Iterable[str] = tuple(SIZES),
     prompts: Path | None = None,
 ) -> Summary:
-    """Write `out_dir`/noisy/NAME.wav, clean/NAME.wav (48 kHz, 24 bit) and pairs.json.
+    """Writes `out_dir`/noisy/NAME.wav, clean/NAME.wav (48 kHz, 24 bit) and pairs.json.
 
     `talkers` is the number of slots; with fewer than 12 all sets shrink. `prompts` is a folder with
-    digits/0.wav to digits/9.wav (any format and rate) for the set `words`. Sets for which something
-    is missing are left out and named in the result.
+    digits/0.wav to digits/9.wav (any format and rate) for the set `digits`. Sets that cannot be built
+    are left out and listed in the result.
     """
     unknown = set(sets) - set(SIZES)
     if unknown:
@@ -622,11 +622,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="length of a pair")
     parser.add_argument("--sets", default=",".join(SIZES), help="sets to build (default: %(default)s)")
     parser.add_argument("--talkers", type=int, default=12, help="talker slots; fewer make all sets smaller")
-    parser.add_argument("--prompts", type=Path, help="folder with digits/0.wav to 9.wav, for the set words")
+    parser.add_argument("--prompts", type=Path, help="folder with digits/0.wav to 9.wav, for the set digits")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the development pairs; returns 0, or 1 if there are none."""
+    """Writes the pairs; returns 0, or 1 if there are none."""
     try:
         made = make_devset(
             Store(args.store), args.out, args.seconds, args.talkers, args.sets.split(","), args.prompts

@@ -1,4 +1,4 @@
-"""DNSMOS P.835 (Reddy et al., ICASSP 2022), as the package speechmos carries it."""
+"""DNSMOS P.835 (Reddy et al., ICASSP 2022), with the model of the package speechmos."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ POLYNOMIALS = {
 
 
 def model_path() -> Path:
-    """Raises ModuleNotFoundError without the package."""
-    # It is located, not imported: its import pulls in plotting and table libraries, and its
-    # sessions take every core.
+    """Path of the ONNX file. Raises ModuleNotFoundError without the package."""
+    # The package is located, not imported: its import loads plotting libraries, and its sessions
+    # use all cores.
     package = importlib.util.find_spec("speechmos")
     if package is None:
         raise ModuleNotFoundError("DNSMOS needs the package speechmos: pip install speechmos")

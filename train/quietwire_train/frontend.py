@@ -1,9 +1,10 @@
-"""The one analysis front end: spectrum and features, as `src/stft.rs` and `src/feature.rs` make them.
+"""The analysis front end: spectrum and features, computed as the Rust runtime computes them.
 
-Golden vectors (`golden.py`) pin this file to the Rust runtime; change both or neither.
+Golden vectors (`golden.py`) hold this file and the Rust runtime to equal results; change both or
+neither.
 
-The features do not change when the input is scaled: powers are measured against a running level
-of the stream itself, and phase advances have no level at all.
+The features do not depend on the input level: powers are relative to a running level of the same
+stream, and phase advances have no level.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ POWER_FLOOR = 1e-20  # -200 dB: below every clamp, only keeps the logarithm fini
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """What the network eats. Written word for word into `model.toml`."""
+    """Parameters of the features. An export writes them into `model.toml`."""
 
     rate_hz: int = 48_000
     window: int = 960  # samples
     hop: int = 480  # samples
-    linear_bins: int = 65  # bands 0..linear_bins are one bin wide
+    linear_bins: int = 65  # lowest bands, each one bin wide
     erb_step: float = 0.45  # spacing of the wider bands, in ERB numbers
-    phase_bins: int = 64  # bins 1..=phase_bins give a phase advance
-    level_first_bin: int = 2  # rumble below 75 Hz does not set the level
-    level_attack: float = 0.1  # share of the distance a hop
-    level_release_db: float = 0.03  # dB a hop (3 dB/s)
+    phase_bins: int = 64  # bins 1 to phase_bins have a phase advance
+    level_first_bin: int = 2  # bins below 75 Hz do not count in the level
+    level_attack: float = 0.1  # share of the distance per hop, upwards
+    level_release_db: float = 0.03  # dB per hop (3 dB/s)
     level_floor_db: float = -100.0  # dBFS
-    range_low_db: float = -80.0  # below the level
-    range_high_db: float = 20.0  # above the level
-    range_step_db: float = 20.0  # dB for one unit of feature
+    range_low_db: float = -80.0  # relative to the level; lower values are clamped
+    range_high_db: float = 20.0  # relative to the level; higher values are clamped
+    range_step_db: float = 20.0  # dB per unit of the feature
     range_offset: float = 2.0
 
     @property
@@ -40,35 +41,35 @@ class FrontEnd:
         return self.window // 2 + 1
 
     @property
-    def centres(self) -> list[int]:
-        """Band centres in bins: one bin apart at first, then `erb_step` ERB numbers apart.
+    def centers(self) -> list[int]:
+        """Band centers in bins: one bin apart at first, then `erb_step` ERB numbers apart.
 
         ERB number of a frequency: Glasberg & Moore 1990, 21.4 log10(1 + 0.00437 f).
         """
         bin_hz = self.rate_hz / self.window
-        centres = list(range(self.linear_bins))
-        erb = 21.4 * np.log10(1 + 0.00437 * (centres[-1] * bin_hz))
+        centers = list(range(self.linear_bins))
+        erb = 21.4 * np.log10(1 + 0.00437 * (centers[-1] * bin_hz))
         while True:
             erb += self.erb_step
-            centre = round(((10 ** (erb / 21.4) - 1) / 0.00437) / bin_hz)
-            centre = max(centre, centres[-1] + 1)
-            if centre >= self.bins - 2:
-                return [*centres, self.bins - 1]
-            centres.append(centre)
+            center = round(((10 ** (erb / 21.4) - 1) / 0.00437) / bin_hz)
+            center = max(center, centers[-1] + 1)
+            if center >= self.bins - 2:
+                return [*centers, self.bins - 1]
+            centers.append(center)
 
     @property
     def bands(self) -> int:
-        return len(self.centres)
+        return len(self.centers)
 
     @property
     def features(self) -> int:
         return self.bands + 2 * self.phase_bins
 
     def band_matrix(self) -> np.ndarray:
-        """[bands, bins] hat functions: each column sums to one, so unit gains stay unity."""
-        centres = self.centres
-        matrix = np.zeros((len(centres), self.bins), dtype=np.float32)
-        for band, (low, high) in enumerate(zip(centres, centres[1:])):
+        """[bands, bins] triangular bands. Each column sums to 1, so unit gains give unit bin gains."""
+        centers = self.centers
+        matrix = np.zeros((len(centers), self.bins), dtype=np.float32)
+        for band, (low, high) in enumerate(zip(centers, centers[1:])):
             for k in range(low, high):
                 matrix[band, k] = (high - k) / (high - low)
                 matrix[band + 1, k] = (k - low) / (high - low)
@@ -76,13 +77,13 @@ class FrontEnd:
         return matrix
 
     def window_values(self) -> np.ndarray:
-        """[window] square root of a periodic Hann: analysis times synthesis adds up to one."""
+        """[window] square root of a periodic Hann window: analysis times synthesis overlap-adds to 1."""
         n = np.arange(self.window, dtype=np.float64)
         return np.sin(np.pi * n / self.window).astype(np.float32)
 
     @property
     def power_scale(self) -> float:
-        """Turns |X|^2 summed over one-sided bins into the mean square of the frame (Parseval)."""
+        """Factor from |X|^2 summed over one-sided bins to the mean square of the window (Parseval)."""
         window = np.sin(np.pi * np.arange(self.window) / self.window)
         return float(2.0 / (self.window * np.sum(window**2)))
 
@@ -98,45 +99,46 @@ class Analysis:
         self.window = torch.from_numpy(front.window_values()).to(device)
         self.bands = torch.from_numpy(front.band_matrix()).to(device)
         sign = 1.0 - 2.0 * (torch.arange(1, front.phase_bins + 1) % 2).float()
-        # A hop of half a window turns bin k by k*pi; taking that away leaves the detuning.
+        # A hop of half a window advances the phase of bin k by k pi. Without that, the offset of the
+        # signal from the bin's center frequency is left.
         self.sign = sign.to(device)
 
     def spectrum(self, wave: torch.Tensor) -> torch.Tensor:
-        """[n, samples] -> [n, hops, bins] complex. Hop t sees samples up to (t + 1) * hop.
+        """[n, samples] -> [n, hops, bins] complex. The window of hop t ends at sample (t + 1) * hop.
 
-        The stream is taken to be silent before its first sample.
+        Samples before the first one count as zero.
         """
         front = self.front
         padded = torch.nn.functional.pad(wave, (front.window - front.hop, 0))
-        frames = padded.unfold(-1, front.window, front.hop) * self.window
-        return torch.fft.rfft(frames)
+        windows = padded.unfold(-1, front.window, front.hop) * self.window
+        return torch.fft.rfft(windows)
 
     def synthesis(self, spectrum: torch.Tensor) -> torch.Tensor:
         """[n, hops, bins] complex -> [n, hops * hop], one hop later than the input."""
         front = self.front
-        frames = torch.fft.irfft(spectrum, n=front.window) * self.window
-        head, tail = frames[..., : front.hop], frames[..., front.hop :]
-        late = torch.nn.functional.pad(tail, (0, 0, 1, 0))[..., :-1, :]
-        return (head + late).flatten(-2)
+        windows = torch.fft.irfft(spectrum, n=front.window) * self.window
+        head, tail = windows[..., : front.hop], windows[..., front.hop :]
+        previous_tail = torch.nn.functional.pad(tail, (0, 0, 1, 0))[..., :-1, :]
+        return (head + previous_tail).flatten(-2)
 
     def level(self, power: torch.Tensor) -> torch.Tensor:
         """[n, hops, bins] power -> [n, hops] running level in dBFS.
 
-        Follows peaks: quick up, slow down. The first hop that is not digital silence sets it.
+        A peak follower: fast attack, slow release. The first hop above the floor sets the level.
         """
         front = self.front
         now = 10 * torch.log10(power[..., front.level_first_bin :].sum(-1) + POWER_FLOOR)
         now = now.cpu().numpy().astype(np.float32)
         level = np.full(now.shape[0], front.level_floor_db, dtype=np.float32)
-        heard = np.zeros(now.shape[0], dtype=bool)
+        started = np.zeros(now.shape[0], dtype=bool)
         out = np.empty_like(now)
         for hop in range(now.shape[1]):
             p = now[:, hop]
             up = level + np.float32(front.level_attack) * (p - level)
             down = np.maximum(level - np.float32(front.level_release_db), p)
             moved = np.where(p > level, up, down)
-            level = np.where(heard, moved, np.where(p > front.level_floor_db, p, level))
-            heard |= p > front.level_floor_db
+            level = np.where(started, moved, np.where(p > front.level_floor_db, p, level))
+            started |= p > front.level_floor_db
             level = np.maximum(level, np.float32(front.level_floor_db))
             out[:, hop] = level
         return torch.from_numpy(out).to(power.device)

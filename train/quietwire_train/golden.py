@@ -1,32 +1,39 @@
-"""Golden vectors: what a model folder does to one clip, by this package and onnxruntime.
+"""Golden vectors: the intermediate and final signals of a model for one clip, computed by this
+package's front end and onnxruntime.
 
-Five raw little-endian f32 files; `tests/parity.rs` holds the Rust runtime to them.
+Raw little-endian float32 files; tests of the Rust runtime compare with them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import soundfile
-import tomllib
 import torch
 
-from .export import front_end
+from .checkpoint import front_end, read_manifest
 from .frontend import Analysis
-from .net import apply
+from .net import apply_mask
 
 
 def run_model(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:
-    """`wave` [samples] at the model's rate -> features, gain, taps, vad and output, hop by hop."""
-    spec = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
-    graph = spec["graph"][0]
+    """`wave` [samples] at the model's rate -> features, gain, taps, vad and output, hop by hop.
+
+    Raises ValueError for a wave that is shorter than a hop and for outputs that are not finite.
+    """
+    manifest = read_manifest(folder)
+    graph = manifest["graph"][0]
     session = onnxruntime.InferenceSession(str(folder / graph["file"]), providers=["CPUExecutionProvider"])
-    front = front_end(spec)
+    front = front_end(manifest)
     analysis = Analysis(front)
     hops = len(wave) // front.hop
+    if not hops:
+        raise ValueError(f"the clip has {len(wave)} samples, less than a hop of {front.hop}")
     spectrum = analysis.spectrum(torch.from_numpy(wave[None, : hops * front.hop]))
     features = analysis.features(spectrum)[0].numpy()
     states = {
@@ -35,37 +42,57 @@ def run_model(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:
         if t["role"] == "state"
     }
     names = [t["name"] for t in graph["outputs"]]
-    into = next(t["name"] for t in graph["inputs"] if t["role"] == "features")
-    kept: dict[str, list[np.ndarray]] = {t["name"]: [] for t in graph["outputs"] if t["role"] != "state"}
+    feature_input = next(t["name"] for t in graph["inputs"] if t["role"] == "features")
+    outputs: dict[str, list[np.ndarray]] = {t["name"]: [] for t in graph["outputs"] if t["role"] != "state"}
     for hop in range(hops):
-        out = dict(zip(names, session.run(names, {into: features[hop : hop + 1], **states})))
+        result = dict(zip(names, session.run(names, {feature_input: features[hop : hop + 1], **states})))
         for tensor in graph["outputs"]:
             if tensor["role"] == "state":
-                states[tensor["of"]] = out[tensor["name"]]
+                states[tensor["of"]] = result[tensor["name"]]
             else:
-                kept[tensor["name"]].append(out[tensor["name"]][0])
-    stacked = {name: np.stack(values) for name, values in kept.items()}
+                outputs[tensor["name"]].append(result[tensor["name"]][0])
+    stacked = {name: np.stack(values) for name, values in outputs.items()}
     gain, taps = (torch.from_numpy(stacked[name][None]) for name in ("gain", "taps"))
-    re, im = apply(spectrum, gain, taps, analysis.bands)
+    re, im = apply_mask(spectrum, gain, taps, analysis.bands)
     output = analysis.synthesis(torch.complex(re, im))[0].numpy()
-    return {"features": features, **stacked, "output": output}
+    vectors = {"features": features, **stacked, "output": output}
+    broken = [name for name, values in vectors.items() if not np.isfinite(values).all()]
+    if broken:
+        raise ValueError(f"{folder}: the model gives values that are not finite: {', '.join(broken)}")
+    return vectors
+
+
+def read_clip(path: Path, rate_hz: int, start_s: float, seconds: float) -> np.ndarray:
+    """A part of a mono recording. Raises ValueError for another rate and for several channels."""
+    wave, actual_hz = soundfile.read(path, dtype="float32")
+    if actual_hz != rate_hz:
+        raise ValueError(f"{path} has {actual_hz} Hz, the model needs {rate_hz} Hz")
+    if wave.ndim > 1:
+        raise ValueError(f"{path} has {wave.shape[1]} channels, a mono recording is needed")
+    start = round(start_s * rate_hz)
+    return wave[start : start + round(seconds * rate_hz)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="model folder")
     parser.add_argument("clip", type=Path, help="mono recording at the model's rate")
     parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--start", type=float, default=1.0, help="seconds")
+    parser.add_argument("--start", type=float, default=1.0, help="first second of the clip to use")
     parser.add_argument("--seconds", type=float, default=1.0)
 
 
 def run(args: argparse.Namespace) -> int:
-    wave, rate_hz = soundfile.read(args.clip, dtype="float32")
-    start = round(args.start * rate_hz)
-    wave = wave[start : start + round(args.seconds * rate_hz)]
-    vectors = {"input": wave, **run_model(args.model, wave)}
+    try:
+        rate_hz = read_manifest(args.model)["front_end"]["rate_hz"]
+        wave = read_clip(args.clip, rate_hz, args.start, args.seconds)
+        vectors = {"input": wave, **run_model(args.model, wave)}
+    except (OSError, ValueError, KeyError, soundfile.SoundFileError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     args.out.mkdir(parents=True, exist_ok=True)
     for name, values in vectors.items():
-        np.ascontiguousarray(values, dtype="<f4").tofile(args.out / f"{name}.f32")
+        part = args.out / f"{name}.part"
+        np.ascontiguousarray(values, dtype="<f4").tofile(part)
+        os.replace(part, args.out / f"{name}.f32")
     print(f"{args.out}: " + ", ".join(f"{n} {list(v.shape)}" for n, v in vectors.items()))
     return 0

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The training loss."""
 
 from __future__ import annotations
 
@@ -7,64 +7,75 @@ from dataclasses import dataclass
 
 import torch
 
+from .dnsmos_torch import Dnsmos
 from .frontend import Analysis
-from .opinion import Opinion
 from .perceptual import PerceptualDistance
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Shares of the parts. `lost_speech` weighs a bin whose speech was taken away; 1: like any other."""
+    """Weights of the parts of the loss; a part with weight 0 is not computed, unless it is logged."""
 
-    compression: float = 0.3
-    magnitude: float = 0.7
-    complex: float = 0.3
-    lost_speech: float = 1.0
-    sdr: float = 0.015
-    perceptual: float = 0.02
-    opinion: float = 0.0  # of the noisier half of the clips in each call
-    background: float = 0.0  # the same clips' scores of the background alone
-    worse: float = 0.0  # what noisy clips lose against their input, in PESQ points and tenths of a dB
-    taught: float = 0.6  # share of spectrum and ratio measured to a teacher's result, where there is one
-    vad: float = 0.05
-    high_bin: float = 0.35  # weight of a bin above 8 kHz, which counts less for the ear
-
-
-# The opinion score hears powers in decibels, whose slope has no bound where little is left: it is
-# given the result with the input 30 dB below it, and its slope, as one of the mask, has a largest norm.
-OPINION_DRY = 10 ** (-30 / 20)
-OPINION_SLOPE = 5.0
-# A clip whose input is cleaner than that loses by whatever is done to it.
-NOISY_DB = -20.0
-# What has not become that much more like the speech is not asked for its opinion score: it may have become
-# more like a voice that is the noise.
-OPINION_GAIN_DB = 3.0
+    compression: float = 0.3  # exponent of the compressed spectra
+    magnitude: float = 0.7  # compressed magnitude
+    complex: float = 0.3  # compressed complex spectrum
+    lost_speech: float = 1.0  # factor on magnitude errors where the estimate is below the target
+    sdr: float = 0.015  # per dB of signal-to-distortion ratio
+    perceptual: float = 0.02  # perceptual distance, see perceptual.py
+    dnsmos: float = 0.0  # DNSMOS OVRL, of the noisier half of the clips of a call
+    dnsmos_bak: float = 0.0  # DNSMOS BAK, of the same clips
+    regression_penalty: float = 0.0  # amount by which noisy clips end below their input, see Loss
+    distillation: float = 0.6  # share of spectrum and SDR measured to a teacher, if there is one
+    vad: float = 0.05  # cross-entropy of the speech detector
+    high_bin: float = 0.35  # weight of a bin above 8 kHz, which matters less to listeners
 
 
-def _steady(estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
-    """Spectra [n, hops, bins] -> the estimates as the opinion score is to hear them."""
+# Parts of the loss by their names before 0.2.
+OLD_WEIGHT_NAMES = {
+    "opinion": "dnsmos",
+    "background": "dnsmos_bak",
+    "worse": "regression_penalty",
+    "taught": "distillation",
+}
+
+# DNSMOS takes the logarithm of powers, whose gradient has no bound near silence. The input is
+# therefore added 30 dB below the estimate, and the gradient of each clip is limited in norm.
+DNSMOS_DRY = 10 ** (-30 / 20)
+DNSMOS_MAX_GRADIENT = 5.0
+# The regression penalty counts clips whose input has a noise-to-signal ratio above this. Cleaner
+# clips lose with any processing.
+REGRESSION_MIN_NSR_DB = -20.0
+# DNSMOS counts only clips whose SDR has improved by this much: it also rewards noise that sounds
+# like a voice.
+DNSMOS_MIN_GAIN_DB = 3.0
+
+
+def _dnsmos_input(estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
+    """Spectra [n, hops, bins] -> the estimate with some input added and a limited gradient."""
     size = noisy.abs()
 
-    def limit(slope: torch.Tensor) -> torch.Tensor:
-        norms = (slope.abs() * size).norm(dim=(1, 2), keepdim=True)
-        return slope * (OPINION_SLOPE / norms.clamp_min(OPINION_SLOPE))
+    def limit(gradient: torch.Tensor) -> torch.Tensor:
+        norms = (gradient.abs() * size).norm(dim=(1, 2), keepdim=True)
+        return gradient * (DNSMOS_MAX_GRADIENT / norms.clamp_min(DNSMOS_MAX_GRADIENT))
 
-    heard = estimate * (1 - OPINION_DRY) + OPINION_DRY * noisy
-    if heard.requires_grad:
-        heard.register_hook(limit)
-    return heard
+    mixed = estimate * (1 - DNSMOS_DRY) + DNSMOS_DRY * noisy
+    if mixed.requires_grad:
+        mixed.register_hook(limit)
+    return mixed
 
 
-def _mean(values: torch.Tensor, loud: torch.Tensor) -> torch.Tensor:
-    """Of the clips [n] with speech; 0 when there are none."""
-    return (values * loud).sum() / loud.sum().clamp_min(1)
+def _speech_mean(values: torch.Tensor, has_speech: torch.Tensor) -> torch.Tensor:
+    """Mean of `values` [n] over the clips with speech; 0 when there are none."""
+    return (values * has_speech).sum() / has_speech.sum().clamp_min(1)
 
 
 class Loss:
-    """Compressed complex spectrum (Braun & Tashev 2021) with a penalty on lost speech,
-    a signal-to-distortion ratio, a perceptual distance of the resynthesised clip, a speech detector's
-    cross-entropy and, where they have a weight, the clip's predicted opinion scores and what it loses
-    against its input in ratio and distance."""
+    """Compressed complex spectrum (Braun & Tashev 2021) with a penalty on lost speech, plus SDR,
+    perceptual distance of the resynthesized clip and cross-entropy of the speech detector.
+
+    With a weight: DNSMOS scores of the clip, and the regression penalty, which is
+    relu(rise of the perceptual distance over the input's) + 0.1 relu(loss of SDR in dB).
+    """
 
     def __init__(
         self,
@@ -76,7 +87,7 @@ class Loss:
         self.analysis, self.front, self.weights = analysis, analysis.front, weights
         front = self.front
         self.perceptual = PerceptualDistance(device)
-        self.opinion = Opinion(device, bf16) if weights.opinion or weights.background else None
+        self.dnsmos = Dnsmos(device, bf16) if weights.dnsmos or weights.dnsmos_bak else None
         bins = torch.arange(front.bins, device=device)
         self.hz = bins * (front.rate_hz / front.window)
         self.bin_weight = torch.where(self.hz > 8000, weights.high_bin, 1.0)
@@ -90,81 +101,90 @@ class Loss:
         bandwidth_hz: torch.Tensor,
         teacher: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """Spectra [n, hops, bins]; `bandwidth_hz` [n]: bins above it say nothing, and are left
-        out, or the model would learn to delete highs that the clean recording never had. `teacher` is
-        what another network makes of `noisy`, in all bins."""
+        """The loss and its parts.
+
+        Spectra are [n, hops, bins], `estimate` as real and imaginary part, `vad_logit` [n, hops].
+        `bandwidth_hz` [n]: the target has no valid content above it, and those bins do not count; a
+        model trained to match an empty band would learn to delete highs. `teacher` is the estimate of
+        another network, valid in all bins.
+        """
         w = self.weights
-        # Loud and quiet clips count the same.
+        # Each clip is normalized to its input's power, so that loud and quiet clips count alike.
         mean_square = (noisy.real.square() + noisy.imag.square()).mean((1, 2), keepdim=True)
         scale = torch.rsqrt(mean_square + 1e-12)
         scaled = (estimate[0] * scale, estimate[1] * scale)
-        known = (self.hz[None, :] <= bandwidth_hz[:, None])[:, None, :].float()
-        magnitude, phase, sdr, ratio_db, signal, loud = self._distances(scaled, target * scale, known)
+        valid = (self.hz[None, :] <= bandwidth_hz[:, None])[:, None, :].float()
+        magnitude, phase, sdr, nsr_db, signal, has_speech = self._distances(scaled, target * scale, valid)
 
-        # The sound of the result: what overlapping frames leave of each other's corrections.
+        # The resynthesized clip includes the overlap-add of neighboring windows.
         wave = self.analysis.synthesis(torch.complex(*estimate))
         reference = self.analysis.synthesis(target)
         distances = self.perceptual(reference, wave, bandwidth_hz)
-        distance = _mean(distances, loud)
+        distance = _speech_mean(distances, has_speech)
 
         speech = self.speech_hops(target)
         vad = torch.nn.functional.binary_cross_entropy_with_logits(vad_logit, speech)
 
         spectral = w.magnitude * magnitude + w.complex * phase + w.sdr * sdr
-        agreed = torch.tensor(0.0)
+        teacher_sdr = torch.tensor(0.0)
         if teacher is not None:
-            every = torch.ones_like(known)
-            magnitude_to, phase_to, agreed, *_ = self._distances(scaled, teacher * scale, every)
-            to_teacher = w.magnitude * magnitude_to + w.complex * phase_to + w.sdr * agreed
-            spectral = (1 - w.taught) * spectral + w.taught * to_teacher
+            all_bins = torch.ones_like(valid)
+            magnitude_to, phase_to, teacher_sdr, *_ = self._distances(scaled, teacher * scale, all_bins)
+            to_teacher = w.magnitude * magnitude_to + w.complex * phase_to + w.sdr * teacher_sdr
+            spectral = (1 - w.distillation) * spectral + w.distillation * to_teacher
         total = spectral + w.vad * vad + w.perceptual * distance
-        worse = background = opinion = torch.tensor(0.0)
-        if w.worse or self.opinion is not None:
+        regression = bak = ovrl = torch.tensor(0.0)
+        if w.regression_penalty or self.dnsmos is not None:
             with torch.no_grad():
-                left = ((noisy - target).abs() * scale).square() * known
-                left_db = 10 * torch.log10(left.sum((1, 2)) / signal.clamp_min(1e-6) + 1e-3)
-        if w.worse:
+                noise = ((noisy - target).abs() * scale).square() * valid
+                input_nsr_db = 10 * torch.log10(noise.sum((1, 2)) / signal.clamp_min(1e-6) + 1e-3)
+        if w.regression_penalty:
             with torch.no_grad():
-                heard = self.perceptual(reference, self.analysis.synthesis(noisy), bandwidth_hz)
-            lost = torch.relu(distances - heard) + 0.1 * torch.relu(ratio_db - left_db)
-            worse = _mean(lost * (left_db > NOISY_DB), loud)
-            total = total + w.worse * worse
-        if self.opinion is not None:
-            gained = loud & (left_db - ratio_db.detach() > OPINION_GAIN_DB)
-            if gained.any():
-                # Where there is most noise, most of the opinion is to be won, and least else to be lost.
-                noisiest = torch.where(gained, left_db, -math.inf).argsort(descending=True)
-                at = noisiest[: min((len(noisy) + 1) // 2, int(gained.sum()))]
-                heard = _steady(torch.complex(*estimate)[at], noisy[at])
-                background, opinion = self.opinion(self.analysis.synthesis(heard)).mean(0)
-                total = total - w.opinion * opinion - w.background * background
+                before = self.perceptual(reference, self.analysis.synthesis(noisy), bandwidth_hz)
+            lost = torch.relu(distances - before) + 0.1 * torch.relu(nsr_db - input_nsr_db)
+            regression = _speech_mean(lost * (input_nsr_db > REGRESSION_MIN_NSR_DB), has_speech)
+            total = total + w.regression_penalty * regression
+        if self.dnsmos is not None:
+            improved = has_speech & (input_nsr_db - nsr_db.detach() > DNSMOS_MIN_GAIN_DB)
+            if improved.any():
+                # The noisiest clips have most DNSMOS to gain and least of the other parts to lose.
+                order = torch.where(improved, input_nsr_db, -math.inf).argsort(descending=True)
+                chosen = order[: min((len(noisy) + 1) // 2, int(improved.sum()))]
+                mixed = _dnsmos_input(torch.complex(*estimate)[chosen], noisy[chosen])
+                bak, ovrl = self.dnsmos(self.analysis.synthesis(mixed)).mean(0)
+                total = total - w.dnsmos * ovrl - w.dnsmos_bak * bak
         parts = {
             "loss": total.item(),
             "magnitude": magnitude.item(),
             "complex": phase.item(),
             "sdr_db": -sdr.item(),
-            "agreed_db": -agreed.item(),
             "perceptual": distance.item(),
-            "worse": worse.item(),
-            "background": background.item(),
-            "opinion": opinion.item(),
             "vad": vad.item(),
         }
+        if teacher is not None:
+            parts["teacher_sdr_db"] = -teacher_sdr.item()
+        if w.regression_penalty:
+            parts["regression"] = regression.item()
+        if self.dnsmos is not None:
+            parts |= {"dnsmos_bak": bak.item(), "dnsmos_ovrl": ovrl.item()}
         return total, parts
 
     def _distances(
-        self, estimate: tuple[torch.Tensor, torch.Tensor], reference: torch.Tensor, known: torch.Tensor
+        self, estimate: tuple[torch.Tensor, torch.Tensor], reference: torch.Tensor, valid: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Compressed magnitude and spectrum, mean noise-to-signal ratio in dB; that ratio, the power of
-        `reference` and whether there is any, each [n]: of the bins where `known` [n, 1, bins] is 1."""
+        """Distances over the bins where `valid` [n, 1, bins] is 1.
+
+        Returns compressed magnitude error, compressed complex error and mean noise-to-signal ratio in
+        dB (scalars); then that ratio, the power of `reference` and whether it has speech, each [n].
+        """
         w = self.weights
         est_re, est_im = estimate
         ref_re, ref_im = reference.real, reference.imag
-        weight = known * self.bin_weight
+        weight = valid * self.bin_weight
         weight_sum = weight.sum() * reference.shape[1]
         est_power = est_re.square() + est_im.square() + 1e-8
         ref_power = ref_re.square() + ref_im.square() + 1e-8
-        # |X|^c and the factor that compresses X keeping its phase
+        # |X|^c, and the factor that compresses X without changing its phase.
         est_factor = est_power.pow((w.compression - 1) / 2)
         ref_factor = ref_power.pow((w.compression - 1) / 2)
         est_mag = est_power.sqrt() * est_factor
@@ -176,16 +196,16 @@ class Loss:
         ).square()
         phase = (difference * weight).sum() / weight_sum
 
-        error = (((est_re - ref_re).square() + (est_im - ref_im).square()) * known).sum((1, 2))
-        signal = (ref_power * known).sum((1, 2))
-        loud = signal > 1e-3 * reference.shape[1] * reference.shape[2]
-        # The soft floor of -30 dB keeps clips that are already clean from ruling the batch.
-        ratio_db = 10 * torch.log10(error / signal.clamp_min(1e-6) + 1e-3)
-        return magnitude, phase, _mean(ratio_db, loud), ratio_db, signal, loud
+        error = (((est_re - ref_re).square() + (est_im - ref_im).square()) * valid).sum((1, 2))
+        signal = (ref_power * valid).sum((1, 2))
+        has_speech = signal > 1e-3 * reference.shape[1] * reference.shape[2]
+        # The soft floor at -30 dB keeps clips that are nearly clean from dominating the batch.
+        nsr_db = 10 * torch.log10(error / signal.clamp_min(1e-6) + 1e-3)
+        return magnitude, phase, _speech_mean(nsr_db, has_speech), nsr_db, signal, has_speech
 
     def speech_hops(self, target: torch.Tensor) -> torch.Tensor:
-        """[n, hops, bins] clean spectrum -> [n, hops] 1 where speech is within 35 dB of the
-        clip's loudest hop and above -75 dBFS."""
+        """[n, hops, bins] clean spectrum -> [n, hops]: 1 where the hop is within 35 dB of the loudest
+        hop of the clip and above -75 dBFS."""
         power = (target.real.square() + target.imag.square()).sum(-1) * self.front.power_scale
         power_db = 10 * torch.log10(power + 1e-12)
         loudest = power_db.amax(-1, keepdim=True)

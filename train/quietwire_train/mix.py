@@ -1,7 +1,7 @@
 """Deterministic training mixtures: speech, rooms, noise, levels, band limits and defects.
 
-Every linear step (equaliser, room, low-pass) of a clip is one product in the frequency domain,
-so a clip costs a handful of FFTs of one fixed length. All lengths are in samples at 48 kHz.
+Every linear step of a clip (equalizer, room, low-pass) is a product in the frequency domain, so a
+clip costs a few FFTs of one fixed length. All lengths are in samples at 48 kHz.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import synthetic
 from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db
 
 WIDEBAND_HZ = 14000.0
-CLICK_SECONDS = 1.0  # noise clips shorter than this are single events, repeated at random
+EVENT_SECONDS = 1.0  # a noise clip shorter than this is a single event, repeated at random
 EDGE = 240  # 5 ms fade at every cut
 LOW_PASS_HZ = (2500.0, 3400.0, 4000.0, 5500.0, 7000.0, 8000.0, 11000.0, 12000.0, 16000.0)
 EQ_POINTS = 128
@@ -28,56 +28,56 @@ ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Probabilities (`_p`) and ranges of the mixture. Levels in dB, times in seconds."""
+class Mixture:
+    """Probabilities (`_p`) and ranges of the mixtures. Levels in dB, times in seconds."""
 
-    wideband_share: float = 0.55
-    lead_p: float = 0.4  # talkers who begin after a pause: a stream's first word is not in its middle
-    long_pause_p: float = 0.15  # of the pauses between utterances
+    wideband_share: float = 0.55  # of the speech: recordings with content up to 14 kHz or more
+    leading_pause_p: float = 0.4  # clips that begin with a pause, as streams do
+    long_pause_p: float = 0.15  # of the pauses between utterances, those in the range of long_pause_s
     long_pause_s: tuple[float, float] = (0.6, 2.0)
     speed_p: float = 0.7
-    speed_range: tuple[float, float] = (0.7, 1.4)  # tempo, pitch and vocal tract together
+    speed_range: tuple[float, float] = (0.7, 1.4)  # tempo, pitch and formants together
     noise_speed_p: float = 0.85  # of recorded noises
     noise_speed_range: tuple[float, float] = (0.5, 2.0)
     noise_reversed_p: float = 0.25
-    resonance_p: float = 0.5  # of voices, one sharp peak: vowels of two harmonics, as some talkers have them
-    resonance_passing_p: float = 0.5  # of resonances, those of single vowels; the others stay
-    resonance_s: tuple[float, float] = (0.08, 0.5)  # one that passes
+    resonance_p: float = 0.5  # of voices: one sharp peak, as in vowels where two harmonics dominate
+    resonance_passing_p: float = 0.5  # of resonances: those that come and go, as in single vowels
+    resonance_s: tuple[float, float] = (0.08, 0.5)  # length of a resonance that comes and goes
     resonance_pause_s: tuple[float, float] = (0.15, 1.5)
     resonance_hz: tuple[float, float] = (250.0, 2500.0)
     resonance_octaves: tuple[float, float] = (0.07, 0.25)
     resonance_db: tuple[float, float] = (8.0, 24.0)
     eq_p: float = 0.8
     eq_db: float = 6.0
-    colour_p: float = 0.4  # of equalisers, strong ones: small speakers, masks, far corners
-    colour_db: float = 18.0
+    strong_eq_p: float = 0.4  # of equalizers: strong ones, as of small speakers or masks
+    strong_eq_db: float = 18.0
     room_p: float = 0.4
     noise_room_p: float = 0.2
     synthetic_p: float = 0.2
     babble_p: float = 0.12
     music_p: float = 0.08
     calls_p: float = 0.06
-    rumble_p: float = 0.12  # alone, or beneath another noise
-    rumble_db: tuple[float, float] = (-5.0, 25.0)  # over that noise
+    rumble_p: float = 0.12  # alone or added to another noise
+    rumble_db: tuple[float, float] = (-5.0, 25.0)  # relative to that noise
     modulation_p: float = 0.2
     snr_db: tuple[float, float] = (-6.0, 20.0)
-    easy_p: float = 0.15  # most real input is nearly clean, and must stay as it is
-    easy_snr_db: tuple[float, float] = (20.0, 40.0)
+    high_snr_p: float = 0.15  # nearly clean input, which must stay unchanged
+    high_snr_db: tuple[float, float] = (20.0, 40.0)
     level_db: tuple[float, float] = (-45.0, -5.0)
     band_limit_p: float = 0.3
-    low_cut_p: float = 0.3  # telephones, small microphones, cautious filters: voices without a fundamental
+    low_cut_p: float = 0.3  # high-pass filters of telephones and small microphones, above the fundamental
     low_cut_hz: tuple[float, float] = (80.0, 700.0)
     noise_only_p: float = 0.04
     clean_only_p: float = 0.08
     silence_p: float = 0.05
-    jump_p: float = 0.05
-    jump_db: float = 15.0
+    level_step_p: float = 0.05
+    level_step_db: float = 15.0
     clipping_p: float = 0.05
-    min_speech_snr_db: float = 30.0  # recordings with more noise than this teach to keep noise
+    min_speech_snr_db: float = 30.0  # speech recordings with a lower SNR are not used
 
 
 class _SpeechPicker:
-    """Draws a talker and utterances so that bandwidths, sources and talkers are balanced."""
+    """Draws talkers so that bandwidths, sources and talkers are balanced."""
 
     def __init__(self, clips: list[Clip], wideband_share: float) -> None:
         groups = {True: [], False: []}
@@ -90,17 +90,17 @@ class _SpeechPicker:
             sources: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
             for clip in members:
                 sources[clip.source][clip.talker].append(clip)
-            # The square root keeps the longest source from taking over; many talkers are worth
-            # more than many sentences of one.
+            # The square root limits the share of the longest source. A source with many talkers
+            # gets a larger weight than one with many sentences of one talker.
             source_weights = [
-                math.sqrt(sum(c.length for own in talkers.values() for c in own))
+                math.sqrt(sum(c.length for talker_clips in talkers.values() for c in talker_clips))
                 * (1.0 + math.log10(len(talkers)))
                 for talkers in sources.values()
             ]
             total = sum(source_weights)
             for weight, talkers in zip(source_weights, sources.values()):
-                for own in talkers.values():
-                    self._talkers.append(sorted(own, key=lambda clip: clip.bandwidth_hz))
+                for talker_clips in talkers.values():
+                    self._talkers.append(sorted(talker_clips, key=lambda clip: clip.bandwidth_hz))
                     weights.append(shares[wide] * weight / total / len(talkers))
         if not weights:
             raise ValueError("no speech clips in this split")
@@ -120,7 +120,7 @@ class _SpeechPicker:
 
 
 class _NoisePicker:
-    """Draws noise clips; a source counts by the square root of its length."""
+    """Draws noise clips; the weight of a source is the square root of its length."""
 
     def __init__(self, clips: list[Clip]) -> None:
         if not clips:
@@ -135,7 +135,7 @@ class _NoisePicker:
         self._cumulative = np.cumsum(weights) / np.sum(weights)
         self._events = defaultdict(list)
         for clip in clips:
-            if clip.length < CLICK_SECONDS * RATE_HZ:
+            if clip.length < EVENT_SECONDS * RATE_HZ:
                 self._events[clip.source].append(clip)
 
     def clip(self, rng: np.random.Generator) -> Clip:
@@ -168,44 +168,44 @@ def _uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
 
 
 class Mixer:
-    """Makes batch number `step` of a run with this `seed`, the same one every time.
+    """Makes batch number `step` of a run with this `seed`; equal arguments give equal batches.
 
-    `rooms` is a file from `make_rooms`, an array [count, samples] of RIRs, or None for no rooms.
-    A mixer can be pickled, and any process may ask for any step.
+    `rirs` is a file from `make_rirs`, an array [count, samples] of room impulse responses, or None
+    for no rooms. A mixer can be pickled, and any process can make any step.
     """
 
     def __init__(
         self,
         store: Store,
-        rooms: Path | str | np.ndarray | None,
+        rirs: Path | str | np.ndarray | None,
         split: str = "train",
         seconds: float = 3.0,
         seed: int = 0,
-        recipe: Recipe = Recipe(),
+        mixture: Mixture = Mixture(),
     ) -> None:
         self.store = store
-        self.recipe = recipe
+        self.mixture = mixture
         self.seed = seed
         self.length = round(seconds * RATE_HZ)
-        if isinstance(rooms, (str, Path)):
-            with np.load(rooms) as archive:
-                rooms = archive["rirs"]
-        self.rooms = rooms
+        if isinstance(rirs, (str, Path)):
+            with np.load(rirs) as archive:
+                rirs = archive["rirs"]
+        self.rirs = rirs
         speech = [
             clip
             for clip in store.clips("speech", split)
-            if clip.snr_est_db is None or clip.snr_est_db >= recipe.min_speech_snr_db
+            if clip.snr_est_db is None or clip.snr_est_db >= mixture.min_speech_snr_db
         ]
-        self._speech = _SpeechPicker(speech, recipe.wideband_share)
+        self._speech = _SpeechPicker(speech, mixture.wideband_share)
         self._noise = _NoisePicker(store.clips("noise", split))
-        tail = rooms.shape[1] if rooms is not None else RATE_HZ // 10
+        tail = rirs.shape[1] if rirs is not None else RATE_HZ // 10
         self._size = next_fast_len(self.length + tail, real=True)
         self._size += self._size % 2
         self._bins = self._size // 2 + 1
         self._bin_hz = RATE_HZ / self._size
-        self._speech_sizes = self._find_sizes(recipe.speed_range)
-        self._noise_sizes = self._find_sizes(recipe.noise_speed_range)
-        # Bins of the full spectrum between the points of a log-frequency grid, for equalisers.
+        self._speech_sizes = self._fft_sizes(mixture.speed_range)
+        self._noise_sizes = self._fft_sizes(mixture.noise_speed_range)
+        # Position of every bin between the points of a log-frequency grid, for equalizers.
         grid = np.geomspace(20.0, RATE_HZ / 2, EQ_POINTS)
         self._octave = np.log2(np.maximum(np.arange(self._bins) * self._bin_hz, 20.0))
         position = np.interp(self._octave, np.log2(grid), np.arange(EQ_POINTS))
@@ -213,8 +213,8 @@ class Mixer:
         self._eq_index = np.minimum(position.astype(np.intp), EQ_POINTS - 2)
         self._eq_fraction = (position - self._eq_index).astype(np.float32)
 
-    def _find_sizes(self, speeds: tuple[float, float]) -> list[int]:
-        """FFT sizes of what is played at `speeds`; evenly spread, so lower ones are as frequent as higher."""
+    def _fft_sizes(self, speeds: tuple[float, float]) -> list[int]:
+        """FFT sizes of signals played at `speeds`, evenly spread over the range."""
         low, high = (round(bound * self._size) for bound in speeds)
         sizes = []
         size = next_fast_len(low, real=True)
@@ -227,7 +227,7 @@ class Mixer:
     def batch(self, step: int, n: int) -> dict[str, np.ndarray]:
         """Batch `step` of `n` clips: `noisy` and `target` float32 [n, T], `bandwidth_hz` [n].
 
-        Above `bandwidth_hz` the target has no content, or none that can be trusted.
+        Above `bandwidth_hz` the target has no valid content.
         """
         noisy = np.empty((n, self.length), np.float32)
         target = np.empty((n, self.length), np.float32)
@@ -239,14 +239,14 @@ class Mixer:
 
     def _clip(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
         """One clip: noisy, target [T] and bandwidth in Hz."""
-        recipe = self.recipe
+        mixture = self.mixture
         kind = rng.random()
-        noise_only = kind < recipe.noise_only_p
-        clean_only = not noise_only and kind < recipe.noise_only_p + recipe.clean_only_p
+        noise_only = kind < mixture.noise_only_p
+        clean_only = not noise_only and kind < mixture.noise_only_p + mixture.clean_only_p
         edges = self._draw_band_edges(rng)
-        easy = rng.random() < recipe.easy_p
-        snr_db = _uniform(rng, recipe.easy_snr_db if easy else recipe.snr_db)
-        level_db = _uniform(rng, recipe.level_db)
+        high_snr = rng.random() < mixture.high_snr_p
+        snr_db = _uniform(rng, mixture.high_snr_db if high_snr else mixture.snr_db)
+        level_db = _uniform(rng, mixture.level_db)
         if noise_only:
             target = np.zeros(self.length, np.float32)
             noise, _ = self._noise_signal(rng, None, edges, RATE_HZ / 2)
@@ -255,13 +255,13 @@ class Mixer:
                 noise *= amplitude(level_db - snr_db - noise_db)
             noisy, bandwidth_hz = noise, RATE_HZ / 2
         else:
-            with_room = not clean_only and rng.random() < recipe.room_p
+            with_room = not clean_only and rng.random() < mixture.room_p
             target, bandwidth_hz, talker = self._speech_signal(rng, edges, with_room)
             target *= amplitude(level_db - active_level_db(target))
             noisy = target.copy()
             if not clean_only:
                 noise, in_band_db = self._noise_signal(rng, talker, edges, bandwidth_hz)
-                # Noise that hardly reaches the speech band stays at a bearable level outside it.
+                # Noise with little energy inside the speech band must not become too loud outside it.
                 lift_db = min(level_db - snr_db - in_band_db, level_db + 20.0 - power_db(noise))
                 if math.isfinite(lift_db):
                     noisy += noise * amplitude(lift_db)
@@ -270,11 +270,11 @@ class Mixer:
 
     def _draw_band_edges(self, rng: np.random.Generator) -> tuple[float, float]:
         """Lower and upper limit of the channel in Hz; (0, 24000) for none."""
-        recipe = self.recipe
+        mixture = self.mixture
         low_hz, high_hz = 0.0, RATE_HZ / 2
-        if rng.random() < recipe.low_cut_p:
-            low_hz = synthetic.log_uniform(rng, *recipe.low_cut_hz)
-        if rng.random() < recipe.band_limit_p:
+        if rng.random() < mixture.low_cut_p:
+            low_hz = synthetic.log_uniform(rng, *mixture.low_cut_hz)
+        if rng.random() < mixture.band_limit_p:
             high_hz = LOW_PASS_HZ[rng.integers(len(LOW_PASS_HZ))]
         return low_hz, high_hz
 
@@ -283,24 +283,24 @@ class Mixer:
     def _speech_signal(
         self, rng: np.random.Generator, edges: tuple[float, float], with_room: bool
     ) -> tuple[np.ndarray, float, str]:
-        """Speech as it reaches the microphone, its bandwidth in Hz and its talker.
+        """Speech at the microphone, its bandwidth in Hz and its talker.
 
-        The room stays in the target: a denoiser that also takes rooms away changes voices.
+        The target includes the room: a denoiser that also removes reverberation changes voices.
         """
-        size = self._draw_size(rng, self.recipe.speed_p, self._speech_sizes)
+        size = self._draw_size(rng, self.mixture.speed_p, self._speech_sizes)
         speed = size / self._size
         samples, bandwidth_hz, talker = self._utterances(rng, round(self.length * speed))
         spectrum = self._spectrum(samples, size)
         bandwidth_hz = min(bandwidth_hz * speed, RATE_HZ / 2, edges[1])
         self._resonate(rng, spectrum)
-        self._equalise(rng, spectrum)
+        self._equalize(rng, spectrum)
         self._limit_band(spectrum, edges)
-        if with_room and self.rooms is not None:
-            spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
+        if with_room and self.rirs is not None:
+            spectrum *= rfft(self.rirs[rng.integers(len(self.rirs))], self._size)
         return irfft(spectrum, self._size)[: self.length], bandwidth_hz, talker
 
     def _draw_size(self, rng: np.random.Generator, changed_p: float, sizes: list[int]) -> int:
-        """FFT size of what will be played at the mixer's size: at times one of `sizes`, or the same."""
+        """FFT size before resampling: one of `sizes` with probability `changed_p`, else the mixer's size."""
         if rng.random() >= changed_p:
             return self._size
         return sizes[rng.integers(len(sizes))]
@@ -308,7 +308,7 @@ class Mixer:
     def _spectrum(self, samples: np.ndarray, size: int) -> np.ndarray:
         """Spectrum of `samples` after resampling from `size` to the mixer's FFT size.
 
-        Cutting or extending the spectrum of a zero-padded signal is band-limited interpolation.
+        To cut or extend the spectrum of a zero-padded signal is band-limited interpolation.
         """
         spectrum = rfft(samples, size)
         if size == self._size:
@@ -325,28 +325,28 @@ class Mixer:
     ) -> tuple[np.ndarray, float, str]:
         """`length` samples of one talker with pauses, their bandwidth in Hz, the talker.
 
-        Draws again when the cut holds hardly any speech.
+        Draws again, up to 8 times, if the excerpt has hardly any speech.
         """
         for _ in range(ATTEMPTS):
-            own = self._speech.talker(rng, avoid)
-            samples, bandwidth_hz, expected_db = self._fill(rng, own, length)
+            clips = self._speech.talker(rng, avoid)
+            samples, bandwidth_hz, expected_db = self._fill(rng, clips, length)
             if active_level_db(samples) > expected_db - 12.0:
                 break
-        return samples, bandwidth_hz, own[0].talker
+        return samples, bandwidth_hz, clips[0].talker
 
     def _fill(
-        self, rng: np.random.Generator, own: list[Clip], length: int
+        self, rng: np.random.Generator, clips: list[Clip], length: int
     ) -> tuple[np.ndarray, float, float]:
         """Utterances of one talker with pauses: samples, bandwidth in Hz, level of the first."""
-        first = own[rng.integers(len(own))]
-        # Later utterances must not lower the bandwidth much, or the clip would count as narrow.
+        first = clips[rng.integers(len(clips))]
+        # Later utterances may lower the bandwidth of the clip by a tenth at most.
         floor_hz = 0.9 * first.bandwidth_hz
-        allowed = bisect_left(own, floor_hz, key=lambda clip: clip.bandwidth_hz)
+        allowed = bisect_left(clips, floor_hz, key=lambda clip: clip.bandwidth_hz)
         bandwidth_hz = first.bandwidth_hz
         samples = np.zeros(length, np.float32)
         clip = first
         position = start = 0
-        if rng.random() < self.recipe.lead_p:
+        if rng.random() < self.mixture.leading_pause_p:
             position = int(rng.integers(length // 2))
         else:
             start = int(rng.integers(max(1, first.length - min(first.length // 2, RATE_HZ))))
@@ -354,10 +354,10 @@ class Mixer:
             part = _fade_edges(self.store.read(clip.index, start, length - position))
             samples[position : position + len(part)] = part
             bandwidth_hz = min(bandwidth_hz, clip.bandwidth_hz)
-            long = rng.random() < self.recipe.long_pause_p
-            pause_s = _uniform(rng, self.recipe.long_pause_s if long else (0.0, 0.6))
+            long = rng.random() < self.mixture.long_pause_p
+            pause_s = _uniform(rng, self.mixture.long_pause_s if long else (0.0, 0.6))
             position += len(part) + int(pause_s * RATE_HZ)
-            clip = own[rng.integers(allowed, len(own))]
+            clip = clips[rng.integers(allowed, len(clips))]
             start = 0
         return samples, bandwidth_hz, first.active_db
 
@@ -370,52 +370,52 @@ class Mixer:
         edges: tuple[float, float],
         bandwidth_hz: float,
     ) -> tuple[np.ndarray, float]:
-        """Noise [T] at any level, and its level in dB inside the band of the speech."""
-        recipe = self.recipe
+        """Noise [T] at an arbitrary level, and its level in dB inside the band of the speech."""
+        mixture = self.mixture
         kind = rng.random()
-        babble_from = recipe.synthetic_p + recipe.music_p
-        calls_from = babble_from + recipe.babble_p
+        babble_from = mixture.synthetic_p + mixture.music_p
+        calls_from = babble_from + mixture.babble_p
         size = self._size
-        rumble = synthetic.rumble(rng, self.length) if rng.random() < recipe.rumble_p else None
+        rumble = synthetic.rumble(rng, self.length) if rng.random() < mixture.rumble_p else None
         if rumble is not None and rng.random() < 0.5:
             samples, rumble = rumble, None
-        elif kind < recipe.synthetic_p:
+        elif kind < mixture.synthetic_p:
             samples = synthetic.background(rng, self.length)
         elif kind < babble_from:
             samples = synthetic.music(rng, self.length)
         elif kind < calls_from and self._speech.talkers - {talker}:
             samples = self._babble(rng, talker)
-        elif calls_from <= kind < calls_from + recipe.calls_p:
+        elif calls_from <= kind < calls_from + mixture.calls_p:
             samples = synthetic.calls(rng, self.length)
         else:
-            size = self._draw_size(rng, recipe.noise_speed_p, self._noise_sizes)
+            size = self._draw_size(rng, mixture.noise_speed_p, self._noise_sizes)
             samples = self._recorded(rng, round(self.length * size / self._size))
-            if rng.random() < recipe.noise_reversed_p:
+            if rng.random() < mixture.noise_reversed_p:
                 samples = samples[::-1].copy()
-        if rng.random() < recipe.modulation_p:
+        if rng.random() < mixture.modulation_p:
             samples *= synthetic.draw_envelope(rng, len(samples))
         spectrum = self._spectrum(samples, size)
-        self._equalise(rng, spectrum)
+        self._equalize(rng, spectrum)
         if rumble is not None and (rumble_db := power_db(rumble)) > -80.0:
-            lift_db = power_db(samples) + _uniform(rng, recipe.rumble_db) - rumble_db
+            lift_db = power_db(samples) + _uniform(rng, mixture.rumble_db) - rumble_db
             spectrum += rfft(rumble * amplitude(lift_db), self._size)
         self._limit_band(spectrum, edges)
-        if self.rooms is not None and rng.random() < recipe.noise_room_p:
-            spectrum *= rfft(self.rooms[rng.integers(len(self.rooms))], self._size)
+        if self.rirs is not None and rng.random() < mixture.noise_room_p:
+            spectrum *= rfft(self.rirs[rng.integers(len(self.rirs))], self._size)
         noise = irfft(spectrum, self._size)[: self.length]
-        # Parseval: the share of the energy inside the band needs no second inverse transform.
+        # By Parseval the energy inside the band follows from the spectrum.
         bins = slice(round(edges[0] / self._bin_hz), round(bandwidth_hz / self._bin_hz) + 1)
         inside, total = (float(np.vdot(part, part).real) for part in (spectrum[bins], spectrum))
         share_db = 10.0 * math.log10(inside / total) if inside > 0.0 else -math.inf
         return noise, power_db(noise) + share_db
 
     def _recorded(self, rng: np.random.Generator, length: int) -> np.ndarray:
-        """One to three recorded noises, the louder ones up to 10 dB over the others."""
+        """Sum of one to three recorded noises with levels within 10 dB."""
         total = np.zeros(length, np.float32)
         for _ in range(1 + rng.integers(3)):
             for _ in range(ATTEMPTS):
                 clip = self._noise.clip(rng)
-                if clip.length < CLICK_SECONDS * RATE_HZ:
+                if clip.length < EVENT_SECONDS * RATE_HZ:
                     samples = self._repeat_events(rng, clip, length)
                 else:
                     samples = self._loop(rng, clip, length)
@@ -426,7 +426,7 @@ class Mixer:
         return total
 
     def _loop(self, rng: np.random.Generator, clip: Clip, length: int) -> np.ndarray:
-        """A random cut of `clip`; a short clip starts anywhere and repeats."""
+        """A random excerpt of `clip`; a short clip is repeated from a random start."""
         if clip.length >= length:
             start = int(rng.integers(clip.length - length + 1))
             return self.store.read(clip.index, start, length)
@@ -436,7 +436,7 @@ class Mixer:
         return np.tile(once, rounds)[start : start + length]
 
     def _repeat_events(self, rng: np.random.Generator, clip: Clip, length: int) -> np.ndarray:
-        """Short events of the source of `clip`, as of a person typing: bursts and pauses."""
+        """Short events from the source of `clip` at random times, such as typing."""
         samples = np.zeros(length, np.float32)
         mean_gap = float(rng.uniform(0.08, 0.6))
         position = int(rng.uniform(0.0, mean_gap) * RATE_HZ)
@@ -460,33 +460,33 @@ class Mixer:
     # Filters
 
     def _resonate(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
-        """At times a sharp peak, all the time or now and then, in place."""
-        recipe = self.recipe
-        if rng.random() >= recipe.resonance_p:
+        """With probability resonance_p one sharp peak, constant or intermittent, in place."""
+        mixture = self.mixture
+        if rng.random() >= mixture.resonance_p:
             return
-        centre_hz = synthetic.log_uniform(rng, *recipe.resonance_hz)
-        width = _uniform(rng, recipe.resonance_octaves)
-        peak_db = _uniform(rng, recipe.resonance_db)
-        bell = np.exp(-0.5 * ((self._octave - math.log2(centre_hz)) / width) ** 2)
+        center_hz = synthetic.log_uniform(rng, *mixture.resonance_hz)
+        width = _uniform(rng, mixture.resonance_octaves)
+        peak_db = _uniform(rng, mixture.resonance_db)
+        bell = np.exp(-0.5 * ((self._octave - math.log2(center_hz)) / width) ** 2)
         added = spectrum * (10.0 ** (peak_db / 20.0 * bell) - 1.0).astype(np.float32)
-        if rng.random() < recipe.resonance_passing_p:
-            gain = synthetic.draw_stretches(rng, self._size, recipe.resonance_s, recipe.resonance_pause_s)
+        if rng.random() < mixture.resonance_passing_p:
+            gain = synthetic.draw_intervals(rng, self._size, mixture.resonance_s, mixture.resonance_pause_s)
             added = rfft(irfft(added, self._size) * gain, self._size)
         spectrum += added
 
-    def _equalise(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
-        """At times a smooth random gain of every bin, in place: a tilt and a few bells in log-frequency."""
-        if rng.random() >= self.recipe.eq_p:
+    def _equalize(self, rng: np.random.Generator, spectrum: np.ndarray) -> None:
+        """With probability eq_p a smooth random gain, in place: a tilt and a few bells in log-frequency."""
+        if rng.random() >= self.mixture.eq_p:
             return
-        strong = rng.random() < self.recipe.colour_p
-        most_db = self.recipe.colour_db if strong else self.recipe.eq_db
+        strong = rng.random() < self.mixture.strong_eq_p
+        max_db = self.mixture.strong_eq_db if strong else self.mixture.eq_db
         octave = self._eq_octave
         curve_db = rng.uniform(-1.0, 1.0) * octave
         for _ in range(rng.integers(1, 5)):
-            centre, width = rng.uniform(-4.0, 4.5), rng.uniform(0.3, 2.0)
-            bell = np.exp(-0.5 * ((octave - centre) / width) ** 2)
-            curve_db += rng.uniform(-most_db, most_db) * bell
-        curve_db = np.clip(curve_db, -most_db, most_db)
+            center, width = rng.uniform(-4.0, 4.5), rng.uniform(0.3, 2.0)
+            bell = np.exp(-0.5 * ((octave - center) / width) ** 2)
+            curve_db += rng.uniform(-max_db, max_db) * bell
+        curve_db = np.clip(curve_db, -max_db, max_db)
         gain = (10.0 ** (curve_db / 20.0)).astype(np.float32)
         low = gain[self._eq_index]
         spectrum *= low + np.diff(gain)[self._eq_index] * self._eq_fraction
@@ -505,15 +505,16 @@ class Mixer:
             spectrum[:start] = 0.0
             spectrum[start:stop] *= _raised_cosine(stop - start)
 
-    # Defects of the whole clip, in place
+    # Defects of the whole clip
 
     def _defects(self, rng: np.random.Generator, noisy: np.ndarray, target: np.ndarray) -> None:
-        recipe = self.recipe
-        if rng.random() < recipe.jump_p:
-            gain = self._draw_jump(rng)
+        """Level step, digital silence and clipping, in place."""
+        mixture = self.mixture
+        if rng.random() < mixture.level_step_p:
+            gain = self._draw_level_step(rng)
             noisy *= gain
             target *= gain
-        if rng.random() < recipe.silence_p:
+        if rng.random() < mixture.silence_p:
             length = int(rng.uniform(0.1, 0.5) * self.length)
             place = rng.integers(3)  # before, after, inside
             start = (0, self.length - length, int(rng.integers(self.length - length)))[place]
@@ -523,16 +524,16 @@ class Mixer:
         if peak > 1.0:
             noisy *= np.float32(0.999 / peak)
             target *= np.float32(0.999 / peak)
-        if rng.random() < recipe.clipping_p:
+        if rng.random() < mixture.clipping_p:
             limit = np.float32(rng.uniform(0.1, 0.7) * np.abs(noisy).max())
             np.clip(noisy, -limit, limit, out=noisy)
 
-    def _draw_jump(self, rng: np.random.Generator) -> np.ndarray:
-        """Gain over time [T] with one step of up to +-jump_db, ramped over 20 ms."""
+    def _draw_level_step(self, rng: np.random.Generator) -> np.ndarray:
+        """Gain over time [T] with one step of up to +-level_step_db, ramped over 20 ms."""
         ramp = round(0.02 * RATE_HZ)
         start = int(rng.integers(1, self.length - ramp))
         gain = np.ones(self.length, np.float32)
-        step_db = rng.uniform(-self.recipe.jump_db, self.recipe.jump_db)
+        step_db = rng.uniform(-self.mixture.level_step_db, self.mixture.level_step_db)
         gain[start : start + ramp] = 10.0 ** (np.linspace(0.0, step_db, ramp) / 20.0)
         gain[start + ramp :] = amplitude(step_db)
         return gain

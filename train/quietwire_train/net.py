@@ -1,12 +1,15 @@
-"""The network: recurrences shared by all subbands, and a summary of the whole spectrum.
+"""The network: recurrences shared by all subbands, and a fullband summary in every block.
 
-A stream's bands come in groups of four, the subbands. What one subband does over time, all do with
-the same weights; between those steps a narrow layer sees the whole spectrum, remembers, and tells
-every subband. All state is explicit.
+The bands of a stream are grouped by four into subbands. One recurrence over time runs in every
+subband with the same weights. A narrow fullband layer then combines all subbands, keeps a state of
+its own and feeds its result back to every subband (compare FullSubNet, Hao et al. 2021). All
+state is explicit.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,139 +20,182 @@ from torch.nn.functional import pad
 from .frontend import FrontEnd
 from .recurrence import Recurrence
 
-SUBBAND = 4  # bands of a subband
-REACH = 2  # bands of each neighbour that it hears besides
+SUBBAND_BANDS = 4  # bands in a subband
+CONTEXT_BANDS = 2  # bands of each neighbor at the input of a subband
+
+# Names in checkpoints and graphs written before 0.2, and their names now.
+RENAMED = (
+    (r"\balone(?=\b|\d)", "subband"),
+    (r"\btogether(?=\b|\d)", "fullband"),
+    (r"\bgather\b", "to_fullband"),
+    (r"\bspread\b", "from_fullband"),
+    (r"^places$", "subband_embedding"),
+    (r"\.whole$", ".int8"),
+    (r"\.half$", ".f16"),
+)
+
+
+def current_name(name: str) -> str:
+    """The current name of a weight or state whose name may come from an older version."""
+    for old, new in RENAMED:
+        name = re.sub(old, new, name)
+    return name
 
 
 @dataclass(frozen=True)
 class NetShape:
-    """Sizes of a network. A checkpoint carries them."""
+    """Kind of block and sizes of a network. Stored in every checkpoint."""
 
-    channels: int = 48  # of a subband
-    blocks: int = 4
-    summary: int = 96  # numbers that a block keeps of the whole spectrum
-    tap_bins: int = 64  # low bins that get a complex filter over time
-    tap_order: int = 3  # this hop and `tap_order - 1` hops before it
+    block: str = "subband_fullband"  # one of BLOCKS
+    channels: int = 48  # channels of a subband
+    blocks: int = 4  # blocks in series
+    summary: int = 96  # width of the fullband summary
+    tap_bins: int = 64  # low bins with a complex filter over time
+    tap_order: int = 3  # hops of that filter: this hop and `tap_order - 1` before it
 
     def as_dict(self) -> dict:
         return asdict(self)
 
 
+# Kinds of block by name. A block is made from (subbands, channels, summary). Its forward maps
+# [hops, n, subbands, channels] to the same and a summary [hops, n, summary]; its init_identity makes
+# the output equal the input. export.py needs an entry of the same name to write its graph.
+BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {}
+
+
+def register_block(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
+    """Decorator that adds a class to BLOCKS."""
+
+    def register(kind: type[nn.Module]) -> type[nn.Module]:
+        if name in BLOCKS:
+            raise ValueError(f"there is a block {name!r} already")
+        BLOCKS[name] = kind
+        return kind
+
+    return register
+
+
+@register_block("subband_fullband")
 class Block(nn.Module):
-    """Subbands over time, then all of them together: [hops, n, subbands, channels] to the same."""
+    """A subband recurrence, then a fullband recurrence: [hops, n, subbands, channels] to the same."""
 
     def __init__(self, subbands: int, channels: int, summary: int):
         super().__init__()
-        self.alone = Recurrence(channels)
-        self.gather = nn.Linear(subbands * channels, summary)
-        self.together = Recurrence(summary)
-        self.spread = nn.Linear(summary, subbands * channels)
+        self.subband = Recurrence(channels)
+        self.to_fullband = nn.Linear(subbands * channels, summary)
+        self.fullband = Recurrence(summary)
+        self.from_fullband = nn.Linear(summary, subbands * channels)
         with torch.no_grad():
-            self.spread.weight *= 0.3  # at first subbands mostly listen to themselves
+            self.from_fullband.weight *= 0.3  # small at first: subbands depend mostly on themselves
 
-    def start_as_nothing(self) -> None:
-        """Its output is its input until it is trained: for a trained network that is to grow."""
-        candidates = slice(self.alone.width, 2 * self.alone.width)
+    def init_identity(self) -> None:
+        """Makes the output equal the input, for a block that is added to a trained network."""
+        candidates = slice(self.subband.width, 2 * self.subband.width)
         with torch.no_grad():
-            for value in (self.alone.gates.weight[candidates], self.alone.gates.bias[candidates]):
+            for value in (self.subband.gates.weight[candidates], self.subband.gates.bias[candidates]):
                 value.zero_()
-            for value in self.spread.parameters():
+            for value in self.from_fullband.parameters():
                 value.zero_()
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Also the summary [hops, n, summary]."""
-        x = self.alone(x.flatten(1, 2)).reshape(x.shape)
-        whole = self.together(torch.relu(self.gather(x.flatten(2))))
-        return x + self.spread(whole).reshape(x.shape), whole
+        """Returns the output and the fullband summary [hops, n, summary]."""
+        x = self.subband(x.flatten(1, 2)).reshape(x.shape)
+        summary = self.fullband(torch.relu(self.to_fullband(x.flatten(2))))
+        return x + self.from_fullband(summary).reshape(x.shape), summary
 
 
 class Net(nn.Module):
-    """Features of a stream to band gains, low-band filter taps and speech probability."""
+    """Features of a stream to band gains, complex filter taps of the low bins and speech probability."""
 
     def __init__(self, front: FrontEnd, shape: NetShape):
         super().__init__()
+        if shape.block not in BLOCKS:
+            raise ValueError(f"unknown block {shape.block!r}; there are {', '.join(BLOCKS)}")
         if shape.tap_bins > front.linear_bins:
             raise ValueError(f"tap_bins {shape.tap_bins} needs one-bin bands, there are {front.linear_bins}")
-        if shape.tap_bins % SUBBAND:
-            raise ValueError(f"tap_bins {shape.tap_bins} is no multiple of {SUBBAND}")
+        if shape.tap_bins % SUBBAND_BANDS:
+            raise ValueError(f"tap_bins {shape.tap_bins} is no multiple of {SUBBAND_BANDS}")
         self.front, self.shape = front, shape
-        self.subbands = -(-front.bands // SUBBAND)
-        heard = 3 * (SUBBAND + 2 * REACH)
-        self.register_buffer("hears", torch.from_numpy(heard_features(front)), persistent=False)
-        # The weights of the encoder and of the gains are shared, their biases are not: where a
-        # subband lies in the spectrum says much about what is speech there.
-        self.encoder = nn.Linear(heard, shape.channels, bias=False)
-        self.places = nn.Parameter(0.3 * torch.randn(self.subbands, shape.channels))
+        self.subbands = -(-front.bands // SUBBAND_BANDS)
+        index = subband_feature_index(front)
+        self.register_buffer("feature_index", torch.from_numpy(index), persistent=False)
+        inputs = index.shape[1]
+        # Subbands share the weights of the encoder and of the gains. Their biases differ, since the
+        # probability of speech depends on the frequency.
+        self.encoder = nn.Linear(inputs, shape.channels, bias=False)
+        self.subband_embedding = nn.Parameter(0.3 * torch.randn(self.subbands, shape.channels))
         self.blocks = nn.ModuleList(
-            Block(self.subbands, shape.channels, shape.summary) for _ in range(shape.blocks)
+            BLOCKS[shape.block](self.subbands, shape.channels, shape.summary) for _ in range(shape.blocks)
         )
-        self.gain = nn.Linear(shape.channels + heard, SUBBAND, bias=False)
-        self.gain_bias = nn.Parameter(torch.ones(self.subbands, SUBBAND))
-        self.taps = nn.Linear(shape.channels + heard, 2 * shape.tap_order * SUBBAND)
+        self.gain = nn.Linear(shape.channels + inputs, SUBBAND_BANDS, bias=False)
+        self.gain_bias = nn.Parameter(torch.ones(self.subbands, SUBBAND_BANDS))
+        self.taps = nn.Linear(shape.channels + inputs, 2 * shape.tap_order * SUBBAND_BANDS)
         self.vad = nn.Linear(shape.summary, 1)
-        # At first the taps are nothing but the gain: a plain masking network.
+        # Taps start at zero, so that an untrained network is a plain masking network.
         nn.init.zeros_(self.taps.weight)
         nn.init.zeros_(self.taps.bias)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """[n, hops, features] -> gain [n, hops, bands] in 0..1,
-        taps [n, hops, order, 2, tap_bins], vad logit [n, hops]."""
-        heard = pad(features.transpose(0, 1), (0, 1))[..., self.hears]
-        x = self.encoder(heard)
-        x = torch.relu(x + self.places.to(x.dtype))
+        """[n, hops, features] -> gain [n, hops, bands] from 0 to 1,
+        taps [n, hops, order, 2, tap_bins], VAD logit [n, hops]."""
+        local = pad(features.transpose(0, 1), (0, 1))[..., self.feature_index]
+        x = self.encoder(local)
+        x = torch.relu(x + self.subband_embedding.to(x.dtype))
         for block in self.blocks:
-            x, whole = block(x)
+            x, summary = block(x)
         with torch.autocast(x.device.type, enabled=False):
-            return self.heads(torch.relu(x.float()), heard, whole.float())
+            return self.heads(torch.relu(x.float()), local, summary.float())
 
     def heads(
-        self, x: torch.Tensor, heard: torch.Tensor, whole: torch.Tensor
+        self, x: torch.Tensor, local: torch.Tensor, summary: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Subbands, what they heard, and the last summary, hops first -> the outputs.
+        """Block output, input features of each subband and the last summary, hops first -> the outputs.
 
-        Always in float32: eight bits of a gain are not enough.
+        Always in float32: the eight significant bits of bfloat16 are too few for a gain near 1.
         """
         shape = self.shape
-        x = torch.cat([x, heard], -1)
+        x = torch.cat([x, local], -1)
         gain = torch.sigmoid(self.gain(x) + self.gain_bias)
         gain = gain.flatten(2)[..., : self.front.bands].transpose(0, 1)
-        low = x[:, :, : shape.tap_bins // SUBBAND]
+        low = x[:, :, : shape.tap_bins // SUBBAND_BANDS]
         # [hops, n, subbands, 2 order, bands] -> [n, hops, 2 order, bins]
-        fine = torch.tanh(self.taps(low)).unflatten(-1, (2 * shape.tap_order, SUBBAND))
+        fine = torch.tanh(self.taps(low)).unflatten(-1, (2 * shape.tap_order, SUBBAND_BANDS))
         fine = fine.permute(1, 0, 3, 2, 4).flatten(3)
         first = fine[..., :1, :] + gain[..., None, : shape.tap_bins]
         taps = torch.cat([first, fine[..., 1:, :]], dim=-2).unflatten(-2, (shape.tap_order, 2))
-        return gain, taps, self.vad(whole).squeeze(-1).T
+        return gain, taps, self.vad(summary).squeeze(-1).T
 
 
-def heard_features(front: FrontEnd) -> np.ndarray:
-    """[subbands, 3 * 8] places among the features, and one past them for what is not there.
+def subband_feature_index(front: FrontEnd) -> np.ndarray:
+    """[subbands, 3 * 8] feature indices of each subband; `front.features` stands for a constant zero.
 
-    A subband hears the levels, then both parts of the phase advances, of its own four bands and of
-    two more on either side. Band k is bin k as far as there are phase advances, from bin 1 on.
+    A subband receives the levels, then the real and imaginary parts of the phase advances, of its
+    own four bands and of two more on either side. Band k is bin k as far as there are phase
+    advances, from bin 1 on.
     """
-    subbands = -(-front.bands // SUBBAND)
-    nothing = front.features
-    bands = SUBBAND * np.arange(subbands)[:, None] + np.arange(-REACH, SUBBAND + REACH)
-    level = np.where((bands >= 0) & (bands < front.bands), bands, nothing)
-    turning = (bands >= 1) & (bands <= front.phase_bins)
-    real = np.where(turning, front.bands + bands - 1, nothing)
-    imaginary = np.where(turning, front.bands + front.phase_bins + bands - 1, nothing)
+    subbands = -(-front.bands // SUBBAND_BANDS)
+    zero = front.features
+    bands = SUBBAND_BANDS * np.arange(subbands)[:, None]
+    bands = bands + np.arange(-CONTEXT_BANDS, SUBBAND_BANDS + CONTEXT_BANDS)
+    level = np.where((bands >= 0) & (bands < front.bands), bands, zero)
+    has_phase = (bands >= 1) & (bands <= front.phase_bins)
+    real = np.where(has_phase, front.bands + bands - 1, zero)
+    imaginary = np.where(has_phase, front.bands + front.phase_bins + bands - 1, zero)
     return np.concatenate([level, real, imaginary], axis=1)
 
 
-def apply(
+def apply_mask(
     spectrum: torch.Tensor, gain: torch.Tensor, taps: torch.Tensor, bands: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Noisy spectrum [n, hops, bins] complex -> clean (real, imaginary), each [n, hops, bins].
 
-    Low bins: a complex filter over this hop and those before it (multi-frame filtering,
-    Mack & Habets 2020, "Deep filtering"). Bins above: the gain of their bands.
+    Low bins: a complex filter over this hop and earlier ones (multi-frame filtering,
+    Mack & Habets 2020, "Deep filtering"). Higher bins: the gain of their bands.
     """
     order, tap_bins = taps.shape[-3], taps.shape[-1]
-    curve = gain @ bands
-    high_re = spectrum.real[..., tap_bins:] * curve[..., tap_bins:]
-    high_im = spectrum.imag[..., tap_bins:] * curve[..., tap_bins:]
+    bin_gain = gain @ bands
+    high_re = spectrum.real[..., tap_bins:] * bin_gain[..., tap_bins:]
+    high_im = spectrum.imag[..., tap_bins:] * bin_gain[..., tap_bins:]
     low_re = torch.zeros_like(spectrum.real[..., :tap_bins])
     low_im = torch.zeros_like(low_re)
     for tap in range(order):

@@ -1,10 +1,11 @@
-"""A differentiable stand-in for wideband PESQ, on spectra.
+"""A differentiable approximation of wideband PESQ, on spectra.
 
-Follows the perceptual model of ITU-T P.862 with the wideband input filter of P.862.2: Bark powers,
-equalised for the channel and for gain, become loudness; what differs outside a dead zone is
-disturbance, and what was added counts more than what was taken away. There is no time alignment
-(training pairs are aligned), levels are set in the spectrum, and the tables are those of the
-standard's 16 kHz model. Its 32 ms frames are 1536 samples at 48 kHz: the same 31.25 Hz bins.
+The perceptual model of ITU-T P.862 with the wideband input filter of P.862.2. Bark powers are
+equalized for the channel and for gain and converted to loudness. The difference of two loudnesses
+outside a dead zone is the disturbance; added energy counts more than removed energy. There is no
+time alignment (training pairs are aligned), levels are set in the spectrum, and the tables are
+those of the standard's 16 kHz model. Its 32 ms windows are 1536 samples at 48 kHz, which gives the
+same 31.25 Hz bins.
 """
 
 from __future__ import annotations
@@ -55,25 +56,27 @@ LEVEL = 1e7  # mean square in 325..3250 Hz that both signals are set to
 
 
 class _Power(torch.autograd.Function):
-    """Frames [..., WINDOW] -> power [..., BINS]. PyTorch's gradient of `rfft` is a complex transform
-    of all bins; this is a real one."""
+    """Windows [..., WINDOW] -> power [..., BINS].
+
+    PyTorch's gradient of `rfft` is a complex transform of all bins; this one is a real transform.
+    """
 
     @staticmethod
-    def forward(ctx, frames: torch.Tensor) -> torch.Tensor:
-        spectrum = torch.fft.rfft(frames)[..., :BINS]
+    def forward(ctx, windows: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.rfft(windows)[..., :BINS]
         ctx.save_for_backward(spectrum)
         return spectrum.real.square() + spectrum.imag.square()
 
     @staticmethod
-    def backward(ctx, wanted: torch.Tensor) -> torch.Tensor:
+    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
         (spectrum,) = ctx.saved_tensors
         # d|X_k|^2 / dx_n = 2 Re(X_k e^{2 pi i k n / N}), which `irfft` sums, with 1/N, over k and -k.
-        wanted = torch.cat([2 * wanted[..., :1], wanted[..., 1:]], -1)
-        return torch.fft.irfft(spectrum * wanted, n=WINDOW, norm="forward")
+        grad = torch.cat([2 * grad[..., :1], grad[..., 1:]], -1)
+        return torch.fft.irfft(spectrum * grad, n=WINDOW, norm="forward")
 
 
 class PerceptualDistance:
-    """How far a clip is from its reference, in PESQ points before the final curve."""
+    """Distance of a clip from its reference: the PESQ disturbance before the final mapping."""
 
     def __init__(self, device: torch.device | str = "cpu"):
         def tensor(values) -> torch.Tensor:
@@ -89,7 +92,7 @@ class PerceptualDistance:
         # Input filter of P.862.2 as its reference code has it: one second-order section.
         z = np.exp(-2j * np.pi * hz / 16000)
         shape = (2.740826 - 5.4816519 * z + 2.740826 * z**2) / (1 - 1.9444777 * z + 0.94597794 * z**2)
-        # The spectrum of a frame at 48 kHz is three times that at 16 kHz.
+        # A spectrum at 48 kHz is three times as large as that of the same window at 16 kHz.
         scale = POWER_SCALE * np.abs(shape) ** 2 / 9
         scale[0] = 0.0
         self.matrix = tensor(matrix * scale[:, None])
@@ -97,69 +100,71 @@ class PerceptualDistance:
         in_band = (hz >= 325) & (hz <= 3250)
         self.level = tensor(in_band * 2.0 / (WINDOW * np.sum(np.hanning(WINDOW + 1) ** 2)))
         self.bark = tensor(BAND_BARK)
-        self.bark[0] = 0.0  # the lowest band counts in no sum
+        self.bark[0] = 0.0  # the standard leaves the lowest band out of all sums
         self.total_bark = float(self.bark.sum())
         self.threshold = tensor(BAND_THRESHOLD)
-        centre = np.cumsum(BAND_BARK) - np.array(BAND_BARK) / 2
-        self.exponent = tensor(np.clip(6 / (centre + 2), 1, 2) ** 0.15 * 0.23)
+        center = np.cumsum(BAND_BARK) - np.array(BAND_BARK) / 2
+        self.exponent = tensor(np.clip(6 / (center + 2), 1, 2) ** 0.15 * 0.23)
 
     def spectrum(self, wave: torch.Tensor) -> torch.Tensor:
-        """[n, samples] at 48 kHz -> power [n, frames, bins]."""
+        """[n, samples] at 48 kHz -> power [n, windows, bins]."""
         return _Power.apply(wave.unfold(-1, WINDOW, HOP) * self.window)
 
     def __call__(
         self, reference: torch.Tensor, signal: torch.Tensor, bandwidth_hz: torch.Tensor
     ) -> torch.Tensor:
-        """Waveforms [n, samples] at 48 kHz, of 0.4 s at least -> distance [n], about 0 to 4.5.
-        Bands above `bandwidth_hz` [n] are left out."""
-        known = (self.high_hz[None, :] <= bandwidth_hz[:, None]).float()[:, None, :]
-        ref = self._bark_power(reference, known)
-        deg = self._bark_power(signal, known)
+        """Waveforms [n, samples] at 48 kHz, 0.4 s or longer -> distance [n], about 0 to 4.5.
 
-        # The channel: each band's mean over the frames with speech, equalised in the reference.
+        Bands above `bandwidth_hz` [n] do not count.
+        """
+        valid = (self.high_hz[None, :] <= bandwidth_hz[:, None]).float()[:, None, :]
+        ref = self._bark_power(reference, valid)
+        deg = self._bark_power(signal, valid)
+
+        # Channel equalization: the mean of each band over windows with speech, applied to the reference.
         speech = (self._audible(ref, 100.0) >= LEVEL)[..., None]
-        far = self.threshold * 100
-        ref_mean = (ref * ((ref > far) & speech)).mean(1, keepdim=True)
-        deg_mean = (deg * ((deg > far) & speech)).mean(1, keepdim=True)
+        audible = self.threshold * 100
+        ref_mean = (ref * ((ref > audible) & speech)).mean(1, keepdim=True)
+        deg_mean = (deg * ((deg > audible) & speech)).mean(1, keepdim=True)
         ref = ref * ((deg_mean + 1000) / (ref_mean + 1000)).clamp(0.01, 100.0)
-        # The gain of each frame, smoothed, equalised in the signal.
+        # Gain equalization: the smoothed gain of each window, applied to the signal.
         ratio = (self._audible(ref, 1.0) + 5e3) / (self._audible(deg, 1.0) + 5e3)
         ratio = torch.cat([ratio[:, :1], 0.8 * ratio[:, 1:] + 0.2 * ratio[:, :-1]], 1)
         deg = deg * ratio.clamp(3e-4, 5.0)[..., None]
 
         ref_loud, deg_loud = self._loudness(ref), self._loudness(deg)
-        dead = 0.25 * torch.minimum(ref_loud, deg_loud)
+        dead_zone = 0.25 * torch.minimum(ref_loud, deg_loud)
         difference = deg_loud - ref_loud
-        disturbance = difference.sign() * (difference.abs() - dead).clamp_min(0)
-        added = ((deg + 50) / (ref + 50)).pow(1.2)
-        added = torch.where(added < 3, 0.0, added.clamp_max(12.0))
+        disturbance = difference.sign() * (difference.abs() - dead_zone).clamp_min(0)
+        asymmetry = ((deg + 50) / (ref + 50)).pow(1.2)
+        asymmetry = torch.where(asymmetry < 3, 0.0, asymmetry.clamp_max(12.0))
 
         weighted = disturbance * self.bark
         symmetric = ((weighted.square().sum(-1) * self.total_bark) + 1e-9).sqrt()
-        asymmetric = (weighted * added).abs().sum(-1)
+        asymmetric = (weighted * asymmetry).abs().sum(-1)
         importance = ((self._audible(ref, 1.0) + 1e5) / 1e7).pow(0.04)
         return 0.1 * self._over_time(symmetric / importance) + 0.0309 * self._over_time(
             asymmetric / importance
         )
 
-    def _bark_power(self, wave: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    def _bark_power(self, wave: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         power = self.spectrum(wave)
         # The standard divides by a length with 0.32 s of padding, and by 1.04684.
         seconds = wave.shape[-1] / 48_000
         level = (power @ self.level).mean(1) / (1.04684 * (1 + 0.32 / seconds))
-        return (power * (LEVEL / (level + 1e-12))[:, None, None]) @ self.matrix * known
+        return (power * (LEVEL / (level + 1e-12))[:, None, None]) @ self.matrix * valid
 
     def _audible(self, power: torch.Tensor, factor: float) -> torch.Tensor:
         return (power * (power > self.threshold * factor)).sum(-1)
 
     def _loudness(self, power: torch.Tensor) -> torch.Tensor:
-        """Zwicker's law as P.862 states it."""
-        heard = (0.5 + 0.5 * power / self.threshold).clamp_min(1.0)
-        return LOUDNESS_SCALE * (2 * self.threshold).pow(self.exponent) * (heard.pow(self.exponent) - 1)
+        """Zwicker's law in the form of P.862."""
+        excess = (0.5 + 0.5 * power / self.threshold).clamp_min(1.0)
+        return LOUDNESS_SCALE * (2 * self.threshold).pow(self.exponent) * (excess.pow(self.exponent) - 1)
 
     @staticmethod
-    def _over_time(frames: torch.Tensor) -> torch.Tensor:
-        """L6 over 20 frames (0.32 s), L2 over those, half overlapping."""
-        frames = frames.clamp_max(45.0)
-        parts = frames.unfold(-1, 20, 10)
+    def _over_time(values: torch.Tensor) -> torch.Tensor:
+        """L6 norm over 20 windows (0.32 s), half overlapping, then L2 norm over those."""
+        values = values.clamp_max(45.0)
+        parts = values.unfold(-1, 20, 10)
         return ((parts + 1e-6).pow(6).mean(-1)).pow(1 / 3).mean(-1).add(1e-9).sqrt()

@@ -1,6 +1,6 @@
-// Gated recurrences over time, forwards and backwards, for `recurrence.py`.
+// The elementwise loop of the gated recurrence, forward and backward, for `recurrence.py`.
 //
-// Rows are independent: threads share them out. bfloat16 is carried as its upper 16 bits of a float.
+// Rows are independent and are divided among threads. A bfloat16 is the upper 16 bits of a float.
 
 #include <cstdint>
 #include <cstring>
@@ -26,7 +26,7 @@ inline void store(uint16_t* to, float value) {
     *to = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);  // to nearest, ties to even
 }
 
-// e^x without a branch (Cephes `expf`), so that the compiler computes many at once.
+// e^x without a branch (Cephes `expf`), so that the compiler vectorizes it.
 inline float exponential(float x) {
     x = x < -87.f ? -87.f : (x > 87.f ? 87.f : x);
     const float n = __builtin_rintf(x * 1.44269504f);
@@ -48,8 +48,9 @@ inline float sigmoid(float x) { return 1.f / (1.f + exponential(-x)); }
 
 inline float tangent(float x) { return 2.f * sigmoid(2.f * x) - 1.f; }
 
+// Calls `part(first, last)` for equal ranges of rows, one per thread.
 template <class Part>
-void in_parts(int64_t rows, int threads, const Part& part) {
+void parallel_rows(int64_t rows, int threads, const Part& part) {
     std::vector<std::thread> others;
     for (int index = 1; index < threads; index++) {
         others.emplace_back(part, rows * index / threads, rows * (index + 1) / threads);
@@ -62,19 +63,19 @@ void in_parts(int64_t rows, int threads, const Part& part) {
 template <class T>
 void forward(const T* x, const T* gates, T* out, T* state, int64_t steps, int64_t rows, int64_t width,
              int threads) {
-    in_parts(rows, threads, [=](int64_t first, int64_t last) {
-        std::vector<float> kept((last - first) * width, 0.f);
+    parallel_rows(rows, threads, [=](int64_t first, int64_t last) {
+        std::vector<float> states((last - first) * width, 0.f);
         for (int64_t step = 0; step < steps; step++) {
             for (int64_t row = first; row < last; row++) {
                 const int64_t at = (step * rows + row) * width;
-                const T *update = gates + 3 * at, *candidate = update + width, *open = candidate + width;
-                float* h = kept.data() + (row - first) * width;
+                const T *update = gates + 3 * at, *candidate = update + width, *gate = candidate + width;
+                float* h = states.data() + (row - first) * width;
 #pragma GCC ivdep
                 for (int64_t k = 0; k < width; k++) {
                     const float now = h[k] + sigmoid(load(update[k])) * (load(candidate[k]) - h[k]);
                     h[k] = now;
                     store(state + at + k, now);
-                    store(out + at + k, load(x[at + k]) + sigmoid(load(open[k])) * tangent(now));
+                    store(out + at + k, load(x[at + k]) + sigmoid(load(gate[k])) * tangent(now));
                 }
             }
         }
@@ -83,26 +84,26 @@ void forward(const T* x, const T* gates, T* out, T* state, int64_t steps, int64_
 
 // Gradient of the output, gates and states -> gradient of the gates.
 template <class T>
-void backward(const T* wanted, const T* gates, const T* state, T* out, int64_t steps, int64_t rows,
+void backward(const T* grad_out, const T* gates, const T* state, T* out, int64_t steps, int64_t rows,
               int64_t width, int threads) {
-    in_parts(rows, threads, [=](int64_t first, int64_t last) {
-        std::vector<float> kept((last - first) * width, 0.f);
-        const std::vector<T> silence(width, T(0));
+    parallel_rows(rows, threads, [=](int64_t first, int64_t last) {
+        std::vector<float> grad_states((last - first) * width, 0.f);
+        const std::vector<T> zeros(width, T(0));
         for (int64_t step = steps - 1; step >= 0; step--) {
             for (int64_t row = first; row < last; row++) {
                 const int64_t at = (step * rows + row) * width;
-                const T *update = gates + 3 * at, *candidate = update + width, *open = candidate + width;
-                const T* before = step ? state + at - rows * width : silence.data();
-                T *to_update = out + 3 * at, *to_candidate = to_update + width, *to_open = to_candidate + width;
-                float* later = kept.data() + (row - first) * width;
+                const T *update = gates + 3 * at, *candidate = update + width, *gate = candidate + width;
+                const T* before = step ? state + at - rows * width : zeros.data();
+                T *grad_update = out + 3 * at, *grad_candidate = grad_update + width, *grad_gate = grad_candidate + width;
+                float* later = grad_states.data() + (row - first) * width;
 #pragma GCC ivdep
                 for (int64_t k = 0; k < width; k++) {
-                    const float d = load(wanted[at + k]), o = sigmoid(load(open[k]));
+                    const float d = load(grad_out[at + k]), o = sigmoid(load(gate[k]));
                     const float shape = tangent(load(state[at + k])), z = sigmoid(load(update[k]));
                     const float dh = later[k] + d * o * (1.f - shape * shape);
-                    store(to_open + k, d * shape * o * (1.f - o));
-                    store(to_candidate + k, dh * z);
-                    store(to_update + k, dh * (load(candidate[k]) - load(before[k])) * z * (1.f - z));
+                    store(grad_gate + k, d * shape * o * (1.f - o));
+                    store(grad_candidate + k, dh * z);
+                    store(grad_update + k, dh * (load(candidate[k]) - load(before[k])) * z * (1.f - z));
                     later[k] = dh * (1.f - z);
                 }
             }
@@ -112,16 +113,16 @@ void backward(const T* wanted, const T* gates, const T* state, T* out, int64_t s
 
 }  // namespace
 
-#define SAME(suffix, type)                                                                               \
+#define EXPORT(suffix, type)                                                                               \
     extern "C" void forward_##suffix(const type* x, const type* gates, type* out, type* state,           \
                                      int64_t steps, int64_t rows, int64_t width, int threads) {          \
         forward(x, gates, out, state, steps, rows, width, threads);                                      \
     }                                                                                                    \
-    extern "C" void backward_##suffix(const type* wanted, const type* gates, const type* state,          \
+    extern "C" void backward_##suffix(const type* grad_out, const type* gates, const type* state,          \
                                       type* out, int64_t steps, int64_t rows, int64_t width,             \
                                       int threads) {                                                     \
-        backward(wanted, gates, state, out, steps, rows, width, threads);                                \
+        backward(grad_out, gates, state, out, steps, rows, width, threads);                                \
     }
 
-SAME(f32, float)
-SAME(bf16, uint16_t)
+EXPORT(f32, float)
+EXPORT(bf16, uint16_t)

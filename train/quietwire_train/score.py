@@ -1,7 +1,7 @@
 """Objective scores of denoisers on pairs of noisy and clean recordings.
 
-Runs each system on each pair, takes the measures of `measures.py` and makes the tables of
-`board.py`. A system that fails on a pair is named and counted, and never ends the run.
+Runs each system on each pair, computes the measures of `measures.py` and writes the tables of
+`report.py`. A system that fails on a pair is listed and counted; the run continues.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from pathlib import Path
 
 import numpy as np
 
-from . import board
+from . import report
 from .data import RATE_HZ, read_mono, resample
 from .measures import SCORE_RATE_HZ, align, hop_snrs_db, measure, speech_hops, worse_than
-from .systems import System, audio_files, parse_system, process, source_file, with_program
+from .systems import System, audio_files, parse_system, process, source_file, with_commands
 
 
 def parse_sets(text: str) -> list[str]:
     """Names of sets, separated by commas."""
     names = text.split(",")
     for name in names:
-        if name not in board.SETS:
-            raise ValueError(f"no set {name!r}; there are {', '.join(board.SETS)}")
+        if name not in report.SETS:
+            raise ValueError(f"no set {name!r}; there are {', '.join(report.SETS)}")
     return names
 
 
 def load_pairs(base: Path) -> list[dict]:
-    """Pairs of a folder of `devset`, of a folder with noisy/ and clean/, or of one of audio files alone.
+    """Pairs of a folder of `devset`, of a folder with noisy/ and clean/, or of a folder of audio files.
 
-    Each has at least `name` and `set`; the last kind has the set "unpaired".
+    Each has at least `name` and `set`; audio files alone have the set "unpaired".
     """
     if (base / "pairs.json").is_file():
         pairs = json.loads((base / "pairs.json").read_text(encoding="utf-8"))
@@ -48,15 +48,15 @@ def load_pairs(base: Path) -> list[dict]:
     else:
         pairs = [{"name": name, "set": "unpaired"} for name in audio_files(base)]
     if not pairs:
-        raise ValueError(f"{base} holds no pairs")
+        raise ValueError(f"{base} has no pairs")
     return pairs
 
 
 def select(pairs: list[dict], sets: list[str] | None, every: int = 1) -> list[dict]:
     """One in `every` pairs of each of `sets` (None: all), and the twins of those.
 
-    Counted in the order of a hash of the names: lists of pairs go round through talkers and SNRs,
-    and every third of them may well have one SNR alone.
+    Counted in the order of a hash of the names: in a list that cycles through talkers and SNRs, every
+    third pair could have the same SNR.
     """
     chosen = set()
     present = dict.fromkeys(pair["set"] for pair in pairs)
@@ -72,47 +72,47 @@ def select(pairs: list[dict], sets: list[str] | None, every: int = 1) -> list[di
 
 def _hops(telemetry: list[dict], pair: dict, clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
     """Truth, speech probability, estimated and true SNR (dB) of each hop inside the clip."""
-    told = [[line.get(key) for key in ("time_s", "speech_probability", "snr_db")] for line in telemetry]
-    told = np.array(told, np.float64).reshape(-1, 3)  # what is not told is NaN
-    told = told[told[:, 0] <= len(noisy) / RATE_HZ + 1e-6]
+    rows = [[line.get(key) for key in ("time_s", "speech_probability", "snr_db")] for line in telemetry]
+    hops = np.array(rows, np.float64).reshape(-1, 3)  # None becomes NaN
+    hops = hops[hops[:, 0] <= len(noisy) / RATE_HZ + 1e-6]
     if pair["set"] == "noise":
-        truth, snr_db = np.zeros(len(told)), np.full(len(told), np.nan)
+        truth, snr_db = np.zeros(len(hops)), np.full(len(hops), np.nan)
     else:
-        truth = speech_hops(clean, RATE_HZ, told[:, 0])
-        snr_db = hop_snrs_db(clean, noisy, told[:, 0])
-    return np.stack([truth, told[:, 1], told[:, 2], snr_db], axis=1)
+        truth = speech_hops(clean, RATE_HZ, hops[:, 0])
+        snr_db = hop_snrs_db(clean, noisy, hops[:, 0])
+    return np.stack([truth, hops[:, 1], hops[:, 2], snr_db], axis=1)
 
 
-def _words(pair: dict, clean: np.ndarray, signal: np.ndarray, vocabulary: list[str]) -> dict:
-    """`word_errors` and `words` of a pair with a text; `no_words` says why they cannot be had."""
+def _word_errors(pair: dict, clean: np.ndarray, signal: np.ndarray, vocabulary: list[str]) -> dict:
+    """`word_errors` and `words` of a pair with a text; `no_wer` has the reason if they are missing."""
     try:
-        from .words import recognise, word_errors
+        from .wer import recognize, word_errors
 
         aligned = align(clean, signal)[1]
-        heard = recognise(resample(aligned, RATE_HZ, SCORE_RATE_HZ), vocabulary)
+        recognized = recognize(resample(aligned, RATE_HZ, SCORE_RATE_HZ), vocabulary)
     except ImportError as error:
-        return {"no_words": str(error)}
-    errors, words = word_errors(pair["text"], heard)
-    return {"heard": heard, "word_errors": errors, "words": words}
+        return {"no_wer": str(error)}
+    errors, words = word_errors(pair["text"], recognized)
+    return {"recognized": recognized, "word_errors": errors, "words": words}
 
 
-def _again(record: dict, old: dict | None) -> dict:
-    """The old record of a pair, if it was of this very pair."""
+def _reuse(record: dict, old: dict | None) -> dict:
+    """The record of an earlier report, if it is of the same pair."""
     if old is None:
-        return record | {"failure": "the earlier board lacks this pair"}
+        return record | {"failure": "the earlier report does not have this pair"}
     changed = [key for key, value in record.items() if old.get(key) != value]
     if changed:
-        return record | {"failure": f"the earlier board had another {changed[0]} for this pair"}
+        return record | {"failure": f"the earlier report has another {changed[0]} for this pair"}
     return dict(old)
 
 
 def score_pair(
     pair: dict, pairs_dir: Path, systems: list[System], vocabulary: list[str]
 ) -> list[tuple[dict, np.ndarray | None]]:
-    """For each system, the record of this pair and its hops if it told of them.
+    """For each system, the record of this pair, and its hops if it has telemetry.
 
-    A record holds what is known of the pair and the measures, or the field `failure`. The files are
-    not opened where every system comes from an earlier board.
+    A record holds the fields of the pair and the measures, or the field `failure`. The files are not
+    opened if all systems come from an earlier report.
     """
     name = pair["name"]
     known = {"pair": name, **{key: value for key, value in pair.items() if key != "name"}}
@@ -121,7 +121,7 @@ def score_pair(
     return [
         next(measured)
         if system.records is None
-        else (_again(known | {"system": system.name}, system.records.get(name)), None)
+        else (_reuse(known | {"system": system.name}, system.records.get(name)), None)
         for system in systems
     ]
 
@@ -129,10 +129,10 @@ def score_pair(
 def _measure_all(
     pair: dict, known: dict, pairs_dir: Path, systems: list[System], vocabulary: list[str]
 ) -> list[tuple[dict, np.ndarray | None]]:
-    """What `score_pair` gives, for systems that have to run."""
+    """The result of `score_pair` for systems that have to run."""
     name, paired = pair["name"], pair["set"] != "unpaired"
     source = source_file(pairs_dir, "noisy" if paired else ".", name)
-    # Files and systems are foreign: whatever goes wrong is reported with its name.
+    # Any error of a file or a system is recorded with its name; the run continues.
     try:
         clean = read_mono(source_file(pairs_dir, "clean", name))[0] if paired else None
         noisy = read_mono(source)[0]
@@ -151,7 +151,7 @@ def _measure_all(
                 if paired and telemetry:
                     hops = _hops(telemetry, pair, clean, noisy)
             if paired and pair.get("text"):
-                after = after | _words(pair, clean, signal, vocabulary)
+                after = after | _word_errors(pair, clean, signal, vocabulary)
             record |= after | worse_than(before, after)
         except Exception as error:  # noqa: BLE001
             record["failure"] = f"{type(error).__name__}: {error}"
@@ -177,10 +177,10 @@ def score(
         with ProcessPoolExecutor(jobs) as pool:
             found = [one for several in pool.map(work, pairs) for one in several]
     records = [record for record, _ in found]
-    silent = [record.pop("no_words") for record in records if "no_words" in record]
-    if silent:
-        print(f"no word error rates: {silent[0]}", file=sys.stderr)
-    board.add_twins(records)
+    missing = [record.pop("no_wer") for record in records if "no_wer" in record]
+    if missing:
+        print(f"no word error rates: {missing[0]}", file=sys.stderr)
+    report.add_twins(records)
     hops: dict[str, list[np.ndarray]] = {}
     for record, own in found:
         if own is not None:
@@ -216,13 +216,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=_argument(parse_system),
         help="noisy, NAME='COMMAND {in} {out} [{telemetry}]', NAME=dir:FOLDER, NAME=model:MODEL "
-        "or NAME=scores:BOARD.json (as an earlier --out has it)",
+        "or NAME=scores:REPORT.json (of an earlier --out)",
     )
     parser.add_argument("--quietwire", metavar="PATH", help="program that runs models (default: on PATH)")
-    parser.add_argument("--against", metavar="NAME", help="also the differences of all others to this system")
-    parser.add_argument("--sets", type=_argument(parse_sets), help="only these, as in snr,room")
+    parser.add_argument(
+        "--against", metavar="NAME", help="add the differences of all other systems to this one"
+    )
+    parser.add_argument("--sets", type=_argument(parse_sets), help="only these sets, such as snr,room")
     parser.add_argument("--every", type=_argument(_count), default=1, help="only one in N pairs of each set")
-    parser.add_argument("--jobs", type=_argument(_count), default=2, help="pairs scored at once")
+    parser.add_argument("--jobs", type=_argument(_count), default=2, help="pairs scored in parallel")
     parser.add_argument(
         "--out", type=Path, metavar="PREFIX", help="write PREFIX.md, .json, -snr.png, -roc.png"
     )
@@ -232,9 +234,9 @@ def _report(
     rows: list[dict], groups: list[dict], differences: list[dict], vad: dict, failed: list[str]
 ) -> str:
     """All tables in Markdown."""
-    parts = [("Scores", board.table(rows)), ("95 % intervals over talkers", board.interval_table(rows))]
+    parts = [("Scores", report.table(rows)), ("95 % intervals over talkers", report.interval_table(rows))]
     if differences:
-        parts.append(("Differences (95 % interval over talkers)", board.difference_table(differences)))
+        parts.append(("Differences (95 % interval over talkers)", report.difference_table(differences)))
     titles = {
         "set": "By set",
         "snr_db": "By SNR in dB, set snr",
@@ -244,9 +246,9 @@ def _report(
     for group, title in titles.items():
         own = [row for row in groups if row["group"] == group]
         if own:
-            parts.append((title, board.table(own)))
+            parts.append((title, report.table(own)))
     if vad:
-        parts.append(("Speech detection", board.detection_table(vad)))
+        parts.append(("Speech detection", report.detection_table(vad)))
     if failed:
         parts.append(("Failures", "".join(f"- {line}\n" for line in failed)))
     return "\n".join(f"## {title}\n\n{text}" for title, text in parts)
@@ -260,19 +262,19 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError("two systems have the same name")
         if args.against and args.against not in names:
             raise ValueError(f"--against {args.against}: the systems are {', '.join(names)}")
-        systems = with_program(args.systems, args.quietwire)
+        systems = with_commands(args.systems, args.quietwire)
         if args.out:
             args.out.parent.mkdir(parents=True, exist_ok=True)
         records, hops = score(args.pairs, systems, args.jobs, args.sets, args.every)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    rows, groups = board.headline(records, names), board.groups(records, names)
-    differences = board.differences(records, names, args.against) if args.against else []
-    vad = board.detection(hops)
-    print(board.table(rows), end="")
+    rows, groups = report.headline(records, names), report.groups(records, names)
+    differences = report.differences(records, names, args.against) if args.against else []
+    vad = report.detection(hops)
+    print(report.table(rows), end="")
     if differences:
-        print(f"\n{board.difference_table(differences)}", end="")
+        print(f"\n{report.difference_table(differences)}", end="")
     failed = [f"{r['system']} on {r['pair']}: {r['failure']}" for r in records if "failure" in r]
     for line in failed:
         print(f"failed {line}")
@@ -286,5 +288,5 @@ def run(args: argparse.Namespace) -> int:
         }
         Path(f"{args.out}.md").write_text(_report(rows, groups, differences, vad, failed), encoding="utf-8")
         Path(f"{args.out}.json").write_text(json.dumps(everything, indent=1), encoding="utf-8")
-        board.plots(args.out, groups, vad)
+        report.plots(args.out, groups, vad)
     return 1 if failed else 0

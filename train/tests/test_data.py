@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from quietwire_train import data
+from quietwire_train.cli import main
 from quietwire_train.data import (
     RATE_HZ,
     Store,
@@ -43,13 +45,13 @@ def test_folders_are_decoded_to_48_khz_mono(tmp_path: Path) -> None:
     np.testing.assert_allclose(read, tone(1.0)[4800:14400], atol=2e-3)
 
 
-def test_missing_corrupt_and_silent_files_are_named(tmp_path: Path) -> None:
+def test_missing_corrupt_and_silent_files_are_listed(tmp_path: Path) -> None:
     root = tmp_path / "in"
     write(root / "speech/good.wav", tone(0.5))
     write(root / "speech/silent.wav", np.zeros(4800, np.float32))
     (root / "speech/corrupt.wav").write_bytes(b"RIFF is not enough")
     names = ["speech/good.wav", "speech/silent.wav", "speech/corrupt.wav", "speech/absent.wav"]
-    header = "path kind source split source_rate_hz eff_bandwidth_hz snr_est_db licence"
+    header = "path kind source split source_rate_hz eff_bandwidth_hz snr_est_db license"
     rows = ["\t".join([name, "speech", "src", "train", "48000", "9000", "40", "CC0"]) for name in names]
     (root / "index.tsv").write_text("\n".join([header.replace(" ", "\t"), *rows]) + "\n")
     summary = prepare(root, tmp_path / "out")
@@ -59,10 +61,10 @@ def test_missing_corrupt_and_silent_files_are_named(tmp_path: Path) -> None:
     assert reasons["speech/absent.wav"] == "missing"
     assert "decoded" in reasons["speech/corrupt.wav"]
     clip = Store(tmp_path / "out").clips()[0]
-    assert (clip.bandwidth_hz, clip.licence, clip.snr_est_db) == (9000.0, "CC0", 40.0)
+    assert (clip.bandwidth_hz, clip.license, clip.snr_est_db) == (9000.0, "CC0", 40.0)
 
 
-def test_a_talker_never_lies_in_both_splits(tmp_path: Path) -> None:
+def test_a_talker_is_in_one_split(tmp_path: Path) -> None:
     for talker in range(30):
         for take in range(2):
             write(tmp_path / f"in/speech/t{talker}/{take}.wav", tone(0.05))
@@ -114,11 +116,154 @@ def test_talkers_are_read_from_known_file_names() -> None:
 
 def test_an_index_may_name_talkers_and_leave_measures_empty(tmp_path: Path) -> None:
     write(tmp_path / "in/speech/a.wav", np.random.default_rng(0).standard_normal(RATE_HZ) * 0.1)
-    header = "path kind source talker split source_rate_hz eff_bandwidth_hz snr_est_db licence"
+    header = "path kind source talker split source_rate_hz eff_bandwidth_hz snr_est_db license"
     row = ["speech/a.wav", "speech", "src", "src:ann", "dev", "", "", "", ""]
     text = "\n".join(["\t".join(header.split()), "\t".join(row)]) + "\n"
     (tmp_path / "in/index.tsv").write_text(text)
     prepare(tmp_path / "in", tmp_path / "out")
     clip = Store(tmp_path / "out").clips()[0]
-    assert (clip.talker, clip.split, clip.licence, clip.snr_est_db) == ("src:ann", "dev", "unknown", None)
+    assert (clip.talker, clip.split, clip.license, clip.snr_est_db) == ("src:ann", "dev", "unknown", None)
     assert clip.bandwidth_hz >= 23000
+
+
+COLUMNS = ["path", "kind", "source", "split"]
+
+
+def write_index(root: Path, rows: list[list[str]], columns: list[str] = COLUMNS) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "index.tsv").write_text("".join("\t".join(row) + "\n" for row in [columns, *rows]))
+
+
+def test_unknown_kinds_and_splits_are_skipped_with_a_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "in"
+    rows = []
+    for name, kind, split in [
+        ("a", "speech", "train"),
+        ("b", "speech", "trian"),
+        ("c", "noise", "trian"),
+        ("d", "Speech", "train"),
+        ("e", "noise", ""),
+        ("f", "noise", "dev2"),
+    ]:
+        write(root / f"{name}.wav", tone(0.1))
+        rows.append([f"{name}.wav", kind, "src", split])
+    write_index(root, [*rows, rows[0]])
+    assert main(["prepare", str(root), str(tmp_path / "out")]) == 5
+    output = capsys.readouterr().out
+    assert "skipped 2 rows: unknown split 'trian', expected train, val, dev, dev2" in output
+    assert "skipped 1 rows: unknown kind 'Speech'" in output and "unknown split ''" in output
+    assert "a.wav: listed twice" in output
+    assert "train: 1 speech, 0 noise" in output and "dev2: 0 speech, 1 noise" in output
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "reason"),
+    [
+        (COLUMNS[:3], ["a", "speech", "s"], "no column split"),
+        ([*COLUMNS, "snr_est_db"], ["a", "speech", "s", "train", "loud"], "line 2: snr_est_db is 'loud'"),
+        (COLUMNS, ["", "speech", "s", "train"], "line 2: no value in column path"),
+    ],
+)
+def test_an_index_with_errors_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], columns: list[str], row: list[str], reason: str
+) -> None:
+    write_index(tmp_path / "in", [row], columns)
+    assert main(["prepare", str(tmp_path / "in"), str(tmp_path / "out")]) == 1
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_recordings_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", str(tmp_path / "none"), str(tmp_path / "out")]) == 1
+    assert "no folder" in capsys.readouterr().err
+    (tmp_path / "in").mkdir()
+    assert main(["prepare", str(tmp_path / "in"), str(tmp_path / "out")]) == 1
+    assert "no recording" in capsys.readouterr().err
+
+
+def test_a_truncated_opus_file_is_skipped(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    root = tmp_path / "in"
+    write(root / "speech/good.wav", tone(0.5))
+    whole = root / "speech/whole.opus"
+    noise = np.random.default_rng(0).standard_normal(4 * RATE_HZ) * 0.1
+    soundfile.write(whole, noise, RATE_HZ, format="OGG", subtype="OPUS")
+    raw = whole.read_bytes()
+    for size in (60, 200, 3000):
+        (root / f"speech/cut{size}.opus").write_bytes(raw[:size])
+    summary = prepare(root, tmp_path / "out")
+    assert summary.clips + len(summary.skipped) == 5 and summary.clips >= 2
+    assert len(summary.skipped) >= 1
+    assert all("decoded" in reason or "empty" in reason for _, reason in summary.skipped)
+
+
+def test_an_error_of_a_decoder_skips_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.wav", tone(0.5))
+
+    def fail(path: Path) -> None:
+        raise LookupError("unknown codec")
+
+    monkeypatch.setattr(data, "read_mono", fail)
+    entry = data.Entry("a.wav", "speech", "s", "t", "train", None, "CC0", None)
+    assert data._decode((str(tmp_path), entry)) == "cannot be decoded: unknown codec"
+
+
+def test_an_interrupted_prepare_keeps_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "in/speech/a/a.wav", tone(0.5))
+    prepare(tmp_path / "in", tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    write(tmp_path / "in/speech/b/b.wav", tone(1.0))
+
+    def interrupt(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data.json, "dumps", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "in", tmp_path / "out")
+    monkeypatch.undo()
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name in before}
+    assert kept == before and len(Store(tmp_path / "out").all_clips) == 1
+
+
+def test_a_store_of_another_length_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "in/speech/a/a.wav", tone(0.5))
+    prepare(tmp_path / "in", tmp_path / "out")
+    audio = tmp_path / "out/audio.i16"
+    raw = audio.read_bytes()
+    for wrong in (raw + b"\0\0", raw[:-2], raw + b"\0", b""):
+        audio.write_bytes(wrong)
+        with pytest.raises(ValueError, match="prepare the store again"):
+            Store(tmp_path / "out")
+    audio.write_bytes(raw)
+    assert len(Store(tmp_path / "out").all_clips) == 1
+
+
+def entries(split: str, talkers: int) -> list[data.Entry]:
+    return [
+        data.Entry(f"{talker}-{take}.wav", "speech", "s", f"t{talker}", split, None, "CC0", None)
+        for talker in range(talkers)
+        for take in range(3)
+    ]
+
+
+def test_a_share_of_the_training_talkers_validates() -> None:
+    found = data.assign_validation([*entries("train", 400), *entries("dev2", 20)], 0.05)
+    moved = {entry.talker for entry in found if entry.split == "val"}
+    assert 8 <= len(moved) <= 36
+    assert not moved & {entry.talker for entry in found if entry.split == "train"}
+    assert sum(entry.split == "dev2" for entry in found) == 60
+    assert data.assign_validation(found, 0.05) == found
+    assert data.assign_validation(entries("train", 400), 0.0) == entries("train", 400)
+    # Not so many that little is left to train on.
+    assert data.assign_validation(entries("train", 4), 0.9) == entries("train", 4)
+
+
+def test_an_index_before_0_2_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.wav", tone(0.5))
+    write_index(tmp_path / "in", [["a.wav", "speech", "s", "train", "CC0"]], [*COLUMNS, "licence"])
+    prepare(tmp_path / "in", tmp_path / "out")
+    listing = (tmp_path / "out/clips.json").read_text()
+    (tmp_path / "out/clips.json").write_text(listing.replace('"license"', '"licence"'))
+    assert Store(tmp_path / "out").all_clips[0].license == "CC0"

@@ -1,4 +1,4 @@
-"""The development benchmark: every set has the levels, ratios, bands and twins that it promises."""
+"""The development benchmark: levels, ratios, bands and twins of every set."""
 
 import json
 from collections import Counter
@@ -34,7 +34,7 @@ def clicks(rng: np.random.Generator) -> np.ndarray:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of two wide and four narrow dev talkers and three sources of noise, and prompts."""
     base = tmp_path_factory.mktemp("devset")
-    columns = "path kind source split source_rate_hz eff_bandwidth_hz snr_est_db licence"
+    columns = "path kind source split source_rate_hz eff_bandwidth_hz snr_est_db license"
     rows = [columns.split(" ")]
     rng = np.random.default_rng(3)
 
@@ -98,7 +98,7 @@ def noise_db(pair: dict, noise: np.ndarray) -> float:
 
 
 def test_the_same_store_gives_the_same_bytes(base: Path, tmp_path: Path) -> None:
-    sets = ["snr", "whisper", "music", "keyboard", "babble", "words"]
+    sets = ["snr", "whisper", "music", "keyboard", "babble", "digits"]
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         build(base, folder, sets=sets)
@@ -128,7 +128,7 @@ def test_levels_and_ratios_are_as_stated(made: dict) -> None:
     assert levels_db[:2] == [-45.0, -35.0] and -26.0 < levels_db[2] <= -10.0
 
 
-def test_twins_differ_by_their_level_alone(made: dict) -> None:
+def test_twins_differ_only_in_level(made: dict) -> None:
     assert {pair["set"] for pair, _, _ in made.values() if pair["twin"]} == {"level", "whisper"}
     for pair, noisy, clean in of(made, "whisper") + of(made, "level"):
         twin, twin_noisy, twin_clean = made[pair["twin"]]
@@ -140,8 +140,8 @@ def test_twins_differ_by_their_level_alone(made: dict) -> None:
         np.testing.assert_allclose(clean, gain * twin_clean, rtol=1e-4, atol=1e-6)
 
 
-def test_clean_pairs_hold_no_noise_and_noise_pairs_no_speech(made: dict) -> None:
-    for pair, noisy, clean in of(made, "clean") + of(made, "thin"):
+def test_clean_pairs_have_no_noise_and_noise_pairs_no_speech(made: dict) -> None:
+    for pair, noisy, clean in of(made, "clean") + of(made, "low_cut"):
         np.testing.assert_array_equal(noisy, clean)
         assert (pair["snr_db"], pair["noise_class"], pair["level_db"]) == (None, None, -26.0)
     for pair, noisy, clean in of(made, "noise"):
@@ -170,23 +170,23 @@ def test_pairs_of_narrow_speech_have_no_highs(made: dict) -> None:
     assert set(bands) == {3400.0, 8000.0}
 
 
-def test_thin_speech_has_no_lows_and_all_else(made: dict) -> None:
+def test_low_cut_speech_is_clean_speech_without_lows(made: dict) -> None:
     hz = np.fft.rfftfreq(round(SECONDS * RATE_HZ), 1 / RATE_HZ)
     whole = [np.abs(np.fft.rfft(clean)) for _, _, clean in of(made, "clean")]
     cuts_hz = []
-    for (pair, _, clean), as_it_was in zip(of(made, "thin"), whole, strict=True):
+    for (pair, _, clean), unfiltered in zip(of(made, "low_cut"), whole, strict=True):
         cut_hz = float(pair["name"].split("_")[-1].removesuffix("hz"))
         spectrum = np.abs(np.fft.rfft(clean))
         assert np.sum(spectrum[hz < 0.65 * cut_hz] ** 2) < 1e-6 * np.sum(spectrum**2), pair["name"]
-        kept = (hz > cut_hz) & (as_it_was > 0.01 * as_it_was.max())
-        gain = spectrum[kept] / as_it_was[kept]
+        kept = (hz > cut_hz) & (unfiltered > 0.01 * unfiltered.max())
+        gain = spectrum[kept] / unfiltered[kept]
         assert np.std(gain) < 0.01 * np.mean(gain) and np.mean(gain) > 1.0, pair["name"]
         cuts_hz.append(cut_hz)
     assert cuts_hz == [300.0, 400.0, 500.0]
 
 
-def test_words_say_what_the_prompts_say(made: dict) -> None:
-    for pair, noisy, clean in of(made, "words"):
+def test_digits_match_the_prompts(made: dict) -> None:
+    for pair, noisy, clean in of(made, "digits"):
         assert (pair["talker"], pair["speech_source"], pair["bandwidth_hz"]) == ("ann", "prompts", 8000.0)
         words = pair["text"].split()
         # One tone of 0.3 s for each digit: count the stretches of sound.
@@ -194,7 +194,7 @@ def test_words_say_what_the_prompts_say(made: dict) -> None:
         assert np.count_nonzero(np.diff(loud.astype(int)) == 1) == len(words) >= 3
 
 
-def test_rooms_stay_in_the_reference(base: Path, tmp_path: Path) -> None:
+def test_the_reference_includes_the_room(base: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyroomacoustics")
     for folder in ("one", "two"):
         build(base, tmp_path / folder, sets=["room"])
@@ -209,10 +209,10 @@ def test_rooms_stay_in_the_reference(base: Path, tmp_path: Path) -> None:
         assert again == (tmp_path / f"one/noisy/{name}.wav").read_bytes()
 
 
-def test_sets_that_lack_something_are_named(base: Path, tmp_path: Path) -> None:
+def test_sets_that_cannot_be_built_are_listed(base: Path, tmp_path: Path) -> None:
     store = Store(base / "store")
-    summary = make_devset(store, tmp_path, SECONDS, 1, sets=["clean", "whisper", "words"])
-    assert summary.pairs == {"clean": 1, "whisper": 1} and "--prompts" in summary.skipped["words"]
+    summary = make_devset(store, tmp_path, SECONDS, 1, sets=["clean", "whisper", "digits"])
+    assert summary.pairs == {"clean": 1, "whisper": 1} and "--prompts" in summary.skipped["digits"]
     assert all(pair["twin"] is None for pair, _, _ in in_folder(tmp_path).values())
     with pytest.raises(ValueError, match="no such set: flute"):
         make_devset(store, tmp_path, sets=["flute"])

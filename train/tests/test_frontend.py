@@ -25,8 +25,8 @@ def test_bands_share_out_every_bin() -> None:
     front = FrontEnd()
     matrix = front.band_matrix()
     np.testing.assert_allclose(matrix.sum(0), 1.0, atol=1e-6)
-    assert front.centres[0] == 0 and front.centres[-1] == front.bins - 1
-    assert np.all(np.diff(front.centres) > 0)
+    assert front.centers[0] == 0 and front.centers[-1] == front.bins - 1
+    assert np.all(np.diff(front.centers) > 0)
 
 
 def test_power_scale_gives_the_mean_square() -> None:

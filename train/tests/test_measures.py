@@ -1,4 +1,4 @@
-"""Measures on signals whose answer is known."""
+"""Measures on signals with known results."""
 
 import numpy as np
 import pytest
@@ -62,15 +62,15 @@ def test_si_sdr_is_the_known_ratio_and_ignores_gain() -> None:
 
 def test_speech_is_where_the_bursts_are() -> None:
     clean = bursts()
-    spoken = speech_hops(clean, SCORE_RATE_HZ, np.arange(1, 241) / 100)
-    starts = [k for k in range(1, 240) if spoken[k] and not spoken[k - 1]]
+    has_speech = speech_hops(clean, SCORE_RATE_HZ, np.arange(1, 241) / 100)
+    starts = [k for k in range(1, 240) if has_speech[k] and not has_speech[k - 1]]
     assert starts == [round(100 * onset_s) for onset_s in ONSETS_S]
-    assert spoken.sum() == 3 * 41  # the 20 ms of the hop after a burst still hold half of it
+    assert has_speech.sum() == 3 * 41  # the 20 ms of the hop after a burst still hold half of it
     assert not speech_hops(1e-5 * clean, SCORE_RATE_HZ, np.arange(1, 241) / 100).any()
 
 
 @pytest.mark.parametrize("level", [0.0, 0.05])
-def test_level_error_is_that_of_the_speech_whatever_noise_is_left(level: float) -> None:
+def test_level_error_does_not_depend_on_the_noise(level: float) -> None:
     clean = bursts()
     noise = noise_like(clean, level)
     quiet = 10 ** (-3 / 20)
@@ -79,7 +79,7 @@ def test_level_error_is_that_of_the_speech_whatever_noise_is_left(level: float) 
     assert level_error_db(np.zeros_like(clean), noise, noise) is None
 
 
-def test_onset_loss_is_what_the_first_50_ms_lost() -> None:
+def test_onset_loss_is_the_loss_of_the_first_50_ms() -> None:
     clean = bursts()
     noise = noise_like(clean, 0.05)
     faded = clean.copy()

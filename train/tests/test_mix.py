@@ -10,10 +10,10 @@ import soundfile
 
 from quietwire_train import synthetic
 from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
-from quietwire_train.mix import Mixer, Recipe
-from quietwire_train.rooms import make_rooms
+from quietwire_train.mix import Mixer, Mixture
+from quietwire_train.rir import make_rirs
 
-PLAIN = replace(Recipe(), **{f.name: 0.0 for f in fields(Recipe) if f.name.endswith("_p")})
+PLAIN = replace(Mixture(), **{f.name: 0.0 for f in fields(Mixture) if f.name.endswith("_p")})
 
 
 def syllables(seconds: float, pitch_hz: float) -> np.ndarray:
@@ -28,7 +28,7 @@ def syllables(seconds: float, pitch_hz: float) -> np.ndarray:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     base = tmp_path_factory.mktemp("mix")
     rng = np.random.default_rng(0)
-    rows = ["path kind source split source_rate_hz eff_bandwidth_hz snr_est_db licence".split()]
+    rows = ["path kind source split source_rate_hz eff_bandwidth_hz snr_est_db license".split()]
     for split in ("train", "dev"):
         for talker, pitch_hz in (("a", 110.0), ("b", 190.0)):
             rows.append([f"{split}-{talker}.wav", "speech", talker, split, "16000", "8000", "50"])
@@ -46,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rooms") / "rooms.npz"
-    make_rooms(path, count=4, seed=1)
+    make_rirs(path, count=4, seed=1)
     return path
 
 
@@ -71,9 +71,9 @@ def test_a_step_is_the_same_in_any_process_and_order(store: Store, rooms: Path) 
 
 
 def test_everything_at_once_stays_finite_and_within_full_scale(store: Store, rooms: Path) -> None:
-    often = {f.name: 0.5 for f in fields(Recipe) if f.name.endswith("_p")}
+    often = {f.name: 0.5 for f in fields(Mixture) if f.name.endswith("_p")}
     often |= {"noise_only_p": 0.1, "clean_only_p": 0.1, "synthetic_p": 0.4, "babble_p": 0.3}
-    batch = Mixer(store, rooms, seconds=1.5, recipe=replace(Recipe(), **often)).batch(0, 60)
+    batch = Mixer(store, rooms, seconds=1.5, mixture=replace(Mixture(), **often)).batch(0, 60)
     for key in ("noisy", "target"):
         assert np.all(np.isfinite(batch[key]))
         assert np.abs(batch[key]).max() <= 1.0
@@ -81,8 +81,8 @@ def test_everything_at_once_stays_finite_and_within_full_scale(store: Store, roo
 
 @pytest.mark.parametrize("snr_db", [-5.0, 5.0, 20.0])
 def test_snr_and_level_are_met(store: Store, snr_db: float) -> None:
-    recipe = replace(PLAIN, snr_db=(snr_db, snr_db), level_db=(-35.0, -35.0))
-    batch = Mixer(store, None, seconds=2.0, recipe=recipe).batch(0, 8)
+    mixture = replace(PLAIN, snr_db=(snr_db, snr_db), level_db=(-35.0, -35.0))
+    batch = Mixer(store, None, seconds=2.0, mixture=mixture).batch(0, 8)
     for noisy, target, bandwidth_hz in zip(*batch.values()):
         assert bandwidth_hz == 8000.0
         assert active_level_db(target) == pytest.approx(-35.0, abs=0.1)
@@ -91,8 +91,8 @@ def test_snr_and_level_are_met(store: Store, snr_db: float) -> None:
 
 
 def test_nothing_is_left_above_a_band_limit(store: Store, rooms: Path) -> None:
-    recipe = replace(PLAIN, band_limit_p=1.0, room_p=0.5, eq_p=1.0, speed_p=0.5)
-    batch = Mixer(store, rooms, seconds=2.0, recipe=recipe).batch(0, 24)
+    mixture = replace(PLAIN, band_limit_p=1.0, room_p=0.5, eq_p=1.0, speed_p=0.5)
+    batch = Mixer(store, rooms, seconds=2.0, mixture=mixture).batch(0, 24)
     assert len(set(batch["bandwidth_hz"])) > 3
     window = np.hanning(2 * RATE_HZ)
     for noisy, target, bandwidth_hz in zip(*batch.values()):
@@ -105,10 +105,10 @@ def test_nothing_is_left_above_a_band_limit(store: Store, rooms: Path) -> None:
 
 
 def test_recorded_noise_is_played_at_other_speeds_and_backwards(store: Store) -> None:
-    quiet = replace(PLAIN, level_db=(-40.0, -40.0))  # nothing reaches full scale, which would turn it down
+    quiet = replace(PLAIN, level_db=(-40.0, -40.0))  # below full scale, so that no clip is scaled
 
     def noise(**changes: object) -> np.ndarray:
-        batch = Mixer(store, None, seconds=2.0, recipe=replace(quiet, **changes)).batch(0, 8)
+        batch = Mixer(store, None, seconds=2.0, mixture=replace(quiet, **changes)).batch(0, 8)
         return batch["noisy"] - batch["target"]
 
     plain, backwards = noise(), noise(noise_reversed_p=1.0)
@@ -124,10 +124,10 @@ def test_recorded_noise_is_played_at_other_speeds_and_backwards(store: Store) ->
 RESONANCE = {"resonance_hz": (1000.0, 1000.0), "resonance_octaves": (0.2, 0.2), "resonance_db": (20.0, 20.0)}
 
 
-def test_voices_may_have_a_resonance_and_noises_have_none(store: Store) -> None:
+def test_only_voices_get_resonances(store: Store) -> None:
     one = RESONANCE | {"resonance_passing_p": 0.0}
     plain, peaked = (
-        Mixer(store, None, seconds=1.0, recipe=replace(PLAIN, resonance_p=p, **one)).batch(0, 6)
+        Mixer(store, None, seconds=1.0, mixture=replace(PLAIN, resonance_p=p, **one)).batch(0, 6)
         for p in (0.0, 1.0)
     )
     for sound, peak_db in ((lambda b: b["target"], 19.0), (lambda b: b["noisy"] - b["target"], 0.0)):
@@ -139,11 +139,11 @@ def test_voices_may_have_a_resonance_and_noises_have_none(store: Store) -> None:
             assert (here[1] - here[0]) - (there[1] - there[0]) == pytest.approx(peak_db, abs=2.0)
 
 
-def test_a_resonance_may_pass(store: Store) -> None:
+def test_a_resonance_may_be_intermittent(store: Store) -> None:
     times = {"resonance_p": 1.0, "resonance_s": (0.3, 0.3), "resonance_pause_s": (0.3, 0.3)}
-    recipe = replace(PLAIN, clean_only_p=1.0, level_db=(-60.0, -60.0), **RESONANCE, **times)
+    mixture = replace(PLAIN, clean_only_p=1.0, level_db=(-60.0, -60.0), **RESONANCE, **times)
     stays, passes = (
-        Mixer(store, None, seconds=3.0, recipe=replace(recipe, resonance_passing_p=p)).batch(0, 4)["target"]
+        Mixer(store, None, seconds=3.0, mixture=replace(mixture, resonance_passing_p=p)).batch(0, 4)["target"]
         for p in (0.0, 1.0)
     )
     hop = RATE_HZ // 100
@@ -159,40 +159,40 @@ def test_a_resonance_may_pass(store: Store) -> None:
 
 
 def test_noise_only_clips_have_a_silent_target(store: Store) -> None:
-    batch = Mixer(store, None, seconds=1.0, recipe=replace(PLAIN, noise_only_p=1.0)).batch(0, 4)
+    batch = Mixer(store, None, seconds=1.0, mixture=replace(PLAIN, noise_only_p=1.0)).batch(0, 4)
     assert not batch["target"].any()
     assert all(np.abs(noisy).max() > 0.0 for noisy in batch["noisy"])
     assert np.all(batch["bandwidth_hz"] == 24000.0)
 
 
 def test_clean_only_clips_pass_unchanged(store: Store, rooms: Path) -> None:
-    recipe = replace(PLAIN, clean_only_p=1.0, room_p=1.0)
-    batch = Mixer(store, rooms, seconds=1.0, recipe=recipe).batch(0, 4)
+    mixture = replace(PLAIN, clean_only_p=1.0, room_p=1.0)
+    batch = Mixer(store, rooms, seconds=1.0, mixture=mixture).batch(0, 4)
     np.testing.assert_array_equal(batch["noisy"], batch["target"])
     assert batch["target"].any()
 
 
 def test_clipping_leaves_the_target_alone(store: Store) -> None:
-    plain = Mixer(store, None, seconds=1.0, recipe=PLAIN).batch(0, 3)
-    clipped = Mixer(store, None, seconds=1.0, recipe=replace(PLAIN, clipping_p=1.0)).batch(0, 3)
+    plain = Mixer(store, None, seconds=1.0, mixture=PLAIN).batch(0, 3)
+    clipped = Mixer(store, None, seconds=1.0, mixture=replace(PLAIN, clipping_p=1.0)).batch(0, 3)
     np.testing.assert_array_equal(plain["target"], clipped["target"])
     assert np.all(np.abs(clipped["noisy"]).max(axis=1) < np.abs(plain["noisy"]).max(axis=1))
 
 
 def test_silence_is_digital_in_both(store: Store) -> None:
-    recipe = replace(PLAIN, silence_p=1.0)
-    batch = Mixer(store, None, seconds=1.0, recipe=recipe).batch(0, 6)
+    mixture = replace(PLAIN, silence_p=1.0)
+    batch = Mixer(store, None, seconds=1.0, mixture=mixture).batch(0, 6)
     for noisy, target in zip(batch["noisy"], batch["target"]):
         silent = noisy == 0.0
         assert silent.sum() >= 0.1 * RATE_HZ
         assert not target[silent].any()
 
 
-def test_talkers_begin_after_a_pause_and_rest_at_times(store: Store) -> None:
+def test_clips_have_leading_and_long_pauses(store: Store) -> None:
     def silent_seconds(**often: float) -> tuple[np.ndarray, np.ndarray]:
         """Of each clip: before its first sound, and of the longest pause after that."""
-        recipe = replace(PLAIN, clean_only_p=1.0, **often)
-        targets = Mixer(store, None, seconds=6.0, recipe=recipe).batch(0, 20)["target"]
+        mixture = replace(PLAIN, clean_only_p=1.0, **often)
+        targets = Mixer(store, None, seconds=6.0, mixture=mixture).batch(0, 20)["target"]
         sounds = [np.flatnonzero(np.abs(clip) > 1e-4) for clip in targets]
         return tuple(
             np.array([f(sound) for sound in sounds]) / RATE_HZ
@@ -201,7 +201,7 @@ def test_talkers_begin_after_a_pause_and_rest_at_times(store: Store) -> None:
 
     lead, pause = silent_seconds()
     assert lead.max() < 0.1 and pause.max() < 0.65
-    lead, pause = silent_seconds(lead_p=1.0)
+    lead, pause = silent_seconds(leading_pause_p=1.0)
     assert lead.max() < 3.1 and lead.mean() > 0.9 and pause.max() < 0.65
     lead, pause = silent_seconds(long_pause_p=1.0)
     assert lead.max() < 0.1 and pause.max() < 2.05 and pause.mean() > 1.0
@@ -216,14 +216,14 @@ def test_training_never_reads_the_dev_split(store: Store, monkeypatch: pytest.Mo
         return plain_read(self, i, start, n)
 
     monkeypatch.setattr(Store, "read", read)
-    Mixer(store, None, seconds=1.0, recipe=replace(Recipe(), babble_p=0.5)).batch(0, 30)
+    Mixer(store, None, seconds=1.0, mixture=replace(Mixture(), babble_p=0.5)).batch(0, 30)
     assert touched == {"train"}
 
 
 def test_speed_moves_pitch_and_bandwidth_together(store: Store) -> None:
     # Both talkers speak in harmonics, so the strongest line shows the factor.
-    recipe = replace(PLAIN, speed_p=1.0, clean_only_p=1.0, speed_range=(1.0999, 1.12))
-    batch = Mixer(store, None, seconds=1.0, recipe=recipe).batch(0, 4)
+    mixture = replace(PLAIN, speed_p=1.0, clean_only_p=1.0, speed_range=(1.0999, 1.12))
+    batch = Mixer(store, None, seconds=1.0, mixture=mixture).batch(0, 4)
     for target, bandwidth_hz in zip(batch["target"], batch["bandwidth_hz"]):
         factor = bandwidth_hz / 8000.0
         assert 1.09 < factor < 1.13
@@ -231,9 +231,9 @@ def test_speed_moves_pitch_and_bandwidth_together(store: Store) -> None:
         assert min(abs(peak_hz - pitch * factor) for pitch in (110.0, 190.0)) < 4.0
 
 
-def test_channels_without_lows_are_so_for_speech_and_noise(store: Store) -> None:
-    recipe = replace(PLAIN, low_cut_p=1.0)
-    batch = Mixer(store, None, seconds=1.0, recipe=replace(recipe, low_cut_hz=(600.0, 700.0))).batch(0, 4)
+def test_low_cuts_apply_to_speech_and_noise(store: Store) -> None:
+    mixture = replace(PLAIN, low_cut_p=1.0)
+    batch = Mixer(store, None, seconds=1.0, mixture=replace(mixture, low_cut_hz=(600.0, 700.0))).batch(0, 4)
     window = np.hanning(RATE_HZ)
     for part in (*batch["target"], *(batch["noisy"] - batch["target"])):
         assert band_power_db(part * window, 0.0, 350.0) < power_db(part) - 60.0
@@ -249,7 +249,7 @@ def test_room_responses_start_with_the_direct_path(rooms: Path) -> None:
     assert np.all(np.isfinite(rirs)) and late.sum() < 1e-2
 
 
-def test_synthetic_noises_sound_and_repeat() -> None:
+def test_synthetic_noises_are_audible_and_reproducible() -> None:
     named = (synthetic.machine, synthetic.tones, synthetic.rumble, synthetic.music, synthetic.calls)
     for make in (*named, synthetic.background):
         for seed in range(12):
@@ -259,23 +259,23 @@ def test_synthetic_noises_sound_and_repeat() -> None:
             assert np.all(np.isfinite(first)) and 1e-3 < np.sqrt(np.mean(first**2)) < 10.0, make.__name__
 
 
-def test_rumble_lies_beneath_speech(store: Store) -> None:
+def test_rumble_is_below_the_speech_band(store: Store) -> None:
     for seed in range(12):
         rumble = synthetic.rumble(np.random.default_rng(seed), 48_000)
         below, above = (band_power_db(rumble, *edges) for edges in ((0, 400), (400, 24000)))
         assert below > above + 20.0
     noisy, target = (
-        Mixer(store, None, recipe=replace(PLAIN, rumble_p=1.0)).batch(0, 8)[k] for k in ("noisy", "target")
+        Mixer(store, None, mixture=replace(PLAIN, rumble_p=1.0)).batch(0, 8)[k] for k in ("noisy", "target")
     )
     shares = [band_power_db(n, 0, 100) - band_power_db(n, 0, 24000) for n in noisy - target]
-    assert max(shares) > -3.0 and min(shares) < max(shares) - 0.1, "alone, and beneath another noise"
+    assert max(shares) > -3.0 and min(shares) < max(shares) - 0.1, "alone, and added to another noise"
 
 
 # The recorded noise of the store has 0.06. Calls glide, and some are mostly breath.
 @pytest.mark.parametrize("drawn, least", [("music_p", 0.6), ("calls_p", 0.3)])
-def test_music_and_calls_are_drawn_and_sound_of_notes(store: Store, drawn: str, least: float) -> None:
-    recipe = replace(PLAIN, **{drawn: 1.0})
-    batch = Mixer(store, None, recipe=recipe).batch(0, 8)
+def test_music_and_calls_are_tonal(store: Store, drawn: str, least: float) -> None:
+    mixture = replace(PLAIN, **{drawn: 1.0})
+    batch = Mixer(store, None, mixture=mixture).batch(0, 8)
     peaks = []
     for noise in batch["noisy"] - batch["target"]:
         power = np.abs(np.fft.rfft(noise * np.hanning(len(noise)))) ** 2
@@ -284,10 +284,10 @@ def test_music_and_calls_are_drawn_and_sound_of_notes(store: Store, drawn: str, 
 
 
 @pytest.mark.parametrize("alone", ["clean_only_p", "noise_only_p"])
-def test_colour_moves_the_balance_of_voices_and_noises(store: Store, alone: str) -> None:
-    def tilts(colour_p: float) -> np.ndarray:
-        recipe = replace(PLAIN, eq_p=1.0, colour_p=colour_p, **{alone: 1.0})
-        clips = Mixer(store, None, seconds=1.5, recipe=recipe).batch(0, 24)["noisy"]
+def test_strong_equalizers_change_the_spectral_balance(store: Store, alone: str) -> None:
+    def tilts(strong_eq_p: float) -> np.ndarray:
+        mixture = replace(PLAIN, eq_p=1.0, strong_eq_p=strong_eq_p, **{alone: 1.0})
+        clips = Mixer(store, None, seconds=1.5, mixture=mixture).batch(0, 24)["noisy"]
         return np.array([band_power_db(c, 200, 800) - band_power_db(c, 1600, 6400) for c in clips])
 
     assert np.std(tilts(1.0)) > 1.3 * np.std(tilts(0.0))

@@ -1,4 +1,4 @@
-"""The frame around other people's networks; their weights are not part of this project."""
+"""The code around public networks; their weights are not part of this project."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ import peers
 
 
 @pytest.mark.parametrize("root", [True, False])
-def test_windows_give_back_what_a_network_leaves_alone(root: bool) -> None:
+def test_an_identity_network_gives_perfect_reconstruction(root: bool) -> None:
     signal = np.random.default_rng(1).standard_normal(5000).astype(np.float32)
     window = np.hanning(513)[:-1]
     square = np.square(window[:256]) + np.square(window[256:])
@@ -20,7 +20,7 @@ def test_windows_give_back_what_a_network_leaves_alone(root: bool) -> None:
     np.testing.assert_allclose(peers.spectral(signal, *both, lambda mix: mix), signal, atol=1e-5)
 
 
-def test_a_model_that_is_not_there_is_named(
+def test_a_missing_model_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "in.wav"

@@ -1,4 +1,4 @@
-"""The differentiable stand-in for PESQ against the real one."""
+"""The differentiable approximation of PESQ against PESQ."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def speech() -> np.ndarray:
 
 
 def distance(clean: np.ndarray, signal: np.ndarray, bandwidth_hz: float = 24_000.0) -> float:
-    ask = PerceptualDistance()
+    distance_of = PerceptualDistance()
     pair = (torch.from_numpy(x)[None] for x in (clean, signal))
-    return float(ask(*pair, torch.tensor([bandwidth_hz]))[0])
+    return float(distance_of(*pair, torch.tensor([bandwidth_hz]))[0])
 
 
 def score(value: float) -> float:
@@ -49,13 +49,13 @@ def test_it_follows_wideband_pesq() -> None:
     assert np.abs(np.subtract(found, expected)).mean() < 0.2, (found, expected)
 
 
-def test_level_does_not_matter_and_equal_is_near_nothing() -> None:
+def test_level_does_not_matter_and_equal_clips_have_no_distance() -> None:
     clean = speech()
     assert distance(clean, clean) < 0.01
     assert distance(clean, clean * np.float32(0.1)) < 0.01
 
 
-def test_what_lies_above_the_bandwidth_does_not_count() -> None:
+def test_bands_above_the_bandwidth_do_not_count() -> None:
     clean = speech()
     rng = np.random.default_rng(2)
     spectrum = np.fft.rfft(rng.standard_normal(len(clean)))

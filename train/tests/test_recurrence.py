@@ -1,4 +1,4 @@
-"""The recurrence: its compiled loop against PyTorch's, and what it does."""
+"""The recurrence: the compiled loop against PyTorch, causality, and no compiler."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_the_compiled_loop_and_its_gradients_equal_pytorchs(
         assert error < tolerance
 
 
-def test_rows_do_not_hear_each_other_nor_the_future() -> None:
+def test_rows_are_independent_and_causal() -> None:
     layer, x = Recurrence(7), clip(torch.float32)
     other = x.clone()
     other[20:, 3] += 1
@@ -46,7 +46,7 @@ def test_rows_do_not_hear_each_other_nor_the_future() -> None:
     assert change.max() == 0
 
 
-def test_without_a_compiler_it_says_so_and_goes_on(
+def test_without_a_compiler_pytorch_runs_with_a_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     layer, x = Recurrence(7), clip(torch.float32)

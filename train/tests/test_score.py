@@ -1,4 +1,4 @@
-"""Scores: ordering of systems, kinds of folders, telemetry, and failures that keep their name."""
+"""Scores: ordering of systems, kinds of folders, telemetry, and listed failures."""
 
 import json
 import shlex
@@ -14,13 +14,13 @@ pytest.importorskip("pystoi")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("speechmos")
 
-from quietwire_train import board, cli, devset
+from quietwire_train import cli, devset, report
 from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
 from quietwire_train.score import load_pairs, score, select
-from quietwire_train.systems import System, parse_system, with_program
+from quietwire_train.systems import System, parse_system, with_commands
 
 COPY = f"{sys.executable} -c 'import shutil,sys; shutil.copy(*sys.argv[1:3])' {{in}} {{out}}"
-# Stands for the program: copies, and tells of every hop.
+# Stands for the program: copies the file and writes telemetry for every hop.
 PROGRAM = f"""#!{sys.executable}
 import json, shutil, sys
 import numpy as np, soundfile
@@ -33,8 +33,8 @@ with open(words[words.index("--telemetry") + 1], "w") as lines:
     for k in range(len(signal) // 480 + 3):
         window = signal[max(k - 1, 0) * 480 : (k + 1) * 480]
         power = float(np.mean(window ** 2)) if k * 480 < len(signal) else 0
-        told = {{"time_s": (k + 1) / 100, "speech_probability": power, "snr_db": None, "gain_db": 0.0}}
-        lines.write(json.dumps(told) + "\\n")
+        row = {{"time_s": (k + 1) / 100, "speech_probability": power, "snr_db": None, "gain_db": 0.0}}
+        lines.write(json.dumps(row) + "\\n")
 """
 
 
@@ -57,9 +57,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "two": ("snr", clean, 0.03, {"talker": "u", "snr_db": 0.0, "noise_class": "hiss"}),
         "low": ("whisper", 0.1 * clean, 0.001, {"talker": "t", "twin": "one"}),
         "bare": ("clean", clean, 0.0, {"talker": "t", "bandwidth_hz": 20000.0}),
-        "small": ("thin", clean, 0.001, {"talker": "t", "bandwidth_hz": 20000.0}),
+        "small": ("low_cut", clean, 0.001, {"talker": "t", "bandwidth_hz": 20000.0}),
         "hush": ("noise", np.zeros_like(clean), 0.01, {"talker": None}),
-        "said": ("words", clean, 0.01, {"talker": "t", "text": "yes no"}),
+        "spoken": ("digits", clean, 0.01, {"talker": "t", "text": "yes no"}),
     }
     for folder in ("clean", "noisy", "partial"):
         (base / folder).mkdir()
@@ -82,12 +82,12 @@ def program(tmp_path: Path) -> Path:
 
 
 def headline(records: list[dict], *systems: str) -> list[dict]:
-    return board.headline(records, list(systems))
+    return report.headline(records, list(systems))
 
 
 def test_the_clean_signal_scores_best(pairs: Path) -> None:
     systems = [System("noisy"), parse_system(f"best=dir:{pairs}/clean"), parse_system(f"cp={COPY}")]
-    records, hops = score(pairs, systems, jobs=1, sets=["snr", "whisper", "clean", "thin"])
+    records, hops = score(pairs, systems, jobs=1, sets=["snr", "whisper", "clean", "low_cut"])
     noisy, best, copied = headline(records, "noisy", "best", "cp")
     assert len(records) == 15 and not hops
     assert all("failure" not in record for record in records)
@@ -100,9 +100,9 @@ def test_the_clean_signal_scores_best(pairs: Path) -> None:
     assert copied["seconds"] > 0.0 and noisy["seconds"] is None
     assert noisy["twin_pesq_abs"] < 0.2
     assert all(1.0 <= row[key] <= 5.0 for row in (noisy, best) for key in ("sig", "bak", "ovrl"))
-    assert board.table([noisy, best, copied]).count("\n") == 5
+    assert report.table([noisy, best, copied]).count("\n") == 5
     # A set of its own: what is lost there does not show in the column of clean speech.
-    assert best["thin_pesq"] > 4.5 > noisy["thin_pesq"] and noisy["clean_pesq"] > 4.5
+    assert best["low_cut_pesq"] > 4.5 > noisy["low_cut_pesq"] and noisy["clean_pesq"] > 4.5
     bare = next(record for record in records if record["set"] == "clean")
     assert not {"pesq", "stoi", "sig", "worse"} & bare.keys()
 
@@ -165,31 +165,31 @@ def test_folders_without_a_list_of_pairs(tmp_path: Path, pairs: Path) -> None:
         load_pairs(tmp_path / "empty")
 
 
-def test_a_model_runs_in_the_program_and_tells_of_its_hops(pairs: Path, program: Path) -> None:
-    systems = with_program([System("noisy"), parse_system("ours=model:some model")], str(program))
+def test_a_model_runs_in_the_program_with_telemetry(pairs: Path, program: Path) -> None:
+    systems = with_commands([System("noisy"), parse_system("ours=model:some model")], str(program))
     records, hops = score(pairs, systems, jobs=1, sets=["snr", "noise"])
     assert not [record["failure"] for record in records if "failure" in record]
     assert [len(own) for own in hops["ours"]] == [300, 300, 300]  # none past the end of the clip
-    found = board.detection(hops)["ours"]
+    found = report.detection(hops)["ours"]
     assert found["speech_probability"]["auc"] > 0.95 and found["snr_db"] is None
     assert headline(records, "ours")[0]["attenuation_db"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_without_the_recogniser_there_are_no_word_errors(
+def test_without_the_recognizer_there_are_no_word_errors(
     pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "quietwire_train.words", None)
-    records, _ = score(pairs, [System("noisy"), parse_system(f"cp={COPY}")], jobs=1, sets=["words"])
+    monkeypatch.setitem(sys.modules, "quietwire_train.wer", None)
+    records, _ = score(pairs, [System("noisy"), parse_system(f"cp={COPY}")], jobs=1, sets=["digits"])
     assert all("failure" not in record and "words" not in record for record in records)
     assert capsys.readouterr().err.count("no word error rates") == 1
 
 
-def test_word_errors_come_from_the_recogniser(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = type(sys)("words")
-    words.recognise = lambda signal, vocabulary: vocabulary[0]
-    words.word_errors = lambda said, heard: (int(heard != "no") + 1, len(said.split()))
-    monkeypatch.setitem(sys.modules, "quietwire_train.words", words)
-    records, _ = score(pairs, [System("noisy")], jobs=1, sets=["words"])
+def test_word_errors_come_from_the_recognizer(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wer = type(sys)("wer")
+    wer.recognize = lambda signal, vocabulary: vocabulary[0]
+    wer.word_errors = lambda text, recognized: (int(recognized != "no") + 1, len(text.split()))
+    monkeypatch.setitem(sys.modules, "quietwire_train.wer", wer)
+    records, _ = score(pairs, [System("noisy")], jobs=1, sets=["digits"])
     assert headline(records, "noisy")[0]["wer"] == 0.5
 
 
@@ -209,14 +209,14 @@ def test_the_command_writes_its_reports(
         "1",
     ]
     assert cli.main(["score", *usual, "--against", "noisy", "--out", str(out)]) == 0
-    assert "ours less noisy" in capsys.readouterr().out
+    assert "ours minus noisy" in capsys.readouterr().out
     found = json.loads(Path(f"{out}.json").read_text())
     assert set(found) == {"systems", "pairs", "groups", "differences", "vad"}
     assert found["differences"][0]["ci"]["pesq"] == [0.0, 0.0]
     assert "## By SNR" in Path(f"{out}.md").read_text()
 
 
-def test_wrong_usage_says_what_is_right(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_has_a_helpful_message(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["score", str(pairs), "noisy", "--sets", "snr,zoo"])
     assert "babble" in capsys.readouterr().err
@@ -227,7 +227,7 @@ def test_wrong_usage_says_what_is_right(pairs: Path, capsys: pytest.CaptureFixtu
     assert cli.main(["score", str(pairs / "nowhere"), "noisy"]) == 2
 
 
-def test_a_system_must_say_where_files_go() -> None:
+def test_a_command_needs_in_and_out() -> None:
     with pytest.raises(ValueError, match="needs"):
         parse_system("tool=denoise in.wav out.wav")
     with pytest.raises(ValueError, match="none of"):
@@ -236,7 +236,7 @@ def test_a_system_must_say_where_files_go() -> None:
 
 def test_dev_pairs_have_their_level_and_snr(tmp_path: Path) -> None:
     rows = [
-        ["path", "kind", "source", "split", "source_rate_hz", "eff_bandwidth_hz", "snr_est_db", "licence"]
+        ["path", "kind", "source", "split", "source_rate_hz", "eff_bandwidth_hz", "snr_est_db", "license"]
     ]
     rng = np.random.default_rng(3)
     soundfile.write(tmp_path / "s.wav", syllables(2.0), RATE_HZ)

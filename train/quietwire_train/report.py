@@ -1,5 +1,5 @@
-"""From the records of single pairs to what a scoreboard says: means with their uncertainty, groups of
-pairs, differences of systems, speech detection, tables and plots."""
+"""From records of single pairs to a report: means with confidence intervals, groups of pairs,
+differences of systems, speech detection, tables and plots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from .devset import SIZES
 from .measures import SNR_RANGE_DB, roc
 
-# Their pairs make up the headline means; every other set speaks for itself.
+# The headline means are over the pairs of these sets. Other sets have columns of their own.
 HEADLINE_SETS = ("snr", "room", "babble", "music", "keyboard", "telephone", "unpaired")
 SETS = tuple(SIZES)
 # Column: title, digits after the point, factor.
@@ -27,7 +27,7 @@ COLUMNS = {
     "level_error_db": ("level error (dB)", 2, 1),
     "onset_loss_db": ("onset loss (dB)", 2, 1),
     "clean_pesq": ("PESQ of clean", 2, 1),
-    "thin_pesq": ("PESQ of thin", 2, 1),
+    "low_cut_pesq": ("PESQ of low-cut", 2, 1),
     "highs_db": ("highs (dB)", 2, 1),
     "attenuation_db": ("attenuation (dB)", 1, 1),
     "twin_pesq": ("PESQ to twin", 3, 1),
@@ -39,8 +39,8 @@ COLUMNS = {
     "delay_ms": ("delay (ms)", 2, 1),
     "seconds": ("time (s)", 2, 1),
 }
-# These come from sets of their own, whichever they are.
-OWN_SETS = ("clean_pesq", "thin_pesq", "highs_db", "attenuation_db", "wer")
+# Columns that only one set has.
+OWN_SETS = ("clean_pesq", "low_cut_pesq", "highs_db", "attenuation_db", "wer")
 DIFFERENCES = ("pesq", "stoi", "si_sdr_db", "ovrl")
 DRAWS = 1000
 SEED = 1
@@ -72,8 +72,8 @@ def mean(records: list[dict], column: str) -> float | None:
 def interval(values: list[tuple[str, float, float]]) -> list[float] | None:
     """95 % bootstrap interval of the mean of (cluster, sum, weight); None for fewer than two clusters.
 
-    Whole clusters are drawn with replacement, 1000 times with a fixed seed: pairs of one talker
-    are no independent witnesses.
+    Whole clusters are drawn with replacement, 1000 times with a fixed seed, since pairs of one talker
+    are not independent.
     """
     clusters: dict[str, np.ndarray] = {}
     for cluster, value, weight in values:
@@ -96,7 +96,7 @@ def _own(records: list[dict], system: str) -> list[dict]:
 
 
 def add_twins(records: list[dict]) -> None:
-    """Give records of pairs with a twin `twin_pesq`, the PESQ less that of the twin, and its size."""
+    """Adds `twin_pesq`, the PESQ minus that of the twin, and its absolute value to records with a twin."""
     known = {(record["system"], record["pair"]): record.get("pesq") for record in records}
     for record in records:
         other = known.get((record["system"], record.get("twin")))
@@ -123,7 +123,7 @@ def headline(records: list[dict], systems: list[str]) -> list[dict]:
 
 
 def _group(records: list[dict], systems: list[str], title: str, key: Callable[[dict], object]) -> list[dict]:
-    """Rows of means for each value that `key` gives to records; None leaves a record out."""
+    """Rows of means for each value of `key`; records with the value None are left out."""
     values = {value for record in records if (value := key(record)) is not None}
     rows = []
     for value in sorted(values, key=lambda v: (SETS.index(v), "") if v in SETS else (len(SETS), v)):
@@ -135,21 +135,21 @@ def _group(records: list[dict], systems: list[str], title: str, key: Callable[[d
 
 
 def groups(records: list[dict], systems: list[str]) -> list[dict]:
-    """Rows by `set`, by `snr_db` (of the set snr), by `noise_class` and for new talkers; the last two
-    of the sets in the headline."""
+    """Rows by `set`, by `snr_db` (of the set snr), by `noise_class` and for talkers that are not in
+    training; the last two over the sets of the headline."""
     main = [record for record in records if record["set"] in HEADLINE_SETS]
-    even = [record for record in records if record["set"] == "snr"]
+    by_snr = [record for record in records if record["set"] == "snr"]
     new = [record for record in main if record.get("talker_in_training") is False]
     return [
         *_group(records, systems, "set", lambda record: record["set"]),
-        *_group(even, systems, "snr_db", lambda record: record.get("snr_db")),
+        *_group(by_snr, systems, "snr_db", lambda record: record.get("snr_db")),
         *_group(main, systems, "noise_class", lambda record: record.get("noise_class")),
         *_group(new, systems, "talkers", lambda record: "not in training"),
     ]
 
 
 def differences(records: list[dict], systems: list[str], against: str) -> list[dict]:
-    """Every other system less `against`, on the pairs of the headline that both did."""
+    """Every other system minus `against`, on the pairs of the headline that both have."""
     base = {record["pair"]: record for record in _own(records, against)}
     rows = []
     for system in systems:
@@ -171,22 +171,22 @@ def differences(records: list[dict], systems: list[str], against: str) -> list[d
 
 
 def detection(hops: dict[str, list[np.ndarray]]) -> dict[str, dict]:
-    """How each system tells speech from no speech, from arrays [hops, 4] of all its pairs: truth, speech
-    probability, estimated and true SNR in dB; what is not known is NaN."""
+    """Accuracy of the speech detection of each system, from arrays [hops, 4] of all its pairs: truth,
+    speech probability, estimated and true SNR in dB; NaN if unknown."""
     found = {}
     for system, parts in hops.items():
         table = np.concatenate(parts)
-        spoken = table[:, 0] > 0.5
+        has_speech = table[:, 0] > 0.5
         result = {"hops": len(table)}
         for name, column in (("speech_probability", 1), ("snr_db", 2)):
             known = np.isfinite(table[:, column])
-            curve = roc(spoken[known], table[known, column])
+            curve = roc(has_speech[known], table[known, column])
             if curve:
                 keep = np.unique(np.linspace(0, len(curve["fpr"]) - 1, CURVE_POINTS).astype(int))
                 curve |= {axis: curve[axis][keep].tolist() for axis in ("fpr", "tpr")}
             result[name] = curve
-        told = spoken & np.isfinite(table[:, 2]) & np.isfinite(table[:, 3])
-        error = np.abs(np.clip(table[told, 2], *SNR_RANGE_DB) - table[told, 3])
+        both = has_speech & np.isfinite(table[:, 2]) & np.isfinite(table[:, 3])
+        error = np.abs(np.clip(table[both, 2], *SNR_RANGE_DB) - table[both, 3])
         result["snr_error_db"] = float(error.mean()) if len(error) else None
         found[system] = result
     return found
@@ -204,7 +204,7 @@ def _markdown(titles: list[str], lines: list[list[str]], lead: int = 1) -> str:
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown table of rows of `headline` or `groups`; columns that nobody has are left out."""
+    """Markdown table of rows of `headline` or `groups`, without the columns that no row has."""
     lead = [name for name in ("value", "system") if name in rows[0]]
     counts = [name for name in ("pairs", "failures") if name in rows[0]]
     shown = [column for column in COLUMNS if any(row[column] is not None for row in rows)]
@@ -235,7 +235,7 @@ def difference_table(rows: list[dict]) -> str:
     """Markdown table of the rows of `differences`, each with its 95 % interval."""
     lines = []
     for row in rows:
-        cells = [f"{row['system']} less {row['against']}"]
+        cells = [f"{row['system']} minus {row['against']}"]
         for column in DIFFERENCES:
             cells.append(f"{_cell(column, row[column], '+')} ({_range(column, row['ci'][column], '+')})")
         lines.append([*cells, str(row["pairs"])])
@@ -252,13 +252,13 @@ def detection_table(vad: dict[str, dict]) -> str:
             cells += [f"{curve[key]:.3f}" if curve else "-" for key in ("auc", "tpr_at_5", "eer")]
         error = result["snr_error_db"]
         lines.append([*cells, "-" if error is None else f"{error:.2f}", str(result["hops"])])
-    of = ["AUC", "found at 5 % false", "equal error rate"]
+    of = ["AUC", "true positives at 5 % false", "equal error rate"]
     titles = ["system", *of, *(f"{title}, by SNR" for title in of), "SNR error (dB)", "hops"]
     return _markdown(titles, lines)
 
 
 def plots(prefix: Path, group_rows: list[dict], vad: dict[str, dict]) -> list[Path]:
-    """PREFIX-snr.png and, with telemetry, PREFIX-roc.png; returns what was written."""
+    """Writes PREFIX-snr.png and, with telemetry, PREFIX-roc.png; returns the paths."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -290,7 +290,7 @@ def plots(prefix: Path, group_rows: list[dict], vad: dict[str, dict]) -> list[Pa
         axes = figure.subplots()
         for label, curve in curves:
             axes.plot(curve["fpr"], curve["tpr"], label=f"{label}: {curve['auc']:.3f}")
-        axes.set(xlabel="false speech hops", ylabel="found speech hops", title="Speech detection")
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", title="Speech detection")
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right")
         written.append(Path(f"{prefix}-roc.png"))

