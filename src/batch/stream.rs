@@ -3,7 +3,7 @@
 use crate::denoiser::Denoiser;
 use crate::error::Error;
 
-/// A stream with its next block, for one call of [`Batch::process`].
+/// A stream with its next block, for one call of [`Batch::process`](crate::Batch::process).
 pub trait BatchStream {
     /// The stream and its next block, interleaved, processed in place. `None`: this stream has no
     /// block in this call.
