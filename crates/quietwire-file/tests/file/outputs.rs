@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use quietwire::{Denoiser, DenoiserOptions, Model};
 use quietwire_file::{CleanJob, FileError, Input, Output, ReportFormat, clean};
 
 use crate::{options, run, sample, samples};
@@ -64,6 +65,40 @@ fn telemetry_has_one_line_for_every_hop() {
         let lowest = gains.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = gains.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         assert!(lowest < -15.0 && highest < 3.0 && highest > -6.0, "{name}");
+    }
+}
+
+#[test]
+fn telemetry_equals_that_of_the_stream_at_every_rate() {
+    let folder = Folder::new("hops");
+    for name in ["office-fan.wav", "street.flac", "telephone.wav"] {
+        let path = folder.join(&format!("{name}.jsonl"));
+        let output = Output::File(folder.join(&format!("out-{name}")));
+        let mut job = CleanJob::new(Input::File(sample(name)), output);
+        job.telemetry = Some(path.clone());
+        let report = clean(job, &options(40.0), &mut |_| ()).unwrap();
+
+        let mut stream = DenoiserOptions::default();
+        stream.rate_hz = Some(report.input.info.rate_hz);
+        stream.channels = report.input.info.channels.into();
+        stream.telemetry_hops = 10_000;
+        let mut denoiser = Denoiser::new(&[Model::embedded("base").unwrap()], &stream).unwrap();
+        denoiser
+            .process_in_place(&mut samples(&sample(name)))
+            .unwrap();
+        let expected: Vec<f64> = denoiser
+            .drain_telemetry()
+            .map(|hop| hop.input_dbfs.into())
+            .collect();
+        let text = fs::read_to_string(path).unwrap();
+        let found = text.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["input_dbfs"].as_f64().unwrap()
+        });
+        let found: Vec<f64> = found.collect();
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let is_same = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-4;
+        assert!(found.iter().zip(&expected).all(is_same), "{name}");
     }
 }
 
