@@ -37,7 +37,7 @@ pub enum StoreError {
         hint: String,
     },
     /// An archive is damaged or has another format.
-    #[error("cannot read the archive {path}: {reason}")]
+    #[error("archive {path} is damaged or has another format: {reason}")]
     Archive {
         /// The archive.
         path: PathBuf,
