@@ -4,7 +4,8 @@ use std::fs;
 
 use quietwire_testing::files::Folder;
 
-use crate::{quietwire, sample, stderr, succeeded, wav};
+use crate::audio::{sample, wav};
+use crate::{quietwire, stderr, succeeded};
 
 #[test]
 fn a_file_is_cleaned_beside_itself_with_one_line_on_stderr() {

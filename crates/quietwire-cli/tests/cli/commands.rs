@@ -2,9 +2,11 @@
 
 use quietwire_testing::files::Folder;
 
-use crate::{quietwire, stdout, succeeded};
 #[cfg(feature = "clean")]
-use crate::{sample, stderr, wav};
+use crate::audio::{sample, wav};
+#[cfg(feature = "clean")]
+use crate::stderr;
+use crate::{quietwire, stdout, succeeded};
 
 #[cfg(feature = "clean")]
 #[test]

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use quietwire_testing::files::{Folder, Wav, chunk, data16, ffmpeg, signal};
 
-use crate::{piped, quietwire, sample, stderr, stdout, succeeded, wav};
+use crate::audio::{piped, sample, wav};
+use crate::{quietwire, stderr, stdout, succeeded};
 
 #[test]
 fn a_wav_goes_through_the_standard_streams() {

@@ -24,7 +24,7 @@ pub(crate) enum Header {
 pub(crate) enum DataLength {
     /// Exactly this many.
     Exactly(u64),
-    /// At most this many. A program that writes to a pipe does not know the number.
+    /// At most this many. The header of a pipe has no exact number.
     AtMost(u64),
 }
 
