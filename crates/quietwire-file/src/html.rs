@@ -47,9 +47,9 @@ pub(crate) fn page(
          <figure><figcaption>After</figcaption>\
          <audio controls src=\"data:audio/flac;base64,{audio_after}\"></audio></figure>\n\
          </div></section>\n\
-         <section><h2>Look</h2>\n<img alt=\"Spectrograms before and after, on one color scale\" \
+         <section><h2>Spectrograms</h2>\n<img alt=\"Spectrograms before and after, on one color scale\" \
          src=\"data:image/png;base64,{picture}\"></section>\n\
-         <section><h2>Numbers</h2>\n<div class=wide><table>\n\
+         <section><h2>Levels</h2>\n<div class=wide><table>\n\
          <thead><tr><th><th>before<th>after<th>change</thead>\n<tbody>\n{rows}</tbody></table></div>\n\
          </section>\n<footer>{footer}</footer>\n</main>\n</html>\n",
         summary = escape(&summary(report)),
@@ -65,7 +65,7 @@ pub(crate) fn page(
 fn summary(report: &CleanReport) -> String {
     let FileSummary { info, seconds, .. } = &report.input;
     format!(
-        "{} · {} · {} Hz · {} · {} · speech in {:.0} % of it",
+        "{} · {} · {} Hz · {} · {} · speech: {:.0} % of the length",
         info.container,
         info.codec,
         info.rate_hz,
@@ -140,11 +140,11 @@ fn rows(before: &FileSummary, after: &FileSummary) -> String {
 fn footer(report: &CleanReport) -> String {
     let model = &report.model;
     let limit = match model.attenuation_db {
-        Some(limit) => format!("noise turned down by at most {limit} dB"),
-        None => "noise turned down without limit".into(),
+        Some(limit) => format!("attenuation limit {limit} dB"),
+        None => "no attenuation limit".into(),
     };
     format!(
-        "quietwire {}, model {} {}, {}, {} channels; {:.2} s of work; a live stream would lag by {:.1} ms. 0 dBFS is a full-scale square wave.",
+        "quietwire {}, model {} {}, {}, {} channels; processed in {:.2} s; latency of a live stream {:.1} ms. 0 dBFS is the power of a full-scale square wave.",
         report.quietwire,
         escape(&model.id),
         escape(&model.version),

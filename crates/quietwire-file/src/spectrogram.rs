@@ -8,7 +8,7 @@ use realfft::{RealFftPlanner, RealToComplex, num_complex::Complex32};
 pub(crate) const WIDTH: usize = 1120;
 /// Rows of one spectrogram.
 pub(crate) const HEIGHT: usize = 280;
-/// Lowest frequency drawn, Hz.
+/// Lowest frequency of the picture, Hz.
 const LOW_HZ: f32 = 0.0;
 
 /// The magnitudes of a stream, dBFS: a list of columns, each with one value for every row.

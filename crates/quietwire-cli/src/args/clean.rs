@@ -40,8 +40,8 @@ pub(crate) struct CleanArgs {
     #[arg(long, value_name = "LEVEL", conflicts_with = "attenuation")]
     pub level: Option<Level>,
 
-    /// Largest attenuation of noise, dB. Noise is not reduced to less than 40 dB below the speech
-    /// level. 0: no change, inf: no limit [default: 40]
+    /// Largest attenuation of noise, dB. The remaining noise is at most 40 dB, or DB if that is more,
+    /// below the speech level. 0: no change, inf: no limit [default: 40]
     #[arg(long, value_name = "DB", value_parser = attenuation_db)]
     pub attenuation: Option<f32>,
 
