@@ -17,8 +17,9 @@ pub const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALH
 pub struct Config {
     /// Address of the control interface. Port 0: any free port. Default: [`DEFAULT_HTTP`].
     pub http: SocketAddr,
-    /// Token that requests must have in `Authorization: Bearer TOKEN`. `None`: no token is
-    /// required. Default: none.
+    /// Token that requests must have in `Authorization: Bearer TOKEN`. `None`: everyone who can reach
+    /// [`http`](Self::http) controls the relay; on a loopback address only this host can. Default:
+    /// none.
     pub token: Option<String>,
     /// Models of the streams, at least one, each id once. The first is the default; the others are
     /// the fallback models on overload, the cheapest last.

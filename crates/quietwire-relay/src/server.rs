@@ -24,8 +24,8 @@ use crate::worker::Worker;
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs a relay until SIGTERM or SIGINT, and then until its streams have drained. Writes the line
-/// `relay: control on http://ADDRESS:PORT, N workers` to standard output when it is ready, and
-/// warnings to standard error.
+/// `relay: control on http://ADDRESS:PORT, N workers` to standard output when it is ready, and one line
+/// to standard error when it starts to drain.
 ///
 /// # Errors
 /// [`RelayError::NoModel`], [`RelayError::DuplicateModel`] or [`RelayError::EmptyToken`] for a
@@ -35,12 +35,6 @@ pub fn run(config: Config) -> Result<(), RelayError> {
     check(&config)?;
     let models: Arc<[Arc<Model>]> = config.models.into();
     let access = Access::new(config.http, config.token);
-    if !access.is_loopback && access.token.is_none() {
-        eprintln!(
-            "warning: the control interface on {} has no token: everyone who can reach it controls the relay",
-            config.http
-        );
-    }
     let listen_error = |source| RelayError::Listen {
         address: config.http,
         source,

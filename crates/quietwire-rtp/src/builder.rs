@@ -212,7 +212,10 @@ impl RtpOptions {
             return invalid("payload types", "0 to 63 or 96 to 127, each once");
         }
         if self.send_red && self.red_payload_type.is_none() {
-            return invalid("red_payload_type", "a payload type, because send_red is on");
+            return invalid(
+                "red_payload_type",
+                "a payload type, to send redundant audio",
+            );
         }
         if self.audio_level_id == Some(0) {
             return invalid(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mio::net::UdpSocket;
 use quietwire::{AttenuationLimit, Model};
-use quietwire_rtp::{Codec, RtpDenoiser};
+use quietwire_rtp::{Codec, RtpBuildError, RtpDenoiser};
 
 use crate::api::{ApiError, Attenuation, CodecName, NewStream, Srtp, Suite};
 
@@ -71,12 +71,25 @@ pub(super) fn denoiser(
     if let Some(hold_ms) = config.hold_ms {
         builder = builder.reorder_timeout(Duration::from_millis(hold_ms.into()));
     }
-    let mut rtp = builder.build().map_err(invalid)?;
+    let mut rtp = builder.build().map_err(build_error)?;
     if let Some(model) = &config.model {
         let index = model_index(models, model)?;
         rtp.set_model(index).map_err(invalid)?;
     }
     Ok(rtp)
+}
+
+/// The error of an option, with the name of its field.
+fn build_error(error: RtpBuildError) -> ApiError {
+    let (option, expected) = match error {
+        RtpBuildError::Option { option, expected } => (option, expected),
+        error => return invalid(error),
+    };
+    let field = match option {
+        "reorder_timeout" => "hold_ms",
+        option => option,
+    };
+    invalid(format!("{field}: expected {expected}"))
 }
 
 /// Creates the cipher of one direction. `field`: the field with the key, for errors.

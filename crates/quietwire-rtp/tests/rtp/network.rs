@@ -114,6 +114,47 @@ fn no_packet_waits_longer_than_the_reorder_timeout() {
     }
 }
 
+/// The sent packet whose audio was `delay` before that of packet `n`.
+fn sent_in_turn_of(n: usize, out: &[TimedPacket], sent: &[TimedPacket]) -> Duration {
+    let timestamp = |packet: &TimedPacket| Packet::parse(&packet.bytes).unwrap().timestamp();
+    let wanted = timestamp(&sent[n]).wrapping_sub(FRAMES as u32);
+    let packet = out.iter().find(|packet| timestamp(packet) == wanted);
+    packet.unwrap().at
+}
+
+#[test]
+fn a_missing_packet_is_waited_for_as_long_as_the_reorder_timeout() {
+    let sent = voice(&chord(96_000));
+    for timeout_ms in [0, 40, 200, 500] {
+        let timeout = Duration::from_millis(timeout_ms);
+        let mut arriving = sent.clone();
+        arriving.remove(50);
+        let mut stream = stream().reorder_timeout(timeout).build().unwrap();
+        let out = run(&mut stream, &arriving);
+        let at = sent_in_turn_of(50, &out, &sent);
+        assert_eq!(at, sent[51].at + timeout, "{timeout_ms} ms");
+        assert_eq!(stream.stats().lost, 1);
+    }
+}
+
+#[test]
+fn the_reorder_timeout_starts_with_the_first_packet_after_the_missing_one() {
+    let sent = voice(&chord(48_000));
+    let timeout = Duration::from_millis(40);
+    let mut arriving = sent[..6].to_vec();
+    let later = sent[6].at;
+    // Packet 6 is missing, and the packets after it arrive in reverse order.
+    for (n, packet) in [11, 10, 9, 8, 7].into_iter().enumerate() {
+        arriving.push(TimedPacket {
+            at: later + Duration::from_millis(30) * n as u32,
+            bytes: sent[packet].bytes.clone(),
+        });
+    }
+    let mut stream = stream().reorder_timeout(timeout).build().unwrap();
+    let out = run(&mut stream, &arriving);
+    assert_eq!(sent_in_turn_of(6, &out, &sent), later + timeout);
+}
+
 #[test]
 fn in_band_fec_recovers_lost_packets() {
     let signal = chord(192_000);
