@@ -449,7 +449,12 @@ def test_the_authorization_scheme_is_case_insensitive(tmp_path: Path) -> None:
 def test_without_a_token_only_local_host_names_are_accepted(relay: Relay) -> None:
     for host in ("localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:8790"):
         assert relay.request("GET", "/v1/streams", host=host).status == 200
-    foreign_hosts = ["relay.example", "relay.example:8790", "localhost.relay.example", "127.0.0.1.relay.example"]
+    foreign_hosts = [
+        "relay.example",
+        "relay.example:8790",
+        "localhost.relay.example",
+        "127.0.0.1.relay.example",
+    ]
     for host in [*foreign_hosts, "192.0.2.1", "[2001:db8::1]:80", "", ":80", "[", "evil@localhost"]:
         for path in ("/v1/streams", "/", "/health", "/metrics"):
             response = relay.request("GET", path, host=host)
@@ -628,7 +633,11 @@ def test_after_sigterm_active_streams_continue() -> None:
             assert relay.ids() == ["idle", leg.id]
             assert relay.patch(leg.id, on=True)["state"] != "idle"
 
-        events = {10: lambda: relay.process.send_signal(signal.SIGTERM), 15: check_draining, 55: check_draining}
+        events = {
+            10: lambda: relay.process.send_signal(signal.SIGTERM),
+            15: check_draining,
+            55: check_draining,
+        }
         play([leg], range(60), events)
         assert relay.is_alive()
         assert leg.is_continuous() and leg.payloads_of(0, 58) == {n: leg.payload(n) for n in range(58)}

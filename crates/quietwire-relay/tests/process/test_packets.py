@@ -85,7 +85,9 @@ def call(opus_noise: list[bytes]) -> Iterator[Call]:
 
         def request_strips() -> None:
             strips.append(
-                relay.request("GET", f"/v1/strips?since={strips[-1]['streams'][legs['l16'].id]['newest']}").json
+                relay.request(
+                    "GET", f"/v1/strips?since={strips[-1]['streams'][legs['l16'].id]['newest']}"
+                ).json
             )
 
         events = {Call.OFF: partial(switch, False), Call.ON: partial(switch, True)}
