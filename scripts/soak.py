@@ -403,7 +403,7 @@ def evaluate(stream: Stream) -> StreamResult:
     delay = stream.delay
     latency = received[: count - delay] - playout[delay:]
     is_held = playout[delay:] > arrival[delay:]
-    known = (
+    is_measured = (
         ~np.isnan(latency)
         & was_sent[delay:]
         & ~too_late[delay:]
@@ -442,8 +442,8 @@ def evaluate(stream: Stream) -> StreamResult:
     return StreamResult(
         min_lost=dropped + np.count_nonzero(certainly_late),
         max_lost=dropped + np.count_nonzero(too_late),
-        latency=latency[known & ~is_held],
-        held=latency[known & is_held],
+        latency=latency[is_measured & ~is_held],
+        held=latency[is_measured & is_held],
         timing_faults=timing_faults,
         faults=faults,
     )

@@ -1,4 +1,4 @@
-//! When a relay that was asked to end may end.
+//! When a relay that received a signal ends.
 
 use std::time::Duration;
 

@@ -33,7 +33,7 @@ pub enum SrtpError {
 pub struct SrtpDecryptor {
     key: Key,
     /// SSRC and state of the sources with authentic packets, the latest last
-    known: VecDeque<(u32, Context)>,
+    authenticated: VecDeque<(u32, Context)>,
     /// decrypts packets of other sources; replaced regularly, so that forged sources leave no state
     unknown: Context,
     unknown_packets: u32,
@@ -92,7 +92,7 @@ impl SrtpDecryptor {
         let key = Key::new(key)?;
         Ok(Self {
             unknown: key.context()?,
-            known: VecDeque::with_capacity(MAX_SOURCES),
+            authenticated: VecDeque::with_capacity(MAX_SOURCES),
             key,
             unknown_packets: 0,
         })
@@ -105,11 +105,11 @@ impl SrtpDecryptor {
             return Err(SrtpError::Invalid("shorter than an RTP header".into()));
         };
         let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
-        let known = self
-            .known
+        let authenticated = self
+            .authenticated
             .iter_mut()
-            .find(|(known_ssrc, _)| *known_ssrc == ssrc);
-        let decrypted = match known {
+            .find(|(source, _)| *source == ssrc);
+        let decrypted = match authenticated {
             Some((_, context)) => context.decrypt_rtp(datagram),
             None => {
                 let decrypted = self.unknown.decrypt_rtp(datagram);
@@ -128,8 +128,8 @@ impl SrtpDecryptor {
         }
     }
 
-    /// Counts a packet of an unknown source, and adds the source to the known ones if the packet was
-    /// authentic.
+    /// Counts a packet of an unknown source, and adds the source to the authenticated ones if the
+    /// packet was authentic.
     fn update_unknown(&mut self, ssrc: u32, is_authentic: bool) -> Result<(), String> {
         self.unknown_packets += 1;
         if !is_authentic && self.unknown_packets < MAX_FAILED_PACKETS {
@@ -139,10 +139,10 @@ impl SrtpDecryptor {
         let fresh = self.key.context()?;
         let used = std::mem::replace(&mut self.unknown, fresh);
         if is_authentic {
-            if self.known.len() == MAX_SOURCES {
-                self.known.pop_front();
+            if self.authenticated.len() == MAX_SOURCES {
+                self.authenticated.pop_front();
             }
-            self.known.push_back((ssrc, used));
+            self.authenticated.push_back((ssrc, used));
         }
         Ok(())
     }
@@ -249,7 +249,7 @@ mod tests {
                 Err(SrtpError::Invalid(_))
             ));
             assert!(
-                decryptor.known.len() <= MAX_SOURCES
+                decryptor.authenticated.len() <= MAX_SOURCES
                     && decryptor.unknown_packets < MAX_FAILED_PACKETS
             );
         }

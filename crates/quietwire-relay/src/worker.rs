@@ -184,7 +184,7 @@ impl Worker {
     /// Handles the commands that wait. False: all senders are gone.
     fn handle_commands(&mut self, now: Instant) -> bool {
         loop {
-            // An answer fails to be sent when nobody waits for it any more.
+            // Sending an answer fails when its request was canceled.
             match self.commands.try_recv() {
                 Ok(Command::Add(stream, answer)) => {
                     let _ = answer.send(self.add(*stream, now));
@@ -266,4 +266,34 @@ impl Worker {
 /// Number of the spectrogram column at a time since the start.
 fn column(clock: Duration) -> u64 {
     clock.as_millis() as u64 / COLUMN_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_finds_its_stream_after_another_was_removed() {
+        let models: Arc<[Arc<Model>]> = [Model::embedded("tiny").unwrap()].into();
+        let (_sender, commands) = std::sync::mpsc::channel();
+        let start = Instant::now();
+        // No stream is processed: the batch needs no model.
+        let mut worker = Worker::new(Poll::new().unwrap(), commands, &[], start).unwrap();
+        let config = serde_json::from_str(r#"{"send_to": "127.0.0.1:9"}"#).unwrap();
+        for id in ["a", "b", "c"] {
+            let stream = Stream::new(id.into(), &config, models.clone()).unwrap();
+            worker.add(stream, start).unwrap();
+        }
+        worker.remove("b").unwrap();
+        for token in [WAKER, Token(1), Token(2)] {
+            worker.mark_readable(token);
+        }
+        let readable: Vec<(&str, bool)> = worker
+            .streams
+            .iter()
+            .map(|stream| (stream.id(), stream.is_readable()))
+            .collect();
+        assert_eq!(readable, [("a", false), ("c", true)]);
+        assert!(matches!(worker.remove("b"), Err(ApiError::NotFound(_))));
+    }
 }

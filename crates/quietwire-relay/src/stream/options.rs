@@ -108,10 +108,10 @@ pub(super) fn srtp<T>(
 pub(super) fn model_index(models: &[Arc<Model>], id: &str) -> Result<usize, ApiError> {
     let index = models.iter().position(|model| model.manifest().id() == id);
     index.ok_or_else(|| {
-        let known: Vec<&str> = models.iter().map(|model| model.manifest().id()).collect();
+        let ids: Vec<&str> = models.iter().map(|model| model.manifest().id()).collect();
         invalid(format!(
             "model: the relay has no model `{id}`: expected one of {}",
-            known.join(", ")
+            ids.join(", ")
         ))
     })
 }

@@ -311,9 +311,9 @@ WRONG_REQUESTS = [
     ("PATCH", "/v1/streams/witness", {"attenuation_db": -1}, {}, 422, "attenuation"),
     ("PATCH", "/v1/streams/witness", {"model": "huge"}, {}, 422, "model"),
     ("PATCH", "/v1/streams/witness", {"send_to": "127.0.0.1:0"}, {}, 422, "send_to"),
-    ("PATCH", "/v1/streams/nobody", {"on": False}, {}, 404, "nobody"),
-    ("GET", "/v1/streams/nobody", None, {}, 404, "nobody"),
-    ("DELETE", "/v1/streams/nobody", None, {}, 404, "nobody"),
+    ("PATCH", "/v1/streams/missing", {"on": False}, {}, 404, "missing"),
+    ("GET", "/v1/streams/missing", None, {}, 404, "missing"),
+    ("DELETE", "/v1/streams/missing", None, {}, 404, "missing"),
     ("GET", "/v1/streams/" + "x" * 5000, None, {}, 404, "xxx"),
     ("GET", "/v1/streams/a%2Fb", None, {}, 404, "a/b"),
     ("GET", "/v1/streams/", None, {}, 404, "openapi"),
@@ -491,12 +491,12 @@ def test_the_openapi_description_matches_the_interface(relay: Relay) -> None:
     stream = relay.create()
     assert set(schemas["Stream"]["properties"]) == set(stream)
     assert set(schemas["PacketStats"]["properties"]) == set(stream["packets"])
-    known = relay.request("POST", "/v1/streams", {"none of them": 0}).error
-    fields = set(re.findall(r"`(\w+)`", known.split("expected one of")[1]))
+    error = relay.request("POST", "/v1/streams", {"none of them": 0}).error
+    fields = set(re.findall(r"`(\w+)`", error.split("expected one of")[1]))
     assert set(schemas["NewStream"]["properties"]) == fields
     assert schemas["NewStream"]["required"] == ["send_to"]
-    known = relay.request("PATCH", f"/v1/streams/{stream['id']}", {"none of them": 0}).error
-    fields = set(re.findall(r"`(\w+)`", known.split("expected one of")[1]))
+    error = relay.request("PATCH", f"/v1/streams/{stream['id']}", {"none of them": 0}).error
+    fields = set(re.findall(r"`(\w+)`", error.split("expected one of")[1]))
     assert set(schemas["Change"]["properties"]) == fields
     wanted = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(description)))
     assert wanted == set(schemas)

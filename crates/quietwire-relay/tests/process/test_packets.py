@@ -111,8 +111,8 @@ def test_packets_are_sent_without_gaps_one_delay_later(call: Call) -> None:
         sent = Call.END - (name == "no attenuation")
         assert (stream["packets"]["received"], stream["packets"]["sent"]) == (Call.END, sent), name
         assert len(leg.received) == sent, name
-        nothing = ("lost", "late", "duplicate", "malformed", "foreign", "strange", "restarts", "failed")
-        assert not any(stream["packets"][count] for count in nothing), name
+        zero = ("lost", "late", "duplicate", "malformed", "foreign", "strange", "restarts", "failed")
+        assert not any(stream["packets"][count] for count in zero), name
 
 
 @pytest.mark.parametrize(
@@ -362,11 +362,15 @@ def test_wrong_datagrams_are_counted_and_change_nothing(relay: Relay) -> None:
         rtp(96, *numbers, bytes(9000)),  # longer than any audio packet
         rtp(96, *numbers, bytes(60000)),
     ]
-    foreign = [rtp(payload_type, *numbers, payload(0)) for payload_type in (0, 95, 97, 111, 127)]
-    foreign += [struct.pack("!BBHI", 0x80, kind, 1, leg.ssrc) + bytes(20) for kind in (200, 201, 203, 206)]
-    strange = [rtp(96, n * 1000, 0, 0xBAD0 + n, payload(0)) for n in range(5)]
-    strange += [rtp(96, leg.FIRST_SEQUENCE + far, 0, leg.ssrc, payload(0)) for far in (5000, 20000, -20000)]
-    wrong = {"malformed": malformed, "foreign": foreign, "strange": strange}
+    unexpected_type = [rtp(payload_type, *numbers, payload(0)) for payload_type in (0, 95, 97, 111, 127)]
+    unexpected_type += [
+        struct.pack("!BBHI", 0x80, kind, 1, leg.ssrc) + bytes(20) for kind in (200, 201, 203, 206)
+    ]
+    other_source = [rtp(96, n * 1000, 0, 0xBAD0 + n, payload(0)) for n in range(5)]
+    other_source += [
+        rtp(96, leg.FIRST_SEQUENCE + far, 0, leg.ssrc, payload(0)) for far in (5000, 20000, -20000)
+    ]
+    wrong = {"malformed": malformed, "foreign": unexpected_type, "strange": other_source}
     wrong["duplicate or late"] = [leg.packet(n) for n in (5, 6, 7)]
     order = [datagram for datagrams in wrong.values() for datagram in datagrams]
     play([leg], range(50), {10 + n: partial(leg.send_raw, datagram) for n, datagram in enumerate(order)})
@@ -445,8 +449,8 @@ def test_a_flood_on_one_stream_does_not_cost_another_a_packet() -> None:
         packets = leg.show()["packets"]
         assert packets | {"received": 0, "sent": 0, "relayed": 0} == ZERO_COUNTS
         packets = victim.show()["packets"]
-        refused = sum(packets[name] for name in ("malformed", "foreign", "strange"))
-        assert 2_000 < refused <= 20_000 and packets["sent"] <= 12
+        rejected = sum(packets[name] for name in ("malformed", "foreign", "strange"))
+        assert 2_000 < rejected <= 20_000 and packets["sent"] <= 12
 
 
 def test_packets_of_changing_length_are_all_sent(relay: Relay) -> None:

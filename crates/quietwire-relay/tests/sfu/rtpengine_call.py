@@ -331,7 +331,7 @@ class Phone:
         return self.media.getsockname()
 
     def sdp(self) -> str:
-        """A phone behind a NAT does not know its own address."""
+        """A phone behind a NAT has no public address of its own."""
         (host, port), (_, reports) = self.address, self.reports.getsockname()
         if self.behind_nat:
             host, port, reports = *UNUSED_ADDRESS, UNUSED_ADDRESS[1] + 1

@@ -32,7 +32,7 @@ await_port() {
   exit 1
 }
 
-# Free ports. All sockets stay open until all ports are known, so that the ports differ.
+# Free ports. All sockets stay open until all ports are chosen, so that they differ.
 read -r http_port websocket_port mountpoint_port < <("$python" - <<'PY'
 import socket
 
