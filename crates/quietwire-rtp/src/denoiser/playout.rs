@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::RtpDenoiser;
-use crate::jitter_buffer::PacketKind;
+use crate::jitter_buffer::{BufferedPacket, PacketKind};
 
 /// A sender without packets for this long has paused (DTX). Until then its next packet may only be
 /// late, and the audio of this packet is not concealed.
@@ -179,7 +179,7 @@ impl RtpDenoiser {
     }
 
     /// The next packet, which is in the buffer.
-    fn buffered_packet(&self) -> &crate::jitter_buffer::BufferedPacket {
+    fn buffered_packet(&self) -> &BufferedPacket {
         let packet = self.jitter_buffer.get(self.next_sequence);
         packet.expect("the packet is in the buffer")
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use opus::Channels;
-use quietwire::Batch;
-use quietwire_rtp::{Codec, Packet, RtpDenoiser};
+use quietwire::{Batch, ChannelMode, DenoiserOptions, Strength};
+use quietwire_rtp::{Codec, Packet, RtpBuildError, RtpDenoiser};
 
 use quietwire_testing::network::TimedPacket;
 
@@ -161,6 +161,40 @@ fn packets_of_a_batch_equal_those_of_single_streams() {
         let alone: Vec<Vec<u8>> = alone.into_iter().map(|sent| sent.bytes).collect();
         assert!(*out == alone, "stream {n}");
     }
+}
+
+#[test]
+fn all_options_of_the_denoiser_are_reachable() {
+    let mut options = DenoiserOptions::default();
+    options.channels = 2;
+    options.channel_mode = ChannelMode::Linked;
+    options.attenuation = Strength::Low.into();
+    options.telemetry_hops = 7;
+    let stream = RtpDenoiser::builder(base())
+        .denoiser(options.clone())
+        .build()
+        .unwrap();
+    options.rate_hz = Some(48_000);
+    options.hop_aligned = true;
+    assert_eq!(stream.denoiser().options(), options);
+
+    let mut gating = DenoiserOptions::default();
+    gating.snr_gating = true;
+    let error = RtpDenoiser::builder(base()).denoiser(gating).build();
+    assert!(matches!(
+        error,
+        Err(RtpBuildError::Denoiser(quietwire::Error::Gate { .. }))
+    ));
+    let mut other_rate = DenoiserOptions::default();
+    other_rate.rate_hz = Some(44_100);
+    let error = RtpDenoiser::builder(base()).denoiser(other_rate).build();
+    assert!(matches!(
+        error,
+        Err(RtpBuildError::Option {
+            option: "rate_hz",
+            ..
+        })
+    ));
 }
 
 #[test]
