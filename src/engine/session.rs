@@ -125,7 +125,7 @@ impl Session {
         let tensor = self.graphs[graph].input_buffers[input]
             .as_mut()
             .expect("the pipeline fills only the inputs that it has to fill");
-        // Between steps nobody else holds the tensor, so `make_mut` copies nothing.
+        // Between steps the tensor has no other owner, so `make_mut` copies nothing.
         row_mut(as_f32_mut(Arc::make_mut(tensor)), row, rows)
     }
 
@@ -300,7 +300,7 @@ fn as_f32_mut(tensor: &mut Tensor) -> &mut [f32] {
     slice.expect("made without gaps")
 }
 
-/// Writes the values of a state, in place if nobody else holds its tensor.
+/// Writes the values of a state, in place if its tensor has no other owner.
 fn write(state: &mut TValue, values: &[f32], placeholder: &TValue) {
     // Only an owned value gives mutable access to its tensor.
     let mut tensor = std::mem::replace(state, placeholder.clone()).into_arc_tensor();

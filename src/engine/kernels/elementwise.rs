@@ -145,7 +145,7 @@ impl Kernel for BinaryElementwise {
 
     fn run(&self, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let full = inputs.remove(usize::from(self.swapped));
-        // In place when nobody else holds the tensor.
+        // In place if the tensor has no other owner.
         let mut output = full.into_tensor();
         {
             let other = inputs[0].try_as_plain_ram()?;

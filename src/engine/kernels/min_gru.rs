@@ -255,7 +255,7 @@ impl Kernel for MinGru {
 
     fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let (gates, state, input) = args_3!(inputs);
-        // In place when nobody else holds the tensors.
+        // In place if the tensors have no other owner.
         let (mut state, mut output) = (state.into_tensor(), input.into_tensor());
         pulp::Arch::new().dispatch(Rows {
             width: self.width,
@@ -319,7 +319,7 @@ impl Kernel for FusedMinGru {
 
     fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let (input, state) = args_2!(inputs);
-        // In place when nobody else holds the tensors.
+        // In place if the tensors have no other owner.
         let (mut state, mut output) = (state.into_tensor(), input.into_tensor());
         let width = self.recurrence.width;
         let mut gates = Tensor::zero::<f32>(&[TILE.min(state.len() / width), 3 * width])?;

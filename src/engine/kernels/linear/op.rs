@@ -203,7 +203,7 @@ impl Kernel for Linear {
 
     fn run(&self, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let mut output = if self.residual {
-            // In place when nobody else holds the tensor.
+            // In place if the tensor has no other owner.
             inputs.remove(1).into_tensor()
         } else {
             let rows = inputs[0].len() / self.inputs;
