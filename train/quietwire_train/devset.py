@@ -23,27 +23,25 @@ inside the bandwidth of the speech, unless a set defines it otherwise. Sets, for
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve
 
+from . import heldout
 from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db, read_mono
+from .pairs import PEAK, Missing, Pair, Summary, checked_sets, write_pairs
 
 LEVEL_DB = -26.0  # active speech level in dBFS, the usual level of ITU-T test material
 NOISE_LEVEL_DB = -35.0
 WHISPER_DB = -30.0
 LEVELS_DB = (-45.0, -35.0, -10.0)
-PEAK = 0.99  # louder pairs are scaled down
 NARROW_HZ = 8000.0
 TELEPHONE_HZ = (300.0, 3400.0)
 LOW_CUTS_HZ = (300.0, 400.0, 500.0, 600.0, 700.0)
@@ -71,57 +69,6 @@ SIZES = {
     "digits": 16,
     "low_cut": 12,
 }
-
-
-@dataclass
-class Pair:
-    """One pair. Every field but the two signals is written to pairs.json.
-
-    `level_db` is the active speech level in dBFS after all scaling (of noise alone: its rms).
-    """
-
-    name: str
-    set: str
-    slot: int | None
-    talker: str | None
-    talker_in_training: bool
-    speech_source: str | None
-    noise_class: str | None
-    noise_source: str | None
-    snr_db: float | None
-    level_db: float
-    bandwidth_hz: float
-    room: bool
-    twin: str | None
-    text: str | None
-    noisy: np.ndarray = field(repr=False)
-    clean: np.ndarray = field(repr=False)
-
-    def scale(self, gain_db: float) -> Pair:
-        """Scales both signals by `gain_db`, or by less if the louder one would clip."""
-        peak = max(float(np.abs(self.noisy).max()), float(np.abs(self.clean).max()))
-        gain = min(10 ** (gain_db / 20), PEAK / peak if peak > 0.0 else math.inf)
-        self.noisy = self.noisy * np.float32(gain)
-        self.clean = self.clean * np.float32(gain)
-        self.level_db += 20 * math.log10(gain)
-        return self
-
-    def record(self) -> dict:
-        """Fields for pairs.json."""
-        kept = {key: value for key, value in vars(self).items() if key not in ("noisy", "clean")}
-        return kept | {"level_db": round(self.level_db, 3)}
-
-
-@dataclass
-class Summary:
-    """Number of pairs of each set, and the reason for every set that was left out."""
-
-    pairs: Counter[str] = field(default_factory=Counter)
-    skipped: dict[str, str] = field(default_factory=dict)
-
-
-class Missing(Exception):
-    """The store or the options do not have what a set needs."""
 
 
 def noise_class(clip: Clip) -> str:
@@ -593,46 +540,46 @@ def make_devset(
     digits/0.wav to digits/9.wav (any format and rate) for the set `digits`. Sets that cannot be built
     are left out and listed in the result.
     """
-    unknown = set(sets) - set(SIZES)
-    if unknown:
-        raise ValueError(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(SIZES)}")
     bench = _Bench(store, seconds, talkers, prompts)
-    bench.twins = "snr" in sets
-    for folder in ("noisy", "clean"):
-        (out_dir / folder).mkdir(parents=True, exist_ok=True)
-    summary, records = Summary(), []
-    for name in (name for name in SIZES if name in sets):
-        try:
-            for pair in bench.make(name):
-                for folder, signal in (("noisy", pair.noisy), ("clean", pair.clean)):
-                    path = out_dir / folder / f"{pair.name}.wav"
-                    soundfile.write(path, signal, RATE_HZ, subtype="PCM_24")
-                records.append(pair.record())
-                summary.pairs[name] += 1
-        except Missing as reason:
-            summary.skipped[name] = str(reason)
-    (out_dir / "pairs.json").write_text(json.dumps(records, indent=1))
-    return summary
+    chosen = checked_sets(sets, SIZES)
+    bench.twins = "snr" in chosen
+    return write_pairs(out_dir, ((name, bench.make(name)) for name in chosen))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the `devset` command."""
     parser.add_argument("store", type=Path, help="folder written by prepare")
     parser.add_argument("out", type=Path, help="folder for the pairs")
+    parser.add_argument(
+        "--split",
+        choices=("dev", "dev2"),
+        default="dev",
+        help="dev: the development benchmark; dev2: the benchmark that decides (default: %(default)s)",
+    )
     parser.add_argument("--seconds", type=float, default=6.0, help="length of a pair")
-    parser.add_argument("--sets", default=",".join(SIZES), help="sets to build (default: %(default)s)")
-    parser.add_argument("--talkers", type=int, default=12, help="talker slots; fewer make all sets smaller")
-    parser.add_argument("--prompts", type=Path, help="folder with digits/0.wav to 9.wav, for the set digits")
+    parser.add_argument(
+        "--sets",
+        help=f"sets to build (default: all; dev: {','.join(SIZES)}; dev2: {','.join(heldout.SETS)})",
+    )
+    parser.add_argument(
+        "--talkers", type=int, default=12, help="of dev: talker slots; fewer make all sets smaller"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, help="of dev: folder with digits/0.wav to 9.wav, for the set digits"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the pairs; returns 0, or 1 if there are none."""
+    sets = args.sets.split(",") if args.sets else tuple(SIZES if args.split == "dev" else heldout.SETS)
     try:
-        made = make_devset(
-            Store(args.store), args.out, args.seconds, args.talkers, args.sets.split(","), args.prompts
-        )
-    except (ImportError, ValueError) as error:
-        print(error, file=sys.stderr)
+        store = Store(args.store)
+        if args.split == "dev":
+            made = make_devset(store, args.out, args.seconds, args.talkers, sets, args.prompts)
+        else:
+            made = heldout.make_heldout(store, args.out, args.seconds, sets)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     for name, reason in made.skipped.items():
         print(f"left out the set {name}: {reason}")
