@@ -15,6 +15,7 @@ COMMANDS = {
     "golden": ("golden", "write golden vectors of a model folder"),
     "devset": ("devset", "mix the pairs of a benchmark"),
     "score": ("score", "score systems on pairs"),
+    "residue": ("residue", "measure what systems leave of noise: tones, onset, steadiness"),
 }
 OLD_COMMANDS = {"public": "import", "rooms": "rir"}
 

@@ -259,7 +259,7 @@ def test_dev_pairs_have_their_level_and_snr(tmp_path: Path) -> None:
         assert high.max() < 1.0  # 16-bit rounding only
 
 
-def test_scores_of_an_earlier_board_count_again(tmp_path: Path, pairs: Path) -> None:
+def test_scores_of_an_earlier_report_are_reused(tmp_path: Path, pairs: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     chosen = ["--jobs", "1", "--every", "2"]
     same = f"same=dir:{pairs / 'noisy'}"
