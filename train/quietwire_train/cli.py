@@ -8,7 +8,7 @@ import sys
 
 COMMANDS = {
     "import": ("public_sets", "link an unpacked public data set into a folder for prepare"),
-    "prepare": ("data", "decode a folder of speech and noise into a store"),
+    "prepare": ("store", "decode a folder of speech and noise into a store"),
     "rir": ("rir", "simulate room impulse responses"),
     "train": ("train", "train a network, or resume a run"),
     "export": ("export", "write a checkpoint as a model folder"),

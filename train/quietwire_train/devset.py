@@ -35,8 +35,9 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve
 
 from . import heldout
-from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db, read_mono
+from .audio import RATE_HZ, active_level_db, amplitude, power_db, read_mono
 from .pairs import PEAK, Missing, Pair, Summary, checked_sets, write_pairs
+from .store import Clip, Store
 
 LEVEL_DB = -26.0  # active speech level in dBFS, the usual level of ITU-T test material
 NOISE_LEVEL_DB = -35.0

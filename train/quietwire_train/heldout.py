@@ -27,8 +27,9 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db, resample
+from .audio import RATE_HZ, active_level_db, amplitude, power_db, resample
 from .pairs import PEAK, Missing, Pair, Summary, checked_sets, write_pairs
+from .store import Clip, Store
 
 SPLIT = "dev2"
 SETS = ("snr", "room", "whisper", "clean", "noise")

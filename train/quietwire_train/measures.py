@@ -13,7 +13,7 @@ from pesq import pesq
 from pystoi import stoi
 from scipy.fft import irfft, next_fast_len, rfft
 
-from .data import RATE_HZ, active_level_db, power_db, resample
+from .audio import RATE_HZ, active_level_db, power_db, resample
 from .dnsmos import dnsmos
 from .judges import distill_mos, visqol
 

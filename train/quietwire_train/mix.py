@@ -17,7 +17,8 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
 from . import synthetic
-from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db
+from .audio import RATE_HZ, active_level_db, amplitude, power_db
+from .store import Clip, Store
 
 WIDEBAND_HZ = 14000.0
 EVENT_SECONDS = 1.0  # a noise clip shorter than this is a single event, repeated at random

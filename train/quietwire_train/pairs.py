@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from .data import RATE_HZ
+from .audio import RATE_HZ
 
 PEAK = 0.99  # louder pairs are scaled down
 

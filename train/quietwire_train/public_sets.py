@@ -34,7 +34,7 @@ from pathlib import Path
 
 import soundfile
 
-from .data import LABELS, split_of
+from .index import LABELS, split_of
 
 COLUMNS = ["path", "kind", "source", "talker", "split", "seconds"]
 COLUMNS += ["source_rate_hz", "eff_bandwidth_hz", "snr_est_db", "license"]

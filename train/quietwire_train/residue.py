@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 from scipy.signal import welch
 
-from .data import RATE_HZ, amplitude, power_db, read_mono
+from .audio import RATE_HZ, amplitude, power_db, read_mono
 from .measures import align, hop_ends_s, speech_hops
 from .score import load_pairs
 from .systems import System, parse_system, process, source_file, with_commands

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from . import judges, report
-from .data import RATE_HZ, read_mono, resample
+from .audio import RATE_HZ, read_mono, resample
 from .measures import SCORE_RATE_HZ, align, hop_snrs_db, measure, speech_hops, worse_than
 from .systems import System, audio_files, parse_system, process, source_file, with_commands
 

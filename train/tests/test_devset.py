@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
+from quietwire_train.audio import RATE_HZ, active_level_db, power_db
 from quietwire_train.devset import NARROW_HZ, SIZES, Summary, _limit_band, make_devset
+from quietwire_train.store import Store, prepare
 
 SECONDS = 2.0
 TALKERS = 3

@@ -9,9 +9,10 @@ import pytest
 import soundfile
 
 from quietwire_train import heldout
+from quietwire_train.audio import RATE_HZ, active_level_db, power_db, resample
 from quietwire_train.cli import main
-from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare, resample
 from quietwire_train.heldout import MIN_PAIRS, SNRS_DB, make_heldout, statistical_room
+from quietwire_train.store import Store, prepare
 
 SECONDS = 1.5
 COLUMNS = "path kind source talker split source_rate_hz eff_bandwidth_hz".split()

@@ -10,7 +10,7 @@ pytest.importorskip("pesq")
 pytest.importorskip("speechmos")
 
 from quietwire_train import judges
-from quietwire_train.data import RATE_HZ, read_mono, resample
+from quietwire_train.audio import RATE_HZ, read_mono, resample
 from quietwire_train.measures import measure
 
 SAMPLES = Path(__file__).parents[2] / "samples"

@@ -12,8 +12,8 @@ pytest.importorskip("pesq")
 pytest.importorskip("speechmos")
 
 from quietwire_train import residue
+from quietwire_train.audio import RATE_HZ, power_db
 from quietwire_train.cli import main
-from quietwire_train.data import RATE_HZ, power_db
 from quietwire_train.residue import (
     NOISES,
     band_edges_hz,

@@ -15,8 +15,9 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("speechmos")
 
 from quietwire_train import cli, devset, report
-from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
+from quietwire_train.audio import RATE_HZ, active_level_db, power_db
 from quietwire_train.score import load_pairs, score, select
+from quietwire_train.store import Store, prepare
 from quietwire_train.systems import System, parse_system, with_commands
 
 COPY = f"{sys.executable} -c 'import shutil,sys; shutil.copy(*sys.argv[1:3])' {{in}} {{out}}"
