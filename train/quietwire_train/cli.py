@@ -7,7 +7,7 @@ import importlib
 import sys
 
 COMMANDS = {
-    "import": ("public_sets", "link an unpacked public data set into a folder for prepare"),
+    "import": ("import_set", "link an unpacked public data set into a folder for prepare"),
     "prepare": ("store", "decode a folder of speech and noise into a store"),
     "rir": ("rir", "simulate room impulse responses"),
     "train": ("train", "train a network, or resume a run"),

@@ -23,7 +23,8 @@ from .frontend import Analysis, FrontEnd
 from .initialization import init_from, load_teacher
 from .interrupt import Interrupt
 from .loss import Loss
-from .mix import Mixer, Mixture
+from .mix import Mixer
+from .mixture import Mixture
 from .net import Net, NetShape, apply_mask
 from .recipe import Recipe, Schedule, differences, read_recipe
 from .run_record import add_session, data_state, read_record

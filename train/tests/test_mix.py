@@ -10,7 +10,8 @@ import soundfile
 
 from quietwire_train import synthetic
 from quietwire_train.audio import RATE_HZ, active_level_db, power_db
-from quietwire_train.mix import Mixer, Mixture
+from quietwire_train.mix import Mixer
+from quietwire_train.mixture import Mixture
 from quietwire_train.rir import make_rirs
 from quietwire_train.store import Store, prepare
 
