@@ -267,7 +267,11 @@ class Trainer:
                             ahead[later] = mixers.submit(_mix, later, schedule.batch)
                     recent.append(self.train_step(ahead.pop(self.step).result(), parts_pool))
                     now = time.monotonic()
-                    step_s = (now - began) / (self.step - first)
+                    # The first step includes the start of the processes.
+                    if self.step - first == 1:
+                        step_s, first_done = now - began, now
+                    else:
+                        step_s = (now - first_done) / (self.step - first - 1)
                     done = self.step == schedule.steps
                     if self.step - first in (1, 10) and not done:
                         print(_forecast(self.step, schedule, step_s), flush=True)
