@@ -24,7 +24,7 @@ const MAX_STRIDE: usize = 2;
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
 pub(super) struct DirectConv {
     transposed: bool,
-    group: usize,
+    groups: usize,
     /// channels, height, width
     input: [usize; 3],
     /// channels, height, width
@@ -85,7 +85,7 @@ pub(super) fn convolution(
     if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW || !few {
         return Ok(None);
     }
-    direct(model, node, spec, op.group, false)
+    direct_conv(model, node, spec, op.group, false)
 }
 
 /// The kernel for a depthwise transposed convolution.
@@ -100,10 +100,11 @@ pub(super) fn deconvolution(
     if op.kernel_format != KernelFormat::OIHW || !is_depthwise {
         return Ok(None);
     }
-    direct(model, node, spec, op.group, true)
+    direct_conv(model, node, spec, op.group, true)
 }
 
-fn direct(
+/// The kernel for a convolution, if its sizes are supported and its weights are constant.
+fn direct_conv(
     model: &TypedModel,
     node: &TypedNode,
     spec: &PoolSpec,
@@ -139,7 +140,7 @@ fn direct(
         && (1..=MAX_STRIDE).contains(&strides[1]);
     Ok(is_supported.then_some(DirectConv {
         transposed,
-        group,
+        groups: group,
         input,
         output,
         output_shape,
@@ -170,7 +171,7 @@ impl DirectConv {
     fn run<S: pulp::Simd>(&self, input: &[f32], weights: &[f32], bias: &[f32], output: &mut [f32]) {
         let [channels_in, height_in, width_in] = self.input;
         let [channels_out, height, width] = self.output;
-        let (group_in, group_out) = (channels_in / self.group, channels_out / self.group);
+        let (group_in, group_out) = (channels_in / self.groups, channels_out / self.groups);
         let taps = self.kernel[0] * self.kernel[1];
         let (few, many) = if self.transposed {
             (width_in, width)
@@ -207,8 +208,8 @@ impl DirectConv {
         at.checked_sub(self.padding[0]).filter(|at| *at < rows)
     }
 
-    /// The span of column `tap` of the kernel between `few` columns and `many` columns; a step of one
-    /// of the few is `stride` of the many.
+    /// The span of column `tap` of the kernel. `few`: columns of the output, `many`: columns of the
+    /// input; for a transposed convolution the other way round.
     fn tap_span(&self, tap: usize, few: usize, many: usize) -> TapSpan {
         let (stride, ahead) = (self.strides[1], tap * self.dilations[1]);
         let first = self.padding[1].saturating_sub(ahead).div_ceil(stride);

@@ -227,3 +227,47 @@ impl Kernel for SmallGru {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{difference, noise};
+    use super::*;
+
+    fn run(hidden: usize, chunk: isize) -> (f32, Vec<String>) {
+        let (steps, inputs) = (5, 7);
+        let mut seed = 4;
+        let mut model = TypedModel::default();
+        let x = model
+            .add_source("x", f32::fact([1, steps, inputs]))
+            .unwrap();
+        let mut constant =
+            |name: &str, shape: &[usize]| model.add_const(name, noise(&mut seed, shape)).unwrap();
+        let w = constant("w", &[3 * hidden, inputs]);
+        let r = constant("r", &[3 * hidden, hidden]);
+        let bias = constant("bias", &[6 * hidden]);
+        let state = constant("state", &[1, 1, hidden]);
+        let op = GruSeq {
+            hidden,
+            has_bias: true,
+            chunk,
+            emit_y: true,
+            reset_every_turn: true,
+            projected: false,
+            packed_r: None,
+        };
+        let outputs = model.wire_node("gru", op, &[x, w, r, bias, state]).unwrap();
+        model.select_output_outlets(&outputs[..1]).unwrap();
+        difference(model, noise(&mut seed, &[1, steps, inputs]))
+    }
+
+    #[test]
+    fn small_grus_equal_those_of_tract() {
+        for hidden in [5, 16, 33, 64] {
+            for chunk in [1, -1] {
+                let (error, ops) = run(hidden, chunk);
+                assert!(error < 1e-5, "{hidden}, {chunk}: {error}");
+                assert_eq!(ops, ["SmallGru"], "{hidden}, {chunk}");
+            }
+        }
+    }
+}

@@ -170,13 +170,13 @@ impl<W: Weight> FloatLinear<'_, W> {
             // Blocks of constant length, so that there are no bounds checks inside.
             for (block, weights) in blocks.iter().enumerate() {
                 let block_inputs: [&[f32; BLOCK]; R] = std::array::from_fn(|at| &rows[at].0[block]);
-                for (at_input, weights) in weights.iter().enumerate() {
-                    let inputs: [f32; R] = std::array::from_fn(|at| block_inputs[at][at_input]);
+                for (input_at, weights) in weights.iter().enumerate() {
+                    let inputs: [f32; R] = std::array::from_fn(|at| block_inputs[at][input_at]);
                     add_input::<S, W, R, V, P>(simd, &mut sums, inputs, weights, part);
                 }
             }
-            for (at_input, weights) in rest.iter().enumerate() {
-                let inputs: [f32; R] = std::array::from_fn(|at| rows[at].1[at_input]);
+            for (input_at, weights) in rest.iter().enumerate() {
+                let inputs: [f32; R] = std::array::from_fn(|at| rows[at].1[input_at]);
                 add_input::<S, W, R, V, P>(simd, &mut sums, inputs, weights, part);
             }
             for (sums, row) in sums.into_iter().zip(output.chunks_mut(outputs)) {
