@@ -15,6 +15,9 @@ rm -rf "$work"
 mkdir -p "$work"
 fail() { echo "check_packages: $*" >&2; exit 1; }
 
+profiles() { awk '/^\[/ { profile = /^\[profile\./ } profile' "$1"; }
+others() { awk '/^\[/ { profile = /^\[profile\./ } !profile' "$1"; }
+
 # name, version and folder of each crate to publish
 cargo metadata --no-deps --format-version 1 | python3 -c '
 import json, os, sys
@@ -57,12 +60,15 @@ cargo package -q --allow-dirty --no-verify "${packages[@]}"
     echo "$name = { path = \"$name-$version\" }"
   done <"$work/crates"
   # The profiles of the workspace, or the engine would be compiled again.
-  awk '/^\[/ { profile = /^\[profile\./ } profile' Cargo.toml
+  profiles Cargo.toml
 } >"$work/Cargo.toml"
 cp Cargo.lock "$work/"
 while read -r name version _; do
   tar -xf "$CARGO_TARGET_DIR/package/$name-$version.crate" -C "$work"
-  rm -f "$work/$name-$version/Cargo.lock"
+  rm "$work/$name-$version/Cargo.lock"
+  # Cargo reads profiles in the root of a workspace only.
+  others "$work/$name-$version/Cargo.toml" >"$work/manifest"
+  mv "$work/manifest" "$work/$name-$version/Cargo.toml"
 done <"$work/crates"
 
 cd "$work"
