@@ -1,4 +1,4 @@
-//! Each stage's work for one hop, alone.
+//! The time of each stage for one hop.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use quietwire::Model;

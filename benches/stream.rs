@@ -1,4 +1,4 @@
-//! A whole stream per 10 ms, input that makes careless code slow, and loading.
+//! One stream per 10 ms, input that can make code slow, and loading.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use quietwire::{Denoiser, Model};
@@ -31,7 +31,7 @@ fn per_hop_of(id: &str, c: &mut Criterion) {
     group.finish();
 }
 
-/// Kinds of input that make careless code slow; their times should not differ.
+/// Inputs that can make code slow, with denormals for example. Their times should not differ.
 fn hostile(c: &mut Criterion) {
     let model = Model::embedded("base").unwrap();
     let mut group = c.benchmark_group("10 ms of hostile input");
@@ -51,7 +51,7 @@ fn hostile(c: &mut Criterion) {
             b.iter(|| stream.process(&input, &mut out).unwrap())
         });
     }
-    // Loud, then silent for ever: recurrent states and filters decay.
+    // Loud, then silent: recurrent states and filters decay.
     let mut stream = Denoiser::builder(model).build().unwrap();
     let loud: Vec<f32> = (0..48_000)
         .map(|n| (n as f32 * n as f32 * 0.37).sin())

@@ -1,10 +1,11 @@
-//! A recording in memory, cleaned whole: same length, same place in time.
+//! Cleans a recording in memory. The output has the same length and is aligned with the input.
 //!
 //!     cargo run --example clean_buffer
 
 use quietwire::{Denoiser, Error, Model};
 
-/// `noisy` is mono at `rate_hz`; the result has as many samples, aligned with it.
+/// Cleans `noisy`, mono at `rate_hz`. Each sample of the result belongs to the input sample with the
+/// same index.
 fn clean(noisy: &[f32], rate_hz: u32) -> Result<Vec<f32>, Error> {
     let mut stream = Denoiser::builder(Model::embedded("base")?)
         .rate_hz(rate_hz)
@@ -19,7 +20,7 @@ fn clean(noisy: &[f32], rate_hz: u32) -> Result<Vec<f32>, Error> {
 }
 
 fn main() -> Result<(), Error> {
-    // Two seconds of hiss around one second of a humming "voice", at an odd rate.
+    // Three seconds of hiss at 44.1 kHz.
     let rate_hz = 44_100;
     let mut seed = 1u32;
     let mut hiss = || {
@@ -32,6 +33,7 @@ fn main() -> Result<(), Error> {
 
     let level_db =
         |x: &[f32]| 10.0 * (x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32).log10();
+    // After the first second: the model adapts to the noise.
     let settled = rate_hz as usize;
     println!(
         "hiss: {:.1} dBFS in, {:.1} dBFS out",

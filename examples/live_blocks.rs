@@ -1,22 +1,22 @@
-//! What an audio callback does: odd blocks in place, switches in mid-stream, telemetry.
+//! The work of an audio callback: blocks of any length in place, switching on and off, telemetry.
 //!
 //!     cargo run --example live_blocks
 
-use quietwire::{ChannelMode, Denoiser, Error, Model};
+use quietwire::{ChannelMode, Denoiser, Error, Model, Strength};
 
 fn main() -> Result<(), Error> {
-    // Outside the callback: everything that takes memory.
+    // Outside the callback: everything that allocates.
     let mut stream = Denoiser::builder(Model::embedded("base")?)
         .rate_hz(48_000)
         .channels(2)
         .channel_mode(ChannelMode::Linked)
-        .attenuation_db(30.0)
+        .attenuation(Strength::High)
         .build()?;
     println!("latency: {} samples", stream.latency());
     let mut block = vec![0.0f32; 2 * 320];
 
     for callback in 0..300usize {
-        // A device asked for 480 frames often gives 320, or anything else.
+        // A device that was asked for 480 frames often passes 320, or another number.
         for (n, frame) in block.chunks_exact_mut(2).enumerate() {
             let t = (callback * 320 + n) as f32 / 48_000.0;
             let hum = 0.1 * (std::f32::consts::TAU * 100.0 * t).sin();
@@ -33,7 +33,7 @@ fn main() -> Result<(), Error> {
             println!(
                 "{:.1} s: speech {:.2}, in {:.1} dBFS, out {:.1} dBFS",
                 callback as f32 * 320.0 / 48_000.0,
-                now.speech_probability,
+                now.speech_probability.unwrap_or(f32::NAN),
                 now.input_dbfs,
                 now.output_dbfs
             );

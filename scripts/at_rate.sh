@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Cleans a WAV file at another sample rate and brings it back to 48 kHz, for scores of band-limited
-# sound. With `pass` nothing is cleaned, which makes the input to compare with.
+# Cleans a WAV file at another sample rate and resamples the result to 48 kHz, for scores of
+# band-limited audio. With `pass` it is only resampled, for the comparison.
 #
 #     scripts/at_rate.sh RATE_HZ IN OUT [pass]
 set -euo pipefail

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "train"))
 
 from peers import PEERS
-from quietwire_train.data import read_mono, resample
+from quietwire_train.audio import read_mono, resample
 
 MIN_SNR_DB = 45.0
 MAX_DELAY = 4_800  # samples

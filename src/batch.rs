@@ -2,6 +2,8 @@
 //! and the outputs go back to their streams.
 
 mod load;
+mod step;
+mod stream;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -13,24 +15,12 @@ use crate::engine::Session;
 use crate::error::Error;
 use crate::model::Model;
 use load::LoadController;
+use step::{BatchRow, OpenBlock, Step};
+
+pub use stream::{BatchStream, OwnedBatchStream};
 
 /// Largest number of streams of one step.
 const MAX_WIDTH: usize = 64;
-
-/// A stream with its next block, for one call of [`Batch::process`].
-pub trait BatchStream {
-    /// The stream and its next block, interleaved, processed in place. `None`: this stream has no
-    /// block in this call.
-    ///
-    /// A batch calls this several times during a call and expects the same stream and block each
-    /// time. If they change, the rest of the block is not processed and its result is
-    /// [`Error::BatchStreamChanged`].
-    fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])>;
-
-    /// Takes the result of the block, once for each block of a call: as of
-    /// [`Denoiser::process`].
-    fn complete(&mut self, result: Result<(), Error>);
-}
 
 /// Counts since the batch was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -108,14 +98,6 @@ struct ModelGroup {
     rows: Vec<BatchRow>,
     /// seconds of a step per row, smoothed
     row_seconds: f32,
-}
-
-/// One row of a step: one channel group of one pipeline of one stream.
-#[derive(Clone, Copy)]
-struct BatchRow {
-    stream: usize,
-    pipeline: usize,
-    group: usize,
 }
 
 /// The time budget of a call.
@@ -326,8 +308,8 @@ impl Batch {
         for (stream, cursor) in streams.iter_mut().zip(self.cursors.drain(..)) {
             let Some(cursor) = cursor else { continue };
             let result = cursor.into_result();
-            let is_whole = !matches!(result, Err(Error::BatchStreamChanged));
-            if let Some((stream, _)) = stream.stream_and_block().filter(|_| is_whole) {
+            let is_complete = !matches!(result, Err(Error::BatchStreamChanged));
+            if let Some((stream, _)) = stream.stream_and_block().filter(|_| is_complete) {
                 stream.end_block();
             }
             stream.complete(result);
@@ -447,190 +429,10 @@ impl ModelGroup {
     }
 }
 
-/// A block that is not done, with its stream.
-struct OpenBlock<'a> {
-    stream: &'a mut Denoiser,
-    block: &'a mut [f32],
-    cursor: &'a mut BlockCursor,
-}
-
-impl<'a> OpenBlock<'a> {
-    /// The block of stream `at`. `None` when it has none or is done. A block that changed during the
-    /// call is aborted.
-    fn new<S: BatchStream>(
-        streams: &'a mut [S],
-        cursors: &'a mut [Option<BlockCursor>],
-        at: usize,
-    ) -> Option<Self> {
-        let cursor = cursors[at].as_mut().filter(|cursor| !cursor.is_done())?;
-        match streams[at].stream_and_block() {
-            Some((stream, block)) if cursor.belongs_to(stream, block.len()) => Some(Self {
-                stream,
-                block,
-                cursor,
-            }),
-            _ => {
-                cursor.abort(Error::BatchStreamChanged);
-                None
-            }
-        }
-    }
-
-    /// Reads and writes the block up to its next hop.
-    fn read_and_write(&mut self) {
-        let channels = self.stream.channels();
-        let mut block = Interleaved {
-            input: None,
-            output: self.block,
-            channels,
-        };
-        self.stream.read_and_write(self.cursor, &mut block);
-    }
-}
-
-/// One run of a model's graphs for several hops.
-struct Step<'a, S> {
-    streams: &'a mut [S],
-    cursors: &'a mut [Option<BlockCursor>],
-    rows: &'a [BatchRow],
-    session: &'a mut Session,
-    graphs: usize,
-}
-
-impl<S: BatchStream> Step<'_, S> {
-    /// First half of the hops; fills the rows of the session unless there is no time to run it.
-    fn begin(&mut self, in_time: bool) {
-        for (at, row) in self.rows.iter().enumerate() {
-            let Some(open) = OpenBlock::new(self.streams, self.cursors, row.stream) else {
-                continue;
-            };
-            let pipeline = open.stream.pipeline(row.pipeline);
-            if row.group == 0 {
-                pipeline.begin_hop();
-            }
-            let (group, channels) = pipeline.group(row.group);
-            if in_time {
-                group.begin_row(self.session, at, channels);
-            }
-        }
-    }
-
-    /// Runs the graphs. False when one failed.
-    fn infer(&mut self) -> bool {
-        for graph in 0..self.graphs {
-            for (at, row) in self.rows.iter().enumerate() {
-                let Some(open) = OpenBlock::new(self.streams, self.cursors, row.stream) else {
-                    continue;
-                };
-                let (group, channels) = open.stream.pipeline(row.pipeline).group(row.group);
-                if graph > 0 {
-                    group.apply(graph - 1, self.session, at, channels);
-                }
-                group.feed(graph, self.session, at, channels);
-            }
-            if self.session.run(graph).is_err() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Second half of the hops. Returns how many are complete.
-    ///
-    /// When the step failed, each row runs alone: the data of one stream must not make the hops of
-    /// others fail.
-    fn finish(&mut self, in_time: bool, ran: bool) -> u64 {
-        let mut hops = 0;
-        for (at, row) in self.rows.iter().enumerate() {
-            let Some(mut open) = OpenBlock::new(self.streams, self.cursors, row.stream) else {
-                continue;
-            };
-            let pipeline = open.stream.pipeline(row.pipeline);
-            let is_last = row.group + 1 == pipeline.group_count();
-            let (group, channels) = pipeline.group(row.group);
-            if ran {
-                // The rest of the hop at once, while the stream is in the cache.
-                group.apply(self.graphs - 1, self.session, at, channels);
-                group.end_row(self.session, at, channels);
-            } else if in_time {
-                group.rerun(self.session, at, channels);
-            } else {
-                group.passthrough(channels);
-            }
-            if is_last {
-                hops += 1;
-                if !in_time {
-                    open.stream.count_deadline_miss();
-                }
-                open.stream.finish_hop(open.cursor, row.pipeline);
-                open.read_and_write();
-            }
-        }
-        hops
-    }
-}
-
 impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Batch")
             .field("stats", &self.stats)
             .finish_non_exhaustive()
-    }
-}
-
-/// A [`BatchStream`] that owns its stream and its block.
-#[derive(Debug)]
-pub struct OwnedBatchStream {
-    stream: Denoiser,
-    samples: Vec<f32>,
-    result: Result<(), Error>,
-}
-
-impl OwnedBatchStream {
-    /// A stream and its block, interleaved.
-    pub fn new(stream: Denoiser, samples: Vec<f32>) -> Self {
-        Self {
-            stream,
-            samples,
-            result: Ok(()),
-        }
-    }
-
-    /// The block: noisy before a call, clean after it.
-    pub fn samples(&self) -> &[f32] {
-        &self.samples
-    }
-
-    /// The block, for the next samples.
-    pub fn samples_mut(&mut self) -> &mut [f32] {
-        &mut self.samples
-    }
-
-    /// The stream.
-    pub fn stream(&self) -> &Denoiser {
-        &self.stream
-    }
-
-    /// The stream, to change its settings.
-    pub fn stream_mut(&mut self) -> &mut Denoiser {
-        &mut self.stream
-    }
-
-    /// The result of the latest call.
-    ///
-    /// # Errors
-    /// As [`Denoiser::process`].
-    pub fn result(&self) -> Result<(), &Error> {
-        self.result.as_ref().copied()
-    }
-}
-
-impl BatchStream for OwnedBatchStream {
-    fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
-        Some((&mut self.stream, &mut self.samples))
-    }
-
-    fn complete(&mut self, result: Result<(), Error>) {
-        self.result = result;
     }
 }

@@ -1,12 +1,14 @@
-//! One stream: samples in, samples out. [`Denoiser::advance_block`] and [`Denoiser::run_hop`] are the
-//! whole path. A [`Batch`](crate::Batch) replaces `run_hop` by steps that many streams share.
+//! One stream: samples in, samples out. This file has its settings; `denoiser/hop_loop.rs` has the path
+//! of a block. A [`Batch`](crate::Batch) replaces single inferences by steps that many streams share.
 
 mod builder;
+mod cursor;
+mod hop_loop;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use crate::block::{Block, Interleaved, InterleavedI16, Planar, SilenceInto};
+use crate::block::{Interleaved, InterleavedI16, Planar, SilenceInto};
 use crate::crossfade::{Crossfade, Source};
 use crate::error::Error;
 use crate::fifo::Fifo;
@@ -15,13 +17,10 @@ use crate::options::{
     AttenuationLimit, ChannelMode, DenoiserOptions, MAX_CHANNELS, MAX_TELEMETRY_HOPS, RATE_RANGE_HZ,
 };
 use crate::pipeline::{Pipeline, PipelinePlan};
-use crate::simd::simd_dispatch;
 use crate::telemetry::{DenoiserStats, Telemetry, TelemetryRing};
 
 pub use builder::DenoiserBuilder;
-
-/// Larger input samples (+36 dBFS) are limited to this: they cannot be audio in [-1, 1].
-const MAX_AMPLITUDE: f32 = 64.0;
+pub(crate) use cursor::{BlockCursor, HopOutcome};
 
 /// One live stream: each block comes back with the same number of samples, delayed by
 /// [`latency`](Self::latency) samples.
@@ -67,64 +66,6 @@ pub struct Denoiser {
 // left half changed.
 impl UnwindSafe for Denoiser {}
 impl RefUnwindSafe for Denoiser {}
-
-/// Progress of one block through a stream. It lives as long as the call that processes the block.
-pub(crate) struct BlockCursor {
-    /// address of the stream and samples of the block, to detect that a caller exchanged them
-    stream: usize,
-    samples: usize,
-    frames: usize,
-    frames_done: usize,
-    /// frames that were read and wait for the hops that are due
-    chunk: Option<usize>,
-    /// the first failure
-    result: Result<(), Error>,
-    done: bool,
-}
-
-/// How a hop that was due went on.
-pub(crate) enum HopOutcome {
-    /// it ran
-    Done,
-    /// it waits for a step that other streams share
-    Deferred,
-}
-
-impl BlockCursor {
-    /// Whether the block needs no more work.
-    pub(crate) fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// The cursor of a block that does not fit its stream.
-    pub(crate) fn rejected(error: Error) -> Self {
-        Self {
-            stream: 0,
-            samples: 0,
-            frames: 0,
-            frames_done: 0,
-            chunk: None,
-            result: Err(error),
-            done: true,
-        }
-    }
-
-    /// Whether the block was started with this stream and this number of samples.
-    pub(crate) fn belongs_to(&self, stream: &Denoiser, samples: usize) -> bool {
-        self.stream == std::ptr::from_ref(stream).addr() && self.samples == samples
-    }
-
-    /// Ends the block with an error. The rest of it is not processed.
-    pub(crate) fn abort(&mut self, error: Error) {
-        self.done = true;
-        self.result = Err(error);
-    }
-
-    /// The result of the block.
-    pub(crate) fn into_result(self) -> Result<(), Error> {
-        self.result
-    }
-}
 
 impl Denoiser {
     /// Creates a stream with one or more models, the best first; the others are for
@@ -534,222 +475,6 @@ impl Denoiser {
             self.pipelines[pipeline].reset();
         }
     }
-
-    /// Processes a block without a batch: every hop runs at once.
-    fn process_block(&mut self, mut block: impl Block) -> Result<(), Error> {
-        let mut cursor = self.begin_block(&block);
-        self.leave_fallback();
-        let done = self.advance_block(&mut cursor, &mut block, |stream, cursor, pipeline| {
-            stream.run_hop(cursor, pipeline);
-            HopOutcome::Done
-        });
-        debug_assert!(done, "no hop was deferred");
-        self.end_block();
-        cursor.into_result()
-    }
-
-    /// Steps back up to the requested model: a call without a time budget has time for it.
-    pub(crate) fn leave_fallback(&mut self) {
-        if self.fallback_level > 0 {
-            self.fallback_level = 0;
-            self.update_source();
-        }
-    }
-
-    /// Starts a block. One that does not fit the stream is done at once.
-    pub(crate) fn begin_block(&mut self, block: &impl Block) -> BlockCursor {
-        if let Err(error) = self.check_block(block) {
-            return BlockCursor::rejected(error);
-        }
-        if self.in_block {
-            self.reset_signal();
-            self.stats.interrupted_blocks += 1;
-        }
-        self.in_block = true;
-        BlockCursor {
-            stream: std::ptr::from_ref(self).addr(),
-            samples: block.frames() * self.channels(),
-            frames: block.frames(),
-            frames_done: 0,
-            chunk: None,
-            result: Ok(()),
-            done: false,
-        }
-    }
-
-    fn check_block(&self, block: &impl Block) -> Result<(), Error> {
-        let (frames, channels) = (block.frames(), self.channels());
-        if self.hop_aligned && !frames.is_multiple_of(self.hop_frames) {
-            return Err(Error::BlockLength {
-                expected: frames.next_multiple_of(self.hop_frames) * channels,
-                found: frames * channels,
-            });
-        }
-        Ok(())
-    }
-
-    /// Ends a block that is done.
-    pub(crate) fn end_block(&mut self) {
-        self.in_block = false;
-    }
-
-    /// Advances a block until it is done (true) or a hop is deferred (false). `hop` runs or defers one
-    /// hop of one pipeline. After deferred hops have run, call it again with the same block.
-    pub(crate) fn advance_block(
-        &mut self,
-        cursor: &mut BlockCursor,
-        block: &mut impl Block,
-        mut hop: impl FnMut(&mut Self, &mut BlockCursor, usize) -> HopOutcome,
-    ) -> bool {
-        while !self.read_and_write(cursor, block) {
-            let mut deferred = false;
-            for pipeline in 0..self.pipelines.len() {
-                if self.is_due(pipeline) {
-                    deferred |= matches!(hop(self, cursor, pipeline), HopOutcome::Deferred);
-                }
-            }
-            if deferred {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Reads and writes chunks of a block until a hop is due (false) or the block is done (true).
-    pub(crate) fn read_and_write(
-        &mut self,
-        cursor: &mut BlockCursor,
-        block: &mut impl Block,
-    ) -> bool {
-        while !cursor.done {
-            let chunk = match cursor.chunk {
-                Some(chunk) => chunk,
-                None if cursor.frames_done == cursor.frames => {
-                    cursor.done = true;
-                    break;
-                }
-                None => self.read_chunk(cursor, block),
-            };
-            if (0..self.pipelines.len()).any(|pipeline| self.is_due(pipeline)) {
-                return false;
-            }
-            self.write_chunk(cursor, block, chunk);
-        }
-        true
-    }
-
-    /// Reads as many frames of the block as fit before a hop is due or a transition changes.
-    fn read_chunk(&mut self, cursor: &mut BlockCursor, block: &impl Block) -> usize {
-        let mut chunk = (cursor.frames - cursor.frames_done)
-            .min(self.io_scratch.len())
-            .min(self.crossfade.until_change());
-        let crossfade = &self.crossfade;
-        for (at, pipeline) in self.pipelines.iter().enumerate() {
-            if crossfade.is_running(at) {
-                chunk = chunk.min(pipeline.frames_until_hop());
-            }
-        }
-        let samples = &mut self.io_scratch[..chunk];
-        for (channel, delayed) in self.delayed.iter_mut().enumerate() {
-            block.read(channel, cursor.frames_done, samples);
-            self.stats.repaired_samples += repair(samples);
-            delayed.push(samples);
-            for (at, pipeline) in self.pipelines.iter_mut().enumerate() {
-                if crossfade.is_running(at) {
-                    pipeline.push(channel, samples);
-                }
-            }
-        }
-        for (at, pipeline) in self.pipelines.iter_mut().enumerate() {
-            if crossfade.is_running(at) {
-                pipeline.advance(chunk);
-            }
-        }
-        cursor.chunk = Some(chunk);
-        chunk
-    }
-
-    /// Writes the frames that lie `latency` before those of [`Self::read_chunk`].
-    fn write_chunk(&mut self, cursor: &mut BlockCursor, block: &mut impl Block, chunk: usize) {
-        let output = &mut self.io_scratch[..chunk];
-        let fading_in = &mut self.fade_scratch[..chunk];
-        let active = self.crossfade.active();
-        let next = self.crossfade.fading_to();
-        for (channel, delayed) in self.delayed.iter_mut().enumerate() {
-            delayed.pop(output);
-            if next == Some(Source::Dry) {
-                fading_in.copy_from_slice(output);
-            }
-            if let Source::Pipeline(pipeline) = active {
-                self.pipelines[pipeline].pop(channel, output);
-            }
-            for (at, pipeline) in self.pipelines.iter_mut().enumerate() {
-                if self.crossfade.is_running(at) && active != Source::Pipeline(at) {
-                    pipeline.pop(channel, fading_in);
-                }
-            }
-            self.crossfade.mix(output, fading_in);
-            block.write(channel, cursor.frames_done, output);
-        }
-        if let Some(pipeline) = self.crossfade.advance(chunk) {
-            self.pipelines[pipeline].reset();
-        }
-        cursor.frames_done += chunk;
-        cursor.chunk = None;
-    }
-
-    /// Whether a pipeline has all samples of a hop.
-    pub(crate) fn is_due(&self, pipeline: usize) -> bool {
-        self.crossfade.is_running(pipeline) && self.pipelines[pipeline].is_due()
-    }
-
-    pub(crate) fn pipeline(&mut self, at: usize) -> &mut Pipeline {
-        &mut self.pipelines[at]
-    }
-
-    /// Runs one hop: caller samples, spectra, features, model, mask, spectra, caller samples.
-    pub(crate) fn run_hop(&mut self, cursor: &mut BlockCursor, pipeline: usize) {
-        let stages = &mut self.pipelines[pipeline];
-        stages.begin_hop();
-        for group in 0..stages.group_count() {
-            let (group, channels) = stages.group(group);
-            group.run(channels);
-        }
-        self.finish_hop(cursor, pipeline);
-    }
-
-    /// A hop without time for the model: its output is the delayed input.
-    pub(crate) fn bypass_hop(&mut self, cursor: &mut BlockCursor, pipeline: usize) {
-        let stages = &mut self.pipelines[pipeline];
-        stages.begin_hop();
-        for group in 0..stages.group_count() {
-            let (group, channels) = stages.group(group);
-            group.passthrough(channels);
-        }
-        self.count_deadline_miss();
-        self.finish_hop(cursor, pipeline);
-    }
-
-    pub(crate) fn count_deadline_miss(&mut self) {
-        self.stats.deadline_misses += 1;
-    }
-
-    /// Ends a hop of any kind.
-    pub(crate) fn finish_hop(&mut self, cursor: &mut BlockCursor, pipeline: usize) {
-        let report = self.pipelines[pipeline].finish_hop();
-        let hop = self.stats.hops;
-        if report.failed {
-            self.stats.failed_hops += 1;
-            if cursor.result.is_ok() {
-                cursor.result = Err(Error::Inference { hop });
-            }
-        }
-        self.stats.hops += 1;
-        if [Source::Dry, Source::Pipeline(pipeline)].contains(&self.crossfade.active()) {
-            self.telemetry = Telemetry::new(hop, report.powers, report.power_scale, report.speech);
-            self.telemetry_ring.push(self.telemetry);
-        }
-    }
 }
 
 /// Checks the options of a stream and returns the attenuation limit.
@@ -801,20 +526,5 @@ impl std::fmt::Debug for Denoiser {
             .field("channels", &self.channels())
             .field("latency", &self.latency)
             .finish_non_exhaustive()
-    }
-}
-
-simd_dispatch! {
-    /// Replaces samples that are not finite or out of range. Returns their number.
-    fn repair<'a>(samples: &'a mut [f32]) -> u64 {
-        let mut repaired = 0u32;
-        for sample in samples {
-            let x = *sample;
-            let is_valid = x.abs() <= MAX_AMPLITUDE; // false for NaN
-            let limit = if x.is_finite() { MAX_AMPLITUDE } else { 0.0 };
-            *sample = if is_valid { x } else { limit.copysign(x) };
-            repaired += u32::from(!is_valid);
-        }
-        u64::from(repaired)
     }
 }

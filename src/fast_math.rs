@@ -1,13 +1,98 @@
-//! Bounded approximations of elementary functions that vectorize.
+//! Bounded approximations of elementary functions without branches or calls, so that the compiler
+//! vectorizes loops over them.
+
+/// 1.5 x 2^23. Adding it to a number of magnitude below 2^22 rounds that number to the nearest
+/// integer, which is then in the lowest bits of the sum.
+pub(crate) const ROUNDER: f32 = 12_582_912.0;
 
 /// 10 / ln 10.
 const DB_PER_NEPER: f32 = 4.342_944_8;
 
+/// Whether vectors of `S` have a fused multiply-add instruction. On other targets `f32::mul_add`
+/// calls the C library.
+#[inline(always)]
+pub(crate) fn has_fma<S: pulp::Simd>() -> bool {
+    cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !S::IS_SCALAR
+}
+
+/// `sum + a * b`, rounded once where [`has_fma`], otherwise twice.
+#[inline(always)]
+pub(crate) fn add_product<S: pulp::Simd>(sum: f32, a: f32, b: f32) -> f32 {
+    if has_fma::<S>() {
+        a.mul_add(b, sum)
+    } else {
+        sum + a * b
+    }
+}
+
+/// 2^`exponent`, where `rounded` is `ROUNDER + exponent`, for exponents from -126 to 127.
+#[inline(always)]
+fn power_of_two(rounded: f32) -> f32 {
+    let exponent = rounded.to_bits().wrapping_sub(ROUNDER.to_bits());
+    f32::from_bits(exponent.wrapping_add(127) << 23)
+}
+
+/// e^x for x from -87 to 88; the nearer of both ends beyond. Relative error at most 3e-7.
+///
+/// The polynomial of Cephes (`expf`, S. L. Moshier).
+#[inline(always)]
+#[allow(
+    clippy::excessive_precision,
+    reason = "the coefficients are written as published"
+)]
+pub(crate) fn exp(x: f32) -> f32 {
+    let x = x.clamp(-87.0, 88.0);
+    let shifted = x * std::f32::consts::LOG2_E + ROUNDER;
+    let whole = shifted - ROUNDER;
+    // ln 2 in two parts: the product of the larger part and an exponent is exact.
+    let rest = x - whole * 0.693_359_375 + whole * 2.121_944_4e-4;
+    let mut sum = 1.987_569_15e-4;
+    for coefficient in [
+        1.398_199_95e-3,
+        8.333_451_9e-3,
+        4.166_579_6e-2,
+        1.666_666_55e-1,
+        5.000_000_1e-1,
+    ] {
+        sum = sum * rest + coefficient;
+    }
+    let fraction = sum * rest * rest + rest + 1.0;
+    fraction * power_of_two(shifted)
+}
+
+/// 1 / (1 + e^-x). Relative error at most 5e-7.
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// e^(-`rate` x), limited to 2^-60 to 2^60, so that the product of two results is finite. Relative
+/// error at most 2e-7 times the larger of 2 and |`rate` x|. Fewer instructions than [`exp`]: the
+/// range is reduced in base 2, without a second part of ln 2.
+///
+/// The polynomial is a least-squares fit to 2^x for |x| of at most 1/2.
+#[inline(always)]
+pub(crate) fn exp_neg<S: pulp::Simd>(x: f32, rate: f32) -> f32 {
+    let x = (x * (-rate * std::f32::consts::LOG2_E)).clamp(-60.0, 60.0);
+    let shifted = x + ROUNDER;
+    let rest = x - (shifted - ROUNDER);
+    let mut sum = 1.327_648_2e-3;
+    for coefficient in [
+        9.675_547e-3,
+        5.550_713_5e-2,
+        2.402_212e-1,
+        6.931_469e-1,
+        1.000_000_1,
+    ] {
+        sum = add_product::<S>(coefficient, sum, rest);
+    }
+    sum * power_of_two(shifted)
+}
+
 /// 10 log10 of a positive normal number. Relative error at most 2e-6; near 0 dB, absolute error at
 /// most 2e-6 dB.
 ///
-/// The logarithm of Cephes (`logf`, S. L. Moshier) without branches or calls, so that the compiler
-/// vectorizes loops over it.
+/// The polynomial of Cephes (`logf`, S. L. Moshier).
 #[inline(always)]
 pub(crate) fn power_to_db(power: f32) -> f32 {
     const ROOT_HALF: u32 = std::f32::consts::FRAC_1_SQRT_2.to_bits();
@@ -38,7 +123,11 @@ pub(crate) fn power_to_db(power: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::power_to_db;
+    use super::*;
+
+    fn relative_error(found: f32, expected: f64) -> f64 {
+        (f64::from(found) / expected - 1.0).abs()
+    }
 
     #[test]
     fn decibels_equal_the_standard_library() {
@@ -50,5 +139,35 @@ mod tests {
             power *= 1.003;
         }
         assert_eq!(power_to_db(1.0), 0.0);
+    }
+
+    #[test]
+    fn exponentials_equal_the_standard_library() {
+        for x in (-870..=880).map(|step| step as f32 * 0.1) {
+            let error = relative_error(exp(x), f64::from(x).exp());
+            assert!(error < 3e-7, "{x}: {error}");
+        }
+        assert!(exp(1e9).is_finite() && exp(-1e9) > 0.0);
+    }
+
+    #[test]
+    fn sigmoids_equal_the_standard_library() {
+        for x in (-800..=800).map(|step| step as f32 * 0.1) {
+            let error = relative_error(sigmoid(x), 1.0 / (1.0 + f64::from(-x).exp()));
+            assert!(error < 5e-7, "{x}: {error}");
+        }
+        assert_eq!((sigmoid(1e30), sigmoid(0.0)), (1.0, 0.5));
+    }
+
+    #[test]
+    fn negative_exponentials_equal_the_standard_library() {
+        for x in (-400..=400).map(|step| step as f32 * 0.1) {
+            let error = relative_error(exp_neg::<pulp::Scalar>(x, 1.0), f64::from(-x).exp());
+            assert!(error < 2e-7 * f64::from(x.abs()).max(2.0), "{x}: {error}");
+        }
+        let ends = [-1e9, 1e9].map(|x| exp_neg::<pulp::Scalar>(x, 2.0));
+        let expected = [60, -60].map(|exponent| 2.0f32.powi(exponent) * 1.000_000_1);
+        assert_eq!(ends, expected);
+        assert!(exp_neg::<pulp::Scalar>(f32::NAN, 1.0).is_nan());
     }
 }

@@ -96,12 +96,12 @@ impl RatePlan {
             // In units of 1/model_steps caller samples the delay is, up to whole samples,
             // caller_steps * (between + pad + output_filter.taps / 2 - 1) - 2.
             let (caller, model) = (u64::from(caller_steps), u64::from(model_steps));
-            let is_whole = |pad: &usize| {
+            let is_integer = |pad: &usize| {
                 let samples = (between + *pad + output_filter.taps / 2 - 1) as u64;
                 (caller * samples) % model == 2 % model
             };
             alignment_pad = (0..model_steps as usize)
-                .find(is_whole)
+                .find(is_integer)
                 .expect("the steps share no divisor, so one of model_steps pads fits");
             // A longer filter makes better use of the same delay.
             let longer = (alignment_pad / 4 * 8).min(2 * output_filter.taps);

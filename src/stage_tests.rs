@@ -1,5 +1,5 @@
-//! The stages inside a hop, held to golden vectors of training's front end and onnxruntime, and
-//! their allocations counted.
+//! The stages of a hop equal the golden vectors of the training front end and onnxruntime, and do not
+//! allocate.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,10 +33,10 @@ fn features_and_mask_equal_the_vectors_in(folder: &Path) {
     let transform = Transform::new(manifest);
     let mut stft = Stft::new(&transform);
     let graph = &manifest.graphs()[0];
-    let place = |list: &[TensorSpec], role| list.iter().position(|t| t.role == role).unwrap();
-    let heard = place(&graph.inputs, Role::Features);
-    let said = [Role::Gain, Role::Taps, Role::Vad].map(|role| place(&graph.outputs, role));
-    let tensor = &graph.inputs[heard];
+    let position = |list: &[TensorSpec], role| list.iter().position(|t| t.role == role).unwrap();
+    let features_at = position(&graph.inputs, Role::Features);
+    let outputs_at = [Role::Gain, Role::Taps, Role::Vad].map(|role| position(&graph.outputs, role));
+    let tensor = &graph.inputs[features_at];
     let mut maker = FeatureExtractor::new(manifest, tensor, transform.power_scale(), 1).unwrap();
     let mut session = model.session().unwrap();
     let mut spectrum = vec![Complex32::default(); manifest.bins()];
@@ -44,37 +44,38 @@ fn features_and_mask_equal_the_vectors_in(folder: &Path) {
     let golden = ["features", "gain", "taps", "vad"].map(|name| read_f32(&golden_folder, name));
     let input = read_f32(&golden_folder, "input");
     let hops = input.len() / manifest.hop();
-    let of = |which: usize, hop: usize| {
+    let golden_hop = |which: usize, hop: usize| {
         let size = golden[which].len() / hops;
         &golden[which][hop * size..(hop + 1) * size]
     };
-    let mut worst = [0.0f32; 4];
+    let mut max_differences = [0.0f32; 4];
     for (hop, samples) in input.chunks_exact(manifest.hop()).enumerate() {
         stft.analyze(samples, &mut spectrum);
         maker.extract(
             std::iter::once(&spectrum[..]),
-            session.input_mut(0, heard, 0),
+            session.input_mut(0, features_at, 0),
         );
-        let features = session.input_mut(0, heard, 0).to_vec();
+        let features = session.input_mut(0, features_at, 0).to_vec();
         session.run(0).unwrap();
-        let [gain, taps, vad] = said.map(|at| session.output(0, at, 0));
+        let [gain, taps, vad] = outputs_at.map(|at| session.output(0, at, 0));
         let found = [&features, gain, taps, vad];
         for which in 0..4 {
-            worst[which] = worst[which].max(max_difference(found[which], of(which, hop)));
+            max_differences[which] =
+                max_differences[which].max(max_difference(found[which], golden_hop(which, hop)));
         }
     }
     println!(
-        "{}: largest differences of features, gain, taps, vad: {worst:?}",
+        "{}: largest differences of features, gain, taps, vad: {max_differences:?}",
         folder.display()
     );
     // Features are logarithms of sums in another order; the rest are bounded by one.
     assert!(
-        worst[0] < 2e-3 && worst[1..].iter().all(|d| *d < 2e-3),
-        "{worst:?}"
+        max_differences[0] < 2e-3 && max_differences[1..].iter().all(|d| *d < 2e-3),
+        "{max_differences:?}"
     );
 }
 
-/// Allocations of the engine alone, for one hop of one mask.
+/// Allocations of the engine alone, for one inference.
 fn engine_allocations(model: &Model) -> u64 {
     let mut session = model.session().unwrap();
     let mut hop = || {
@@ -88,8 +89,8 @@ fn engine_allocations(model: &Model) -> u64 {
     quietwire_testing::measure(hop).count_total
 }
 
-/// Models of other roles, whose graphs use what they hear: an input that a graph ignores or hands
-/// through stays with the engine, and is copied when the next hop fills it.
+/// Models of other roles whose graphs use their inputs. The engine keeps an input that a graph ignores
+/// or passes through, and the next hop then copies it.
 fn role_models() -> impl Iterator<Item = PathBuf> {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models");
     let ids = ["linked", "lookahead", "whole"];
@@ -105,7 +106,7 @@ fn our_stages_do_not_allocate() {
 
 fn our_stages_do_not_allocate_with(model: &Arc<Model>) {
     let engine = engine_allocations(model);
-    println!("the engine allocates {engine} times a hop");
+    println!("the engine allocates {engine} times per hop");
     for mode in [ChannelMode::Independent, ChannelMode::Linked] {
         if mode == ChannelMode::Linked && !model.manifest().can_link_channels() {
             continue;
@@ -152,7 +153,7 @@ fn our_stages_do_not_allocate_with(model: &Arc<Model>) {
             };
             assert!(hops > 0);
             let reset = quietwire_testing::measure(|| stream.reset());
-            assert_eq!(reset.count_total, 0, "a reset takes no memory");
+            assert_eq!(reset.count_total, 0, "a reset does not allocate");
             assert_eq!(
                 counted.count_total,
                 engine * hops * masks,
@@ -172,7 +173,7 @@ fn a_stream_that_is_off_does_not_allocate_at_all() {
 }
 
 #[test]
-fn a_batch_does_not_allocate_but_in_the_engine() {
+fn a_batch_allocates_only_in_the_engine() {
     let models = ["base", "tiny"].map(|id| Model::embedded(id).unwrap());
     let mut batch = Batch::new(&models, 4).unwrap();
     let stream = |n: usize| {
@@ -203,15 +204,15 @@ fn a_batch_does_not_allocate_but_in_the_engine() {
             after = run(&mut calls);
         }
     });
-    // A step of several rows packs them side by side, in each linear layer; no more than that.
+    // A step of several rows packs them in each linear layer, and allocates nothing else.
     let engine: Vec<u64> = models
         .iter()
         .map(|model| shared_allocations(model))
         .collect();
-    let most = engine.iter().max().unwrap() * (after - before);
+    let max = engine.iter().max().unwrap() * (after - before);
     assert!(
-        after > before && counted.count_total <= most,
-        "{counted:?} of {most}"
+        after > before && counted.count_total <= max,
+        "{counted:?} of {max}"
     );
 }
 

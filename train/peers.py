@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from quietwire_train.data import read_mono, resample
+from quietwire_train.audio import read_mono, resample
 
 RATE_HZ = 48_000
 

@@ -1,4 +1,4 @@
-//! Any samples in any blocks with any switches: finite output of the same length, no panic.
+//! Arbitrary samples, blocks and switches: the output is finite and as long, and nothing panics.
 
 #![no_main]
 

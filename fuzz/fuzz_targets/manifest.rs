@@ -1,11 +1,11 @@
-//! Any bytes as a manifest and as a graph: an error, never a panic.
+//! Arbitrary bytes as a manifest and as a graph: an error, never a panic.
 //!
-//! The seeds in `fuzz/seeds/manifest` are manifests; what follows a NUL byte is taken for the graph.
+//! The seeds in `fuzz/seeds/manifest` are manifests. The bytes from the first NUL byte on are the graph.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quietwire::{Model, Manifest};
+use quietwire::{Manifest, Model};
 
 fuzz_target!(|data: &[u8]| {
     let cut = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());

@@ -1,4 +1,4 @@
-//! Any datagrams at any times, with any switches: packets in order come out, no panic.
+//! Arbitrary datagrams, times and switches: sent packets are in order, and nothing panics.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use quietwire::Model;
-use quietwire::rtp::{Codec, Packet, RtpDenoiser};
+use quietwire_rtp::{Codec, Packet, RtpDenoiser};
 
 fn model() -> Arc<Model> {
     static MODEL: OnceLock<Arc<Model>> = OnceLock::new();
@@ -32,13 +32,13 @@ fuzz_target!(|data: &[u8]| {
         .channels(if stereo { 2 } else { 1 })
         .payload_type(111)
         .red_payload_type(Some(63))
-        .red_out(options & 8 != 0)
-        .relayed_payload_type(101)
+        .send_red(options & 8 != 0)
+        .passthrough_payload_type(101)
         .audio_level_id(Some(1))
         .bypass(options & 16 != 0)
         .dtx(options & 32 != 0)
         .build()
-        .expect("options that can be");
+        .expect("valid options");
     let (mut now, mut packet) = (Duration::ZERO, Vec::new());
     let mut last: Option<(u16, u32)> = None;
     let mut rest = rest;
@@ -48,11 +48,11 @@ fuzz_target!(|data: &[u8]| {
         now += Duration::from_millis(u64::from(command % 64));
         match command / 64 {
             0 => stream.set_bypass(*size % 2 == 0),
-            // As it is.
+            // The bytes as a datagram.
             1 => {
                 let _ = stream.receive(now, bytes);
             },
-            // With a header that is nearly right: three bytes say which.
+            // A valid header from three bytes, then the payload.
             _ => {
                 let [kind, sequence, time, payload @ ..] = bytes else { continue };
                 let payload_type = [111, 111, 63, 101][usize::from(kind % 4)];
@@ -65,7 +65,7 @@ fuzz_target!(|data: &[u8]| {
         }
         stream.drive(now);
         while stream.poll_packet(&mut packet) {
-            let packet = Packet::parse(&packet).expect("what is sent is RTP");
+            let packet = Packet::parse(&packet).expect("sent packets are RTP");
             if let Some((sequence, time)) = last {
                 assert!(packet.sequence().wrapping_sub(sequence) as i16 > 0);
                 let step = packet.timestamp().wrapping_sub(time) as i32;

@@ -1,16 +1,25 @@
-//! Operations that the engine's matrix products fit badly, computed directly.
+//! A pass that replaces operations of tract by kernels of this library.
 //!
-//! With one hop a step, convolutions with few channels a group and linear layers in groups are
-//! many tiny products; packing and dispatching each costs more than the arithmetic.
+//! With one hop a step, most matrix products are small or have one row. Tract packs operands and
+//! dispatches for each of them, which often takes longer than the arithmetic. Kernels of two kinds:
+//!
+//! - for the embedded models: [`linear`], [`min_gru`], [`elementwise`], [`reshape`];
+//! - for models of other projects (DeepFilterNet 3, GTCRN): [`conv`], [`grouped`], [`gru`], [`gather`].
 
-mod conv;
+mod dispatch;
+mod kernel;
+mod product;
+mod shape;
+
 mod elementwise;
-mod gather;
-mod grouped;
-mod gru;
 mod linear;
 mod min_gru;
 mod reshape;
+
+mod conv;
+mod gather;
+mod grouped;
+mod gru;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::array::Gather;
@@ -20,140 +29,75 @@ use tract_onnx::tract_core::ops::cnn::{Conv, Deconv};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 
-/// Replaces what is faster computed directly. Shapes must be known.
-pub(super) fn replace(mut model: TypedModel) -> TractResult<TypedModel> {
-    min_gru::join(&mut model)?;
+/// Replaces the operations for which there is a kernel. The sizes of all axes but the batch axis must
+/// be known.
+pub(super) fn rewrite(mut model: TypedModel) -> TractResult<TypedModel> {
+    min_gru::fuse_recurrences(&mut model)?;
     for id in model.eval_order()? {
-        let node = model.node(id);
-        // The weights are in the operation then: it keeps what it hears, and a state.
-        let heard = node.inputs.first().copied();
-        let mut kept: TVec<OutletId> = heard.into_iter().collect();
-        let direct: Option<Box<dyn TypedOp>> = if let Some(op) = node.op_as::<Conv>() {
-            conv::convolution(&model, node, op)?.map(|op| Box::new(op) as _)
-        } else if let Some(op) = node.op_as::<Deconv>() {
-            conv::deconvolution(&model, node, op)?.map(|op| Box::new(op) as _)
-        } else if let Some(op) = node.op_as::<EinSum>() {
-            grouped::linear(&model, node, op)?
-        } else if let Some(op) = node.op_as::<GruSeq>() {
-            kept.extend(node.inputs.last().copied());
-            gru::small(&model, node, op)?.map(|op| Box::new(op) as _)
-        } else if let Some(op) = node.op_as::<Gather>() {
-            let picked = gather::pick(&model, node, op)?;
-            kept = picked.iter().map(|(heard, _)| *heard).collect();
-            picked.map(|(_, op)| Box::new(op) as _)
-        } else if let Some((heard, op)) = min_gru::with_gates(&model, node)? {
-            kept = heard.into_iter().collect();
-            Some(Box::new(op))
-        } else if let Some((heard, op)) = linear::extended(&model, node)? {
-            kept = heard;
-            Some(Box::new(op))
-        } else if let Some(op) = node.op_as::<AxisOp>() {
-            reshape::view(&model, node, op)?.map(|op| Box::new(op) as _)
-        } else if let Some(op) = node.op_as::<TypedBinOp>() {
-            kept.extend(node.inputs.last().copied());
-            elementwise::pairwise(&model, node, op)?.map(|op| Box::new(op) as _)
-        } else {
-            None
-        };
-        if let Some(op) = direct {
-            TypedModelPatch::replace_single_op(&model, node, &kept, op)?.apply(&mut model)?;
+        if let Some((inputs, kernel)) = kernel_for(&model, model.node(id))? {
+            let node = model.node(id);
+            TypedModelPatch::replace_single_op(&model, node, &inputs, kernel)?.apply(&mut model)?;
         }
     }
     Ok(model)
 }
 
-fn dims_of(model: &TypedModel, outlet: OutletId) -> TractResult<Option<TVec<TDim>>> {
-    let fact = model.outlet_fact(outlet)?;
-    let known = (fact.datum_type == f32::datum_type()).then(|| fact.shape.dims().into());
-    Ok(known)
-}
+/// The inputs of a kernel and the kernel. Weights are inside the kernel.
+type KernelWithInputs = (TVec<OutletId>, Box<dyn TypedOp>);
 
-fn shape_of(model: &TypedModel, outlet: OutletId) -> TractResult<Option<TVec<usize>>> {
-    let fact = model.outlet_fact(outlet)?;
-    let known = fact.shape.as_concrete().map(TVec::from_slice);
-    Ok(known.filter(|_| fact.datum_type == f32::datum_type()))
-}
-
-/// Something to run in code for the widest registers of the computer: `pulp` compiles what is
-/// inlined here for each kind.
-struct Wide<'a, T> {
-    op: &'a T,
-    input: &'a [f32],
-    weights: &'a [f32],
-    output: &'a mut [f32],
-}
-
-/// Makes an output of `shape` by `op`.
-fn run_wide<T>(
-    op: &T,
-    shape: &[usize],
-    input: &TValue,
-    weights: &Tensor,
-) -> TractResult<TVec<TValue>>
-where
-    for<'a> Wide<'a, T>: pulp::WithSimd<Output = TractResult<()>>,
-{
-    let mut output = Tensor::zero::<f32>(shape)?;
-    let (input, weights) = (input.try_as_plain_ram()?, weights.try_as_plain_ram()?);
-    pulp::Arch::new().dispatch(Wide {
-        op,
-        input: input.as_slice()?,
-        weights: weights.as_slice()?,
-        output: output.try_as_plain_ram_mut()?.as_slice_mut()?,
-    })?;
-    Ok(tvec![output.into_tvalue()])
-}
-
-/// Whether products and sums are one instruction in registers of `S`; elsewhere a fused product is
-/// a call into the C library.
-#[inline(always)]
-fn is_fused<S: pulp::Simd>() -> bool {
-    cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && !S::IS_SCALAR
-}
-
-/// `sum + a * b`, in one instruction where the registers of `S` have it.
-#[inline(always)]
-fn add_product<S: pulp::Simd>(sum: f32, a: f32, b: f32) -> f32 {
-    if is_fused::<S>() {
-        a.mul_add(b, sum)
+/// The kernel for `node`, if there is one.
+fn kernel_for(model: &TypedModel, node: &TypedNode) -> TractResult<Option<KernelWithInputs>> {
+    let first: TVec<OutletId> = node.inputs.first().copied().into_iter().collect();
+    let first_and_last = || first.iter().chain(node.inputs.last()).copied().collect();
+    Ok(if let Some(op) = node.op_as::<Conv>() {
+        conv::convolution(model, node, op)?.map(|op| (first, Box::new(op) as _))
+    } else if let Some(op) = node.op_as::<Deconv>() {
+        conv::deconvolution(model, node, op)?.map(|op| (first, Box::new(op) as _))
+    } else if let Some(op) = node.op_as::<EinSum>() {
+        product::product(model, node, op)?.map(|op| (first, op))
+    } else if let Some(op) = node.op_as::<GruSeq>() {
+        gru::small_gru(model, node, op)?.map(|op| (first_and_last(), Box::new(op) as _))
+    } else if let Some(op) = node.op_as::<Gather>() {
+        gather::gather_columns(model, node, op)?
+            .map(|(input, op)| (tvec![input], Box::new(op) as _))
+    } else if let Some((inputs, op)) = min_gru::fuse_gates(model, node)? {
+        Some((inputs.into_iter().collect(), Box::new(op) as _))
+    } else if let Some((inputs, op)) = linear::fuse_epilogue(model, node)? {
+        Some((inputs, Box::new(op) as _))
+    } else if let Some(op) = node.op_as::<AxisOp>() {
+        reshape::reshape(model, node, op)?.map(|op| (first, Box::new(op) as _))
+    } else if let Some(op) = node.op_as::<TypedBinOp>() {
+        elementwise::elementwise(model, node, op)?.map(|op| (first_and_last(), Box::new(op) as _))
     } else {
-        sum + a * b
-    }
-}
-
-/// Adds `scale` times `from` to `to`, as far as both go.
-#[inline(always)]
-fn add_scaled<S: pulp::Simd>(scale: f32, from: &[f32], to: &mut [f32]) {
-    let len = from.len().min(to.len());
-    let (from, to) = (&from[..len], &mut to[..len]);
-    for at in 0..len {
-        to[at] = add_product::<S>(to[at], scale, from[at]);
-    }
+        None
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Numbers from -1 to 1.
     pub(super) fn noise(seed: &mut u32, shape: &[usize]) -> Tensor {
         let len = shape.iter().product();
-        let numbers: Vec<f32> = (0..len)
+        let values: Vec<f32> = (0..len)
             .map(|_| {
                 *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 (*seed >> 8) as f32 / (1 << 23) as f32 - 1.0
             })
             .collect();
-        Tensor::from_shape(shape, &numbers).unwrap()
+        Tensor::from_shape(shape, &values).unwrap()
     }
 
-    /// Largest difference that the replacement makes, and the operations it left.
+    /// The largest difference between the outputs of `model` before and after [`rewrite`], and the
+    /// names of the operations after it.
     pub(super) fn difference(model: TypedModel, input: Tensor) -> (f32, Vec<String>) {
-        let engine = model.clone().into_optimized().unwrap();
-        let direct = replace(model).unwrap();
-        let order = direct.eval_order().unwrap();
+        let reference = model.clone().into_optimized().unwrap();
+        let rewritten = rewrite(model).unwrap();
+        let order = rewritten.eval_order().unwrap();
         let names = order
             .iter()
-            .map(|id| direct.node(*id).op.name().to_string());
+            .map(|id| rewritten.node(*id).op.name().to_string());
         let names = names.filter(|name| name != "Const" && name != "Source");
         let names = names.collect();
         let run = |model: TypedModel| {
@@ -161,7 +105,7 @@ mod tests {
             let output = model.into_runnable().unwrap().run(inputs).unwrap();
             output[0].clone().into_tensor()
         };
-        let (expected, found) = (run(engine), run(direct));
+        let (expected, found) = (run(reference), run(rewritten));
         assert_eq!(expected.shape(), found.shape());
         let expected = expected.to_plain_array_view::<f32>().unwrap().to_owned();
         let found = found.to_plain_array_view::<f32>().unwrap().to_owned();

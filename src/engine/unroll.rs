@@ -1,8 +1,8 @@
-//! Whole-signal exports to one hop a step.
+//! Turns a graph that was exported for whole signals into one that runs one hop a step.
 //!
-//! An export that takes all hops of a signal at once keeps its memory inside: a recurrence starts
-//! from a constant, a convolution along the hops starts from padding. Here that memory becomes
-//! inputs and outputs of the graph, so that one hop a step gives what the whole signal would.
+//! An export that takes all hops of a signal at once hides its states: a recurrence starts from a
+//! constant, a convolution along the hops starts from padding. This pass makes these states inputs
+//! and outputs of the graph, so that hop-by-hop runs equal the run over the whole signal.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -12,27 +12,28 @@ use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::scan::{InputMapping, Scan};
 
-use super::engine;
+use super::fault::engine_error;
 use crate::error::Error;
 
-/// Makes every hidden state an input and an output, appended in the order of the graph, and gives
-/// their initial values. `hops` is the axis of hops.
+/// Makes every hidden state an input and an output of the graph, appended in the order of
+/// evaluation, and returns their initial values. `hops` is the symbol of the axis of hops.
 ///
 /// # Errors
-/// [`Error::Engine`] for a graph that needs hops to come, or that mixes hops otherwise.
+/// [`Error::Engine`] for a graph that needs future hops, or that combines hops in another way than
+/// recurrences and causal convolutions do.
 pub(super) fn expose_states(
     model: TypedModel,
     hops: &Symbol,
 ) -> Result<(TypedModel, Vec<TValue>), Error> {
-    let mut model = model.into_decluttered().map_err(engine)?;
+    let mut model = model.into_decluttered().map_err(engine_error)?;
     let mut initial = Vec::new();
-    for node in model.eval_order().map_err(engine)? {
-        expose(&mut model, node, hops, &mut initial).map_err(engine)?;
+    for node in model.eval_order().map_err(engine_error)? {
+        expose(&mut model, node, hops, &mut initial).map_err(engine_error)?;
     }
     if !initial.is_empty() {
-        model.refresh_output_facts().map_err(engine)?;
+        model.refresh_output_facts().map_err(engine_error)?;
     }
-    check_hops(&model, hops).map_err(engine)?;
+    check_hops(&model, hops).map_err(engine_error)?;
     Ok((model, initial))
 }
 
@@ -47,13 +48,14 @@ fn expose(
         return expose_recurrence(model, id, hops, initial);
     }
     if let Some(gru) = node.op_as::<GruSeq>() {
-        // Of known length, so within a hop: it starts afresh each time, as ONNX has it.
+        // Its length is constant, so it runs within a hop and starts from its initial state each
+        // time (ONNX `GRU`).
         let mut gru = gru.clone();
         gru.reset_every_turn = true;
         model.nodes[id].op = Box::new(gru);
         return Ok(());
     }
-    // The axis of hops in the input, and how many hops of the past the operation pads with.
+    // The axis of hops in the input.
     let input = node.inputs.first().map(|input| model.outlet_fact(*input));
     let axis = input.transpose()?.map(|fact| hops_axis(fact, hops));
     let Some(axis) = axis.transpose()?.flatten() else {
@@ -67,21 +69,21 @@ fn expose(
         let PadMode::Constant(value) = &pad.mode else {
             bail!("{node}: hops can only be padded with a constant");
         };
-        ensure!(future == 0, "{node}: needs {future} hops to come");
+        ensure!(future == 0, "{node}: needs {future} future hops");
         let value = value.cast_to_scalar::<f32>()?;
         let mut op = pad.clone();
         op.pads[axis] = (0, 0);
-        return remember(model, id, axis, past, value, Box::new(op), initial);
+        return expose_padding_state(model, id, axis, past, value, Box::new(op), initial);
     }
     if let Some(conv) = node.op_as::<Conv>() {
-        let manifest = &conv.pool_spec;
-        let Some(spatial) = axis.checked_sub(manifest.data_format.h_axis()) else {
+        let pool = &conv.pool_spec;
+        let Some(spatial) = axis.checked_sub(pool.data_format.h_axis()) else {
             return Ok(());
         };
-        let Some(kernel) = manifest.kernel_shape.get(spatial) else {
+        let Some(kernel) = pool.kernel_shape.get(spatial) else {
             return Ok(());
         };
-        let (past, future) = match &manifest.padding {
+        let (past, future) = match &pool.padding {
             PaddingSpec::Explicit(before, after) => (before[spatial], after[spatial]),
             PaddingSpec::Valid => (0, 0),
             other if *kernel > 1 => bail!("{node}: padding {other:?} along hops"),
@@ -90,18 +92,19 @@ fn expose(
         if (past, future) == (0, 0) {
             return Ok(());
         }
-        ensure!(future == 0, "{node}: needs {future} hops to come");
+        ensure!(future == 0, "{node}: needs {future} future hops");
         let mut op = conv.clone();
         if let PaddingSpec::Explicit(before, _) = &mut op.pool_spec.padding {
             before[spatial] = 0;
         }
-        return remember(model, id, axis, past, 0.0, Box::new(op), initial);
+        return expose_padding_state(model, id, axis, past, 0.0, Box::new(op), initial);
     }
     Ok(())
 }
 
-/// Puts the last `past` hops before the input of node `id`, which becomes `op`, and keeps them.
-fn remember(
+/// Replaces the padding of node `id` by a state: its last `past` input hops, concatenated before the
+/// new ones along `axis`. `value` is the initial value, `op` the operation without padding.
+fn expose_padding_state(
     model: &mut TypedModel,
     id: usize,
     axis: usize,
@@ -132,7 +135,7 @@ fn remember(
     let kept = model.wire_node(format!("{name}.kept"), slice, &[all])?[0];
     model.outputs.push(kept);
     initial.push(start.into_tvalue());
-    // The same node goes on with another input, so that whoever hears it need not be told.
+    // The node keeps its id, so its successors need no change.
     model.add_edge(all, InletId::new(id, 0))?;
     model.nodes[id].op = op;
     Ok(())
@@ -146,19 +149,22 @@ fn expose_recurrence(
 ) -> TractResult<()> {
     let node = model.nodes[id].clone();
     let scan = node.op_as::<Scan>();
-    let mut scan = scan.context("asked for recurrences alone")?.clone();
+    let mut scan = scan.context("the node is not a recurrence")?.clone();
     let mut over_hops = false;
     for (mapping, input) in scan.input_mapping.iter().zip(&node.inputs) {
         if let InputMapping::Scan(info) = mapping {
             let axis = hops_axis(model.outlet_fact(*input)?, hops)?;
             if axis == Some(info.axis) {
-                ensure!(info.chunk > 0, "{node}: runs backwards, from hops to come");
+                ensure!(
+                    info.chunk > 0,
+                    "{node}: runs backwards and needs future hops"
+                );
                 over_hops = true;
             }
         }
     }
     if !over_hops {
-        // Within a hop, a recurrence starts afresh each time.
+        // A recurrence within a hop starts from its initial state each time.
         scan.reset_every_turn = true;
         model.nodes[id].op = Box::new(scan);
         return Ok(());
@@ -169,10 +175,13 @@ fn expose_recurrence(
     let nexts: Vec<usize> = (0..scan.output_mapping.len())
         .filter(|at| scan.output_mapping[*at].state)
         .collect();
-    ensure!(states.len() == nexts.len(), "{node}: states do not pair up");
+    ensure!(
+        states.len() == nexts.len(),
+        "{node}: the number of states in and out differs"
+    );
     for (state, next) in states.into_iter().zip(nexts) {
         let Some(start) = model.outlet_fact(node.inputs[state])?.konst.clone() else {
-            continue; // a state that the export shows
+            continue; // already an input of the graph
         };
         let fact = f32::fact(start.shape());
         ensure!(
@@ -198,7 +207,7 @@ fn expose_recurrence(
     Ok(())
 }
 
-/// Where the axis of hops is, if there is one.
+/// The axis of hops of `fact`, if it has one.
 fn hops_axis(fact: &TypedFact, hops: &Symbol) -> TractResult<Option<usize>> {
     let mut found = (0..fact.rank()).filter(|at| fact.shape[*at].symbols().contains(hops));
     let axis = found.next();
@@ -206,7 +215,8 @@ fn hops_axis(fact: &TypedFact, hops: &Symbol) -> TractResult<Option<usize>> {
     Ok(axis)
 }
 
-/// Every tensor has either one hop for each hop that came in, or those and the ones kept.
+/// Checks that every tensor along the hops has at least one hop for each input hop; a state adds
+/// more.
 fn check_hops(model: &TypedModel, hops: &Symbol) -> TractResult<()> {
     for node in &model.nodes {
         if node.op_is::<Const>() {
@@ -219,7 +229,7 @@ fn check_hops(model: &TypedModel, hops: &Symbol) -> TractResult<()> {
             let more = output.fact.shape[axis].clone() - TDim::from(hops.clone());
             ensure!(
                 more.to_i64().is_ok_and(|more| more >= 0),
-                "{node}: {:?} is no hop for each hop",
+                "{node}: {:?} has fewer hops than the input",
                 output.fact
             );
         }

@@ -1,5 +1,5 @@
-//! Streams that share steps come out as if they had been alone, bit by bit; and time that runs out
-//! costs noise, never a click, a gap or a neighbor.
+//! Streams that share steps have the same output as alone, bit by bit. A call that runs out of time
+//! passes the delayed input, without a click or a gap, and without an effect on other streams.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use quietwire::{Batch, BatchStream, Denoiser, Error, OwnedBatchStream};
 use crate::signal::{model, rms, voice};
 use quietwire_testing::Random;
 
-/// A stream with the whole of its input, taken in blocks of its own lengths.
-struct Caller {
+/// A stream with all of its input, processed in blocks of different lengths.
+struct Clip {
     stream: Denoiser,
     input: Vec<f32>,
     output: Vec<f32>,
@@ -18,7 +18,7 @@ struct Caller {
     result: Result<(), Error>,
 }
 
-impl Caller {
+impl Clip {
     fn new(stream: Denoiser, input: Vec<f32>) -> Self {
         Self {
             stream,
@@ -30,19 +30,19 @@ impl Caller {
         }
     }
 
-    /// Makes the next `frames` the block of the next call.
-    fn take(&mut self, frames: usize) {
+    /// Sets the block of the next call: the next `frames`.
+    fn set_block(&mut self, frames: usize) {
         let len = (frames * self.stream.channels()).min(self.input.len() - self.at);
         self.block = self.input[self.at..][..len].to_vec();
         self.at += len;
     }
 
-    fn put(&mut self) {
+    fn store_block(&mut self) {
         self.output.append(&mut self.block);
     }
 }
 
-impl BatchStream for Caller {
+impl BatchStream for Clip {
     fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
         (!self.block.is_empty()).then_some((&mut self.stream, &mut self.block[..]))
     }
@@ -52,7 +52,7 @@ impl BatchStream for Caller {
     }
 }
 
-/// Streams of every kind, the `n`th of them.
+/// Stream number `n`, of every kind.
 fn stream(n: usize) -> Denoiser {
     let ids = [
         "base",
@@ -77,8 +77,8 @@ fn stream(n: usize) -> Denoiser {
     builder.fallback_model(model("tiny")).build().unwrap()
 }
 
-/// What happens to the `n`th stream before its `block`th block.
-fn switch(n: usize, block: usize, stream: &mut Denoiser) {
+/// Changes the settings of stream `n` before block `block`.
+fn change(n: usize, block: usize, stream: &mut Denoiser) {
     match (n + block) % 23 {
         3 => stream.set_bypass(true),
         7 => stream.set_bypass(false),
@@ -94,55 +94,58 @@ fn frames(n: usize, block: usize) -> usize {
 }
 
 #[test]
-fn a_batch_of_any_streams_equals_each_of_them_alone() {
+fn a_batch_of_different_streams_equals_each_stream_alone() {
     let models = ["base", "tiny", "lookahead", "unity"].map(model);
     for width in [1, 3, 16] {
         let mut batch = Batch::new(&models, width).unwrap();
-        let mut callers: Vec<Caller> = (0..21)
+        let mut clips: Vec<Clip> = (0..21)
             .map(|n| {
                 let stream = stream(n);
                 let input = voice(stream.rate_hz(), stream.channels(), 0.5, n as u64);
-                Caller::new(stream, input)
+                Clip::new(stream, input)
             })
             .collect();
         for block in 0..400 {
-            for (n, caller) in callers.iter_mut().enumerate() {
-                // Every stream joins, rests and leaves when it likes.
+            for (n, clip) in clips.iter_mut().enumerate() {
+                // Not every stream has a block in every call.
                 if (n + block) % 5 != 0 {
-                    switch(n, block, &mut caller.stream);
-                    caller.take(frames(n, block));
+                    change(n, block, &mut clip.stream);
+                    clip.set_block(frames(n, block));
                 }
             }
-            batch.process(&mut callers);
-            for caller in &mut callers {
-                caller.result.as_ref().unwrap();
-                caller.put();
+            batch.process(&mut clips);
+            for clip in &mut clips {
+                clip.result.as_ref().unwrap();
+                clip.store_block();
             }
         }
         if width > 1 {
             let stats = batch.stats();
             assert!(stats.hops > stats.steps, "{stats:?}");
         }
-        for (n, caller) in callers.iter().enumerate() {
-            let mut alone = Caller::new(stream(n), caller.input.clone());
+        for (n, clip) in clips.iter().enumerate() {
+            let mut alone = Clip::new(stream(n), clip.input.clone());
             for block in 0..400 {
                 if (n + block) % 5 != 0 {
-                    switch(n, block, &mut alone.stream);
-                    alone.take(frames(n, block));
+                    change(n, block, &mut alone.stream);
+                    alone.set_block(frames(n, block));
                     alone.stream.process_in_place(&mut alone.block).unwrap();
-                    alone.put();
+                    alone.store_block();
                 }
             }
-            assert!(caller.at > caller.input.len() / 2, "enough was heard");
-            assert!(caller.output == alone.output, "stream {n}, width {width}");
-            assert_eq!(caller.stream.stats().hops, alone.stream.stats().hops);
-            assert_eq!(caller.stream.telemetry(), alone.stream.telemetry());
+            assert!(
+                clip.at > clip.input.len() / 2,
+                "the test covers half of the input"
+            );
+            assert!(clip.output == alone.output, "stream {n}, width {width}");
+            assert_eq!(clip.stream.stats().hops, alone.stream.stats().hops);
+            assert_eq!(clip.stream.telemetry(), alone.stream.telemetry());
         }
     }
 }
 
 #[test]
-fn damage_in_one_stream_reaches_no_other() {
+fn damage_in_one_stream_affects_no_other() {
     let mut batch = Batch::new(&[model("base")], 8).unwrap();
     let input = voice(48_000, 1, 0.5, 3);
     let mut random = Random::new(9);
@@ -175,17 +178,17 @@ fn damage_in_one_stream_reaches_no_other() {
 }
 
 #[test]
-fn a_block_that_does_not_fit_is_refused_and_the_others_are_cleaned() {
+fn an_invalid_block_is_refused_and_the_others_are_processed() {
     let mut batch = Batch::new(&[model("base")], 8).unwrap();
-    let whole = |hops: bool| {
+    let new = |hops: bool| {
         Denoiser::builder(model("base"))
             .hop_aligned(hops)
             .build()
             .unwrap()
     };
     let mut calls = [
-        OwnedBatchStream::new(whole(true), vec![0.5; 481]),
-        OwnedBatchStream::new(whole(false), vec![0.5; 481]),
+        OwnedBatchStream::new(new(true), vec![0.5; 481]),
+        OwnedBatchStream::new(new(false), vec![0.5; 481]),
     ];
     batch.process(&mut calls);
     assert!(matches!(
@@ -204,7 +207,7 @@ fn a_block_that_does_not_fit_is_refused_and_the_others_are_cleaned() {
     ));
 }
 
-/// A clock that each reading takes on, as work would.
+/// A clock that advances by `step` at each reading, as if work took this time.
 fn slow_clock(step: Duration) -> impl FnMut() -> Duration {
     let mut now = Duration::ZERO;
     move || {
@@ -213,19 +216,19 @@ fn slow_clock(step: Duration) -> impl FnMut() -> Duration {
     }
 }
 
-fn largest_step(samples: &[f32]) -> f32 {
+fn max_step(samples: &[f32]) -> f32 {
     let steps = samples.windows(2).map(|pair| (pair[1] - pair[0]).abs());
     steps.fold(0.0, f32::max)
 }
 
-fn heard(call: &OwnedBatchStream) -> Option<&str> {
+fn active_model(call: &OwnedBatchStream) -> Option<&str> {
     call.stream()
         .active_model()
         .map(|model| model.manifest().id())
 }
 
 #[test]
-fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
+fn overloaded_streams_step_down_to_the_input_and_up_again_without_a_click() {
     let models = [model("base"), model("tiny")];
     let mut batch = Batch::new(&models, 4).unwrap();
     let tone: Vec<f32> = (0..480_000)
@@ -244,7 +247,7 @@ fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
         for call in &mut calls {
             call.samples_mut().copy_from_slice(block);
         }
-        // Plenty, then nearly none, then plenty again: half a second each, and the rest.
+        // Half a second with time, half a second nearly without, then with time again.
         let step = if (50..100).contains(&n) { 9 } else { 0 };
         batch.process_within(&mut calls, budget, slow_clock(Duration::from_millis(step)));
         for (call, output) in calls.iter().zip(&mut outputs) {
@@ -256,7 +259,7 @@ fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
                 .iter()
                 .map(|call| call.stream().fallback_level())
                 .sum();
-            assert!(calls.iter().any(|call| heard(call).is_none()));
+            assert!(calls.iter().any(|call| active_model(call).is_none()));
         }
     }
     let stats = batch.stats();
@@ -266,7 +269,7 @@ fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
     );
     assert_eq!(stats.step_downs, stats.step_ups, "{stats:?}");
     assert!(calls.iter().all(|call| call.stream().fallback_level() == 0));
-    assert!(calls.iter().all(|call| heard(call) == Some("base")));
+    assert!(calls.iter().all(|call| active_model(call) == Some("base")));
     let missed: u64 = calls
         .iter()
         .map(|call| call.stream().stats().deadline_misses)
@@ -278,8 +281,8 @@ fn without_time_streams_step_down_to_the_input_and_back_without_a_click() {
     for output in &outputs {
         assert_eq!(output.len(), tone.len(), "no sample is lost");
         assert!(output[..24_000] == settled[..24_000], "there was time");
-        assert!(rms(&output[60_000..]) > 0.01, "something must be heard");
-        let step = largest_step(&output[2000..]);
-        assert!(step < 3.0 * largest_step(&tone), "step {step}");
+        assert!(rms(&output[60_000..]) > 0.01, "the output is not silent");
+        let step = max_step(&output[2000..]);
+        assert!(step < 3.0 * max_step(&tone), "step {step}");
     }
 }

@@ -1,10 +1,10 @@
-//! Off is the input with the same latency; no switch clicks; off costs no inference.
+//! Off: the output is the input with the same latency, and no inference runs. No switch clicks.
 
 use quietwire::{Denoiser, Error};
 
 use crate::signal::{model, rms, stream, voice};
 
-fn largest_step(samples: &[f32]) -> f32 {
+fn max_step(samples: &[f32]) -> f32 {
     samples
         .windows(2)
         .map(|pair| (pair[1] - pair[0]).abs())
@@ -12,7 +12,7 @@ fn largest_step(samples: &[f32]) -> f32 {
 }
 
 #[test]
-fn off_is_the_input_bit_by_bit() {
+fn off_outputs_the_input_bit_by_bit() {
     for rate_hz in [16_000, 44_100, 48_000] {
         let input = voice(rate_hz, 2, 0.5, 1);
         for (bypass, attenuation_db) in [(true, 40.0), (false, 0.0)] {
@@ -40,7 +40,7 @@ fn off_is_the_input_bit_by_bit() {
 }
 
 #[test]
-fn off_reached_in_mid_stream_is_the_input_and_runs_no_hop() {
+fn switching_off_in_mid_stream_outputs_the_input_and_runs_no_hop() {
     let mut stream = stream("base", 48_000, 1);
     let input = voice(48_000, 1, 1.0, 1);
     let mut output = input.clone();
@@ -57,12 +57,12 @@ fn off_reached_in_mid_stream_is_the_input_and_runs_no_hop() {
 
 #[test]
 fn switching_never_clicks() {
-    // A low tone has small steps of its own; a jump between two signals would stand out. The
-    // model takes the steady tone for noise, so that both sides differ as much as they can.
+    // A low tone has small sample-to-sample steps, so a jump between two signals would stand out. The
+    // model attenuates the steady tone, so both signals differ as much as possible.
     let tone: Vec<f32> = (0..96_000).map(|n| 0.5 * (n as f32 * 0.02).sin()).collect();
     for rate_hz in [16_000, 44_100, 48_000] {
         let mut stream = stream("base", rate_hz, 1);
-        let own_step = largest_step(&tone);
+        let tone_step = max_step(&tone);
         let mut output = tone.clone();
         for (n, block) in output.chunks_mut(3000).enumerate() {
             match n % 6 {
@@ -76,22 +76,22 @@ fn switching_never_clicks() {
             stream.process_in_place(block).unwrap();
         }
         let steady = &output[3000..];
-        assert!(rms(steady) > 0.01, "{rate_hz} Hz: something must be heard");
-        let step = largest_step(steady);
+        assert!(rms(steady) > 0.01, "{rate_hz} Hz: the output is not silent");
+        let step = max_step(steady);
         assert!(
-            step < 3.0 * own_step,
-            "{rate_hz} Hz: step {step}, the tone's own is {own_step}"
+            step < 3.0 * tone_step,
+            "{rate_hz} Hz: step {step}, the tone's is {tone_step}"
         );
     }
 }
 
 #[test]
-fn coming_back_equals_a_stream_that_began_there() {
+fn after_switching_on_the_output_equals_that_of_a_new_stream() {
     let mut stream = stream("base", 48_000, 1);
-    let mut past = voice(48_000, 1, 0.3, 4);
-    stream.process_in_place(&mut past).unwrap();
+    let mut earlier = voice(48_000, 1, 0.3, 4);
+    stream.process_in_place(&mut earlier).unwrap();
     stream.set_bypass(true);
-    stream.process_in_place(&mut past).unwrap();
+    stream.process_in_place(&mut earlier).unwrap();
     stream.set_bypass(false);
     let input = voice(48_000, 1, 1.0, 1);
     let mut output = input.clone();
@@ -100,17 +100,17 @@ fn coming_back_equals_a_stream_that_began_there() {
     crate::signal::stream("base", 48_000, 1)
         .process_in_place(&mut fresh)
         .unwrap();
-    // latency, 100 ms of warming up and 20 ms of cross-fade
+    // latency, 100 ms of priming and 20 ms of cross-fade
     let settled = 960 + 4800 + 960;
     assert!(output[settled..] == fresh[settled..]);
 }
 
 #[test]
-fn limits_that_are_no_limits_are_refused() {
+fn invalid_limits_are_refused() {
     let mut stream = stream("base", 48_000, 1);
-    for wrong in [-1.0, f32::NAN, f32::NEG_INFINITY] {
+    for invalid in [-1.0, f32::NAN, f32::NEG_INFINITY] {
         assert!(matches!(
-            stream.set_attenuation(wrong),
+            stream.set_attenuation(invalid),
             Err(Error::Attenuation { .. })
         ));
     }

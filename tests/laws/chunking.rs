@@ -1,17 +1,17 @@
-//! Any split into blocks gives bit-equal output, settings changed on the way included.
+//! Every split into blocks gives bit-equal output, also when settings change in mid-stream.
 
 use proptest::prelude::*;
 use quietwire::Denoiser;
 
 use crate::signal::{linked, stream, voice};
 
-/// Runs `input` in blocks that `sizes` gives in turn, with changes at fixed places.
+/// Processes `input` in blocks of the lengths `sizes`, repeated, with changes of settings at fixed frames.
 fn run_with_changes(stream: &mut Denoiser, input: &[f32], sizes: &[usize]) -> Vec<f32> {
     let channels = stream.channels();
     let frames = input.len() / channels;
     let changes = [frames / 7, frames / 3, frames / 2, frames * 3 / 4];
     let mut output = vec![0.0; input.len()];
-    let (mut at, mut turn) = (0, 0);
+    let (mut at, mut block) = (0, 0);
     while at < frames {
         if let Some(change) = changes.iter().position(|change| *change == at) {
             match change {
@@ -27,8 +27,8 @@ fn run_with_changes(stream: &mut Denoiser, input: &[f32], sizes: &[usize]) -> Ve
             .filter(|change| *change > at)
             .min()
             .unwrap_or(frames);
-        let size = sizes[turn % sizes.len()].min(next - at);
-        turn += 1;
+        let size = sizes[block % sizes.len()].min(next - at);
+        block += 1;
         let range = at * channels..(at + size) * channels;
         stream
             .process(&input[range.clone()], &mut output[range])
@@ -50,9 +50,12 @@ fn one_sample_at_a_time_equals_one_block() {
         ("whole", 16_000, 1),
     ] {
         let input = voice(rate_hz, channels, 0.8, 1);
-        let whole = run_with_changes(&mut stream(id, rate_hz, channels), &input, &[usize::MAX]);
+        let one_block = run_with_changes(&mut stream(id, rate_hz, channels), &input, &[usize::MAX]);
         let single = run_with_changes(&mut stream(id, rate_hz, channels), &input, &[1]);
-        assert!(whole == single, "{id} {rate_hz} Hz, {channels} channels");
+        assert!(
+            one_block == single,
+            "{id} {rate_hz} Hz, {channels} channels"
+        );
     }
 }
 
@@ -72,20 +75,26 @@ fn in_place_and_planar_equal_interleaved() {
         assert!(block == expected, "in place");
 
         let channel = |c: usize| -> Vec<f32> { input.iter().skip(c).step_by(2).copied().collect() };
-        let wanted =
+        let expected_channel =
             |c: usize| -> Vec<f32> { expected.iter().skip(c).step_by(2).copied().collect() };
         let (mut left, mut right) = (channel(0), channel(1));
         make("base", 44_100, 2)
             .process_planar_in_place(&mut [&mut left, &mut right])
             .unwrap();
-        assert!(left == wanted(0) && right == wanted(1), "planar in place");
+        assert!(
+            left == expected_channel(0) && right == expected_channel(1),
+            "planar in place"
+        );
 
         let (a, b) = (channel(0), channel(1));
         let (mut x, mut y) = (vec![0.0; a.len()], vec![0.0; a.len()]);
         make("base", 44_100, 2)
             .process_planar(&[&a, &b], &mut [&mut x, &mut y])
             .unwrap();
-        assert!(x == wanted(0) && y == wanted(1), "planar");
+        assert!(
+            x == expected_channel(0) && y == expected_channel(1),
+            "planar"
+        );
     }
 }
 
@@ -99,8 +108,8 @@ proptest! {
         channels in 1usize..3,
     ) {
         let input = voice(rate, channels, 0.4, 3);
-        let whole = run_with_changes(&mut stream("base", rate, channels), &input, &[usize::MAX]);
+        let one_block = run_with_changes(&mut stream("base", rate, channels), &input, &[usize::MAX]);
         let split = run_with_changes(&mut stream("base", rate, channels), &input, &sizes);
-        prop_assert!(whole == split);
+        prop_assert!(one_block == split);
     }
 }

@@ -1,4 +1,4 @@
-//! Whatever comes in, what goes out is finite and bounded, and the stream recovers.
+//! For every input the output is finite and bounded, and the stream recovers.
 
 use quietwire::{Denoiser, Error};
 
@@ -82,7 +82,7 @@ fn output_is_finite_and_bounded() {
 }
 
 #[test]
-fn silence_stays_silent() {
+fn silence_stays_silence() {
     let mut stream = stream("base", 48_000, 1);
     let mut block = vec![0.0; 48_000];
     stream.process_in_place(&mut block).unwrap();

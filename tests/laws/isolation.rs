@@ -1,9 +1,9 @@
-//! One stream's samples never reach another's, nor one channel's another's.
+//! The samples of one stream never affect another stream, nor those of one channel another channel.
 
 use crate::signal::{error_db, linked, model, stream, voice};
 
 #[test]
-fn streams_that_share_a_model_do_not_share_anything_else() {
+fn streams_that_share_a_model_share_nothing_else() {
     let (a, b) = (voice(48_000, 1, 0.6, 1), voice(48_000, 1, 0.6, 5));
     let alone = |input: &[f32]| {
         let mut block = input.to_vec();
@@ -22,7 +22,7 @@ fn streams_that_share_a_model_do_not_share_anything_else() {
 }
 
 #[test]
-fn independent_channels_equal_streams_of_their_own() {
+fn independent_channels_equal_separate_streams() {
     let input = voice(44_100, 2, 0.6, 1);
     let mut both = input.clone();
     stream("base", 44_100, 2)
@@ -39,7 +39,7 @@ fn independent_channels_equal_streams_of_their_own() {
 }
 
 #[test]
-fn a_stream_works_on_another_thread_while_its_model_is_shared() {
+fn streams_on_several_threads_share_a_model() {
     let input = voice(48_000, 1, 0.4, 1);
     let outputs: Vec<Vec<f32>> = std::thread::scope(|scope| {
         let run = || {
@@ -59,7 +59,7 @@ fn a_stream_works_on_another_thread_while_its_model_is_shared() {
 
 #[test]
 fn linked_channels_share_one_mask() {
-    // Opposite signs would cancel in a downmix; powers do not.
+    // Opposite signs would cancel in a downmix. Powers do not.
     let mono = voice(48_000, 1, 1.0, 1);
     let mut both: Vec<f32> = mono.iter().flat_map(|x| [*x, -0.5 * x]).collect();
     linked("base", 48_000, 2)
@@ -76,6 +76,6 @@ fn linked_channels_share_one_mask() {
         .unwrap();
     assert!(
         error_db(&alone, &left) < -60.0,
-        "channels that are alike are cleaned like one"
+        "equal channels are processed like one channel"
     );
 }

@@ -1,4 +1,4 @@
-//! A unity mask gives the input delayed by exactly `latency()`, error below -90 dB.
+//! With a unity mask the output is the input, delayed by exactly `latency()`, with an error below -90 dB.
 
 use crate::signal::{RATES_HZ, chord, db, error_db, model, rms, run, stream, white};
 use quietwire_testing::Random;
@@ -8,7 +8,7 @@ fn unity_mask_gives_the_delayed_input_at_every_rate() {
     for id in ["unity", "lookahead", "spectrum", "frame", "linked"] {
         let model_hz = model(id).manifest().rate_hz();
         for rate_hz in RATES_HZ {
-            // Each side of the model carries no more than half its rate.
+            // The bandwidth is half of the lower rate.
             let input = chord(rate_hz, rate_hz as usize, rate_hz.min(model_hz) / 2);
             let mut stream = stream(id, rate_hz, 1);
             let delay = stream.latency();
@@ -33,7 +33,7 @@ fn half_mask_gives_half() {
 }
 
 #[test]
-fn attenuation_limit_leaves_its_share_of_the_input() {
+fn the_attenuation_limit_mixes_in_the_input() {
     // Gain 1/2 limited to 20 dB of attenuation: 0.1 * 1 + 0.9 * 0.5.
     let input = chord(48_000, 48_000, 24_000);
     let mut stream = stream("half", 48_000, 1);
@@ -44,17 +44,17 @@ fn attenuation_limit_leaves_its_share_of_the_input() {
         .iter()
         .map(|x| x / 0.55)
         .collect();
-    // Its soft ends are quiet enough to stay; see below.
+    // The noise floor keeps the quiet ends of the chord; see below.
     let loud = 2400..input.len() - 2400;
     assert!(error_db(&input[loud.clone()], &output[delay..][loud]) < -90.0);
 }
 
 #[test]
-fn what_is_40_db_below_the_talker_stays_unless_there_is_no_limit() {
-    // A second of speech, as far as this model knows, and one of the room 60 dB below it.
-    let talk = chord(48_000, 48_000, 24_000);
-    let room: Vec<f32> = talk.iter().map(|x| x / 1000.0).collect();
-    let input = [&talk[..], &room].concat();
+fn the_noise_floor_keeps_what_is_40_db_below_the_speech_unless_there_is_no_limit() {
+    // One second at the level of speech, then one second of room noise 60 dB below it.
+    let speech = chord(48_000, 48_000, 24_000);
+    let room: Vec<f32> = speech.iter().map(|x| x / 1000.0).collect();
+    let input = [&speech[..], &room].concat();
     let quiet = 50_400..input.len() - 2400;
     for (limit_db, gain) in [(40.0, 1.0), (6.0, 1.0), (f32::INFINITY, 0.5)] {
         let mut stream = stream("half", 48_000, 1);
@@ -69,7 +69,7 @@ fn what_is_40_db_below_the_talker_stays_unless_there_is_no_limit() {
 }
 
 #[test]
-fn a_stream_forgets_its_talker_when_it_is_reset() {
+fn a_reset_clears_the_speech_level() {
     let room: Vec<f32> = chord(48_000, 48_000, 24_000)
         .iter()
         .map(|x| x / 1000.0)
@@ -82,7 +82,7 @@ fn a_stream_forgets_its_talker_when_it_is_reset() {
 }
 
 #[test]
-fn the_hiss_of_a_room_stays_at_66_db_below_full_scale_before_the_first_word() {
+fn hiss_stays_at_66_db_below_full_scale_before_the_first_speech() {
     let mut random = Random::new(7);
     // -55 dBFS
     let hiss: Vec<f32> = (0..24_000).map(|_| 0.003 * white(&mut random)).collect();
@@ -97,11 +97,11 @@ fn the_hiss_of_a_room_stays_at_66_db_below_full_scale_before_the_first_word() {
 }
 
 #[test]
-fn rates_without_a_small_ratio_are_off_by_less_than_half_a_sample() {
+fn rates_without_a_small_ratio_are_aligned_within_half_a_sample() {
     for rate_hz in [8_001, 44_099, 47_999, 100_003] {
         let mut stream = stream("unity", rate_hz, 1);
         let delay = stream.latency();
-        // A slow tone: half a sample is a small turn of its phase.
+        // Half a sample is a small phase angle of a slow tone.
         let tone_hz = 100.0;
         let input: Vec<f32> = (0..rate_hz as usize)
             .map(|n| (std::f64::consts::TAU * tone_hz * n as f64 / f64::from(rate_hz)).sin() as f32)

@@ -1,4 +1,4 @@
-//! A stream that was reset equals a new one.
+//! A stream after `reset` equals a new one.
 
 use crate::signal::{linked, stream, voice};
 
@@ -17,6 +17,9 @@ fn reset_equals_new() {
             used.set_bypass(true);
             used.process_in_place(&mut noise).unwrap();
             used.set_bypass(false);
+            // Stepped down, too.
+            used.set_fallback_level(used.max_fallback_level()).unwrap();
+            used.process_in_place(&mut noise).unwrap();
             used.reset();
 
             let input = voice(rate_hz, channels, 0.7, 1);
@@ -26,7 +29,8 @@ fn reset_equals_new() {
             fresh.process_in_place(&mut b).unwrap();
             assert!(a == b, "{id} {rate_hz} Hz");
             assert_eq!(used.telemetry(), fresh.telemetry());
-            assert_eq!(used.stats().hops, fresh.stats().hops);
+            assert_eq!(used.stats(), fresh.stats());
+            assert_eq!(used.fallback_level(), 0);
         }
     }
 }

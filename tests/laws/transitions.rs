@@ -1,11 +1,11 @@
-//! A stream that changes its model, and one that takes whole hops: same latency always, no click.
+//! Changes of the model and hop-aligned streams: constant latency, no click.
 
 use quietwire::{Denoiser, Error};
 
 use crate::signal::{error_db, model, rms, voice};
 
 #[test]
-fn another_model_takes_over_and_the_stream_then_equals_one_that_had_it_from_then_on() {
+fn after_a_change_of_the_model_the_output_equals_that_of_a_new_stream() {
     let input = voice(48_000, 1, 1.0, 2);
     let mut stream = Denoiser::builder(model("base"))
         .fallback_model(model("tiny"))
@@ -21,19 +21,19 @@ fn another_model_takes_over_and_the_stream_then_equals_one_that_had_it_from_then
 
     let mut fresh = Denoiser::builder(model("tiny")).build().unwrap();
     assert_eq!(fresh.latency(), stream.latency());
-    // What the second block was before it was cleaned: the first block's output.
-    let mut heard = input.clone();
+    // The input of the second block: the output of the first.
+    let mut second = input.clone();
     let mut first = Denoiser::builder(model("base")).build().unwrap();
-    first.process_in_place(&mut heard).unwrap();
-    fresh.process_in_place(&mut heard).unwrap();
+    first.process_in_place(&mut second).unwrap();
+    fresh.process_in_place(&mut second).unwrap();
     let mut expected = input.clone();
     fresh.process_in_place(&mut expected).unwrap();
     assert!(output == expected);
 }
 
 #[test]
-fn models_of_other_latencies_are_aligned() {
-    // `unity` at 48 kHz and `spectrum` at 16 kHz both give the input back.
+fn models_with_different_latencies_are_aligned() {
+    // `unity` at 48 kHz and `spectrum` at 16 kHz both output their input.
     let input = voice(48_000, 1, 2.0, 2);
     let mut stream = Denoiser::builder(model("unity"))
         .fallback_model(model("spectrum"))
@@ -46,59 +46,59 @@ fn models_of_other_latencies_are_aligned() {
     }
     let latency = stream.latency();
     let low: Vec<f32> = input[..input.len() - latency].to_vec();
-    // What the 16 kHz model cannot carry is missing in half of the blocks.
+    // Half of the blocks lack what is above 8 kHz.
     assert!(error_db(&output[latency..], &low) < -20.0);
     assert!(rms(&output[48_000..]) > 0.5 * rms(&input));
 }
 
 #[test]
-fn whole_hops_are_a_hop_sooner_and_else_the_same() {
+fn hop_aligned_streams_have_one_hop_less_latency_and_the_same_output() {
     let input = voice(48_000, 2, 1.0, 4);
     let builder = || Denoiser::builder(model("base")).channels(2);
-    let mut usual = builder().build().unwrap();
-    let mut whole = builder().hop_aligned(true).build().unwrap();
-    assert_eq!(whole.latency() + 480, usual.latency());
-    let (mut sooner, mut later) = (input.clone(), input);
-    for (n, block) in sooner.chunks_mut(2 * 960).enumerate() {
+    let mut default = builder().build().unwrap();
+    let mut aligned = builder().hop_aligned(true).build().unwrap();
+    assert_eq!(aligned.latency() + 480, default.latency());
+    let (mut aligned_output, mut default_output) = (input.clone(), input);
+    for (n, block) in aligned_output.chunks_mut(2 * 960).enumerate() {
         match n % 20 {
-            8 => whole.set_bypass(true),
-            13 => whole.set_bypass(false),
+            8 => aligned.set_bypass(true),
+            13 => aligned.set_bypass(false),
             _ => {}
         }
-        whole.process_in_place(block).unwrap();
+        aligned.process_in_place(block).unwrap();
     }
-    for (n, block) in later.chunks_mut(2 * 960).enumerate() {
+    for (n, block) in default_output.chunks_mut(2 * 960).enumerate() {
         match n % 20 {
-            8 => usual.set_bypass(true),
-            13 => usual.set_bypass(false),
+            8 => default.set_bypass(true),
+            13 => default.set_bypass(false),
             _ => {}
         }
-        usual.process_in_place(block).unwrap();
+        default.process_in_place(block).unwrap();
     }
-    // Where neither fades: the fades are at the same output sample, a hop apart in the signal.
+    // Outside the fades: these lie at the same output sample, one hop apart in the signal.
     let settled = 2 * 8 * 960;
-    assert!(sooner[2 * 480..settled - 960] == later[2 * 960..settled]);
+    assert!(aligned_output[2 * 480..settled - 960] == default_output[2 * 960..settled]);
     let off = 2 * (10 * 960)..2 * (13 * 960);
-    assert!(sooner[off.start..off.end - 960] == later[off.start + 960..off.end]);
+    assert!(aligned_output[off.start..off.end - 960] == default_output[off.start + 960..off.end]);
 }
 
 #[test]
-fn a_switch_that_is_taken_back_at_once_changes_nothing() {
+fn switching_off_and_on_at_once_changes_nothing() {
     let input = voice(48_000, 1, 0.3, 4);
     let builder = || Denoiser::builder(model("base")).hop_aligned(true);
-    let (mut plain, mut undecided) = (builder().build().unwrap(), builder().build().unwrap());
+    let (mut plain, mut switched) = (builder().build().unwrap(), builder().build().unwrap());
     let (mut expected, mut output) = (input.clone(), input);
     for (a, b) in expected.chunks_mut(480).zip(output.chunks_mut(480)) {
         plain.process_in_place(a).unwrap();
-        undecided.set_bypass(true);
-        undecided.set_bypass(false);
-        undecided.process_in_place(b).unwrap();
+        switched.set_bypass(true);
+        switched.set_bypass(false);
+        switched.process_in_place(b).unwrap();
     }
     assert!(expected == output);
 }
 
 #[test]
-fn promises_that_cannot_hold_are_refused() {
+fn options_that_a_model_does_not_support_are_refused() {
     let builder = || Denoiser::builder(model("base")).hop_aligned(true);
     assert!(matches!(
         builder().rate_hz(16_000).build(),

@@ -7,14 +7,15 @@ import importlib
 import sys
 
 COMMANDS = {
-    "import": ("public_sets", "link an unpacked public data set into a folder for prepare"),
-    "prepare": ("data", "decode a folder of speech and noise into a store"),
+    "import": ("import_set", "link an unpacked public data set into a folder for prepare"),
+    "prepare": ("store", "decode a folder of speech and noise into a store"),
     "rir": ("rir", "simulate room impulse responses"),
     "train": ("train", "train a network, or resume a run"),
     "export": ("export", "write a checkpoint as a model folder"),
     "golden": ("golden", "write golden vectors of a model folder"),
     "devset": ("devset", "mix the pairs of a benchmark"),
     "score": ("score", "score systems on pairs"),
+    "residue": ("residue", "measure what systems leave of noise: tones, onset, steadiness"),
 }
 OLD_COMMANDS = {"public": "import", "rooms": "rir"}
 

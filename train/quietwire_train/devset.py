@@ -23,27 +23,26 @@ inside the bandwidth of the speech, unless a set defines it otherwise. Sets, for
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soundfile
-from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve
 
-from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db, read_mono
+from . import heldout
+from .audio import RATE_HZ, active_level_db, amplitude, power_db, read_mono
+from .devset_sounds import cut_silence, limit_band, music, typing
+from .pairs import PEAK, Missing, Pair, Summary, checked_sets, write_pairs
+from .store import Clip, Store
 
 LEVEL_DB = -26.0  # active speech level in dBFS, the usual level of ITU-T test material
 NOISE_LEVEL_DB = -35.0
 WHISPER_DB = -30.0
 LEVELS_DB = (-45.0, -35.0, -10.0)
-PEAK = 0.99  # louder pairs are scaled down
 NARROW_HZ = 8000.0
 TELEPHONE_HZ = (300.0, 3400.0)
 LOW_CUTS_HZ = (300.0, 400.0, 500.0, 600.0, 700.0)
@@ -73,81 +72,12 @@ SIZES = {
 }
 
 
-@dataclass
-class Pair:
-    """One pair. Every field but the two signals is written to pairs.json.
-
-    `level_db` is the active speech level in dBFS after all scaling (of noise alone: its rms).
-    """
-
-    name: str
-    set: str
-    slot: int | None
-    talker: str | None
-    talker_in_training: bool
-    speech_source: str | None
-    noise_class: str | None
-    noise_source: str | None
-    snr_db: float | None
-    level_db: float
-    bandwidth_hz: float
-    room: bool
-    twin: str | None
-    text: str | None
-    noisy: np.ndarray = field(repr=False)
-    clean: np.ndarray = field(repr=False)
-
-    def scale(self, gain_db: float) -> Pair:
-        """Scales both signals by `gain_db`, or by less if the louder one would clip."""
-        peak = max(float(np.abs(self.noisy).max()), float(np.abs(self.clean).max()))
-        gain = min(10 ** (gain_db / 20), PEAK / peak if peak > 0.0 else math.inf)
-        self.noisy = self.noisy * np.float32(gain)
-        self.clean = self.clean * np.float32(gain)
-        self.level_db += 20 * math.log10(gain)
-        return self
-
-    def record(self) -> dict:
-        """Fields for pairs.json."""
-        kept = {key: value for key, value in vars(self).items() if key not in ("noisy", "clean")}
-        return kept | {"level_db": round(self.level_db, 3)}
-
-
-@dataclass
-class Summary:
-    """Number of pairs of each set, and the reason for every set that was left out."""
-
-    pairs: Counter[str] = field(default_factory=Counter)
-    skipped: dict[str, str] = field(default_factory=dict)
-
-
-class Missing(Exception):
-    """The store or the options do not have what a set needs."""
-
-
 def noise_class(clip: Clip) -> str:
     """Class of a noise recording, from its source and file name."""
     if clip.source == "keystroke":
         return "keyboard"
     stem = Path(clip.path).stem
     return re.split(r"-|_\d+$", stem)[0].lower()
-
-
-def _limit_band(signal: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
-    """`signal` between `low_hz` (if any) and `high_hz` (if below 24 kHz).
-
-    The transitions are raised cosines: from 94 % to 100 % of `high_hz`, from 67 % to 100 % of `low_hz`.
-    """
-    size = next_fast_len(len(signal) + RATE_HZ // 10, real=True)
-    spectrum = rfft(signal, size)
-    hz = np.arange(len(spectrum)) * (RATE_HZ / size)
-    transitions = []
-    if high_hz < RATE_HZ / 2:
-        transitions.append((hz / high_hz - 0.94) / 0.06)
-    if low_hz > 0.0:
-        transitions.append((1.0 - hz / low_hz) * 3.0)
-    for position in transitions:
-        spectrum *= (0.5 + 0.5 * np.cos(np.pi * np.clip(position, 0.0, 1.0))).astype(np.float32)
-    return irfft(spectrum, size)[: len(signal)]
 
 
 def _slots(store: Store, talkers: int) -> list[list[Clip]]:
@@ -224,97 +154,6 @@ def _noise(store: Store, clip: Clip, length: int) -> np.ndarray:
     return np.resize(part, length)
 
 
-def _typing(store: Store, keys: list[Clip], rng: np.random.Generator, length: int) -> np.ndarray:
-    """`length` samples of typing: bursts of keystrokes from the recordings `keys`."""
-    strokes = []
-    for clip in keys:
-        samples = store.read(clip.index)
-        blocks = samples[: len(samples) // 480 * 480].reshape(-1, 480)
-        energy = np.einsum("ij,ij->i", blocks, blocks)
-        # The three loudest moments, each from 20 ms before it, 0.25 s long.
-        for _ in range(3):
-            top = int(np.argmax(energy))
-            energy[max(0, top - 30) : top + 30] = 0.0
-            stroke = samples[max(0, (top - 2) * 480) :][: RATE_HZ // 4].copy()
-            level_db = power_db(stroke)
-            if level_db > -80.0:
-                fade = np.minimum(1.0, np.arange(len(stroke)) / 240)
-                strokes.append(stroke * (fade * fade[::-1]).astype(np.float32) * amplitude(-30.0 - level_db))
-    typing = np.zeros(length, np.float32)
-    position, left = int(rng.uniform(0.05, 0.3) * RATE_HZ), int(rng.integers(4, 12))
-    while position < length:
-        stroke = strokes[rng.integers(len(strokes))][: length - position]
-        typing[position : position + len(stroke)] += stroke * amplitude(rng.uniform(-6.0, 0.0))
-        left -= 1
-        pause_s = rng.uniform(0.09, 0.22) if left else rng.uniform(0.4, 0.9)
-        left = left or int(rng.integers(4, 12))
-        position += int(pause_s * RATE_HZ)
-    return typing
-
-
-def _music(rng: np.random.Generator, length: int) -> np.ndarray:
-    """`length` samples of synthetic music: chords, bass, melody and drums, in a key and tempo."""
-    root = int(rng.integers(45, 57))  # semitones, 69 is 440 Hz
-    scale = np.array(((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))[rng.integers(2)])
-    degrees = ((0, 5, 3, 4), (0, 3, 4, 4), (0, 4, 5, 3), (0, 5, 1, 4))[rng.integers(4)]
-    beat = round(60 / rng.uniform(80.0, 150.0) * RATE_HZ)
-    brightness = rng.uniform(1.0, 1.8)  # exponent of the decrease of the harmonics
-    arpeggio = rng.random() < 0.5
-    music = np.zeros(length + 4 * beat, np.float32)
-
-    def pitch(degree: int) -> int:
-        return root + 12 * (degree // 7) + int(scale[degree % 7])
-
-    def add(position: int, samples: np.ndarray, gain: float) -> None:
-        end = min(len(music), position + len(samples))
-        music[position:end] += np.float32(gain) * samples[: end - position].astype(np.float32)
-
-    def tone(semitone: int, beats: float, decay_s: float, harmonics: int) -> np.ndarray:
-        time_s = np.arange(round(beats * beat)) / RATE_HZ
-        hz = 440.0 * 2 ** ((semitone - 69) / 12)
-        order = np.arange(1, harmonics + 1)
-        waves = np.sin(2 * np.pi * hz * np.outer(order, time_s) + rng.uniform(0, 6.3, (harmonics, 1)))
-        rise = np.minimum(1.0, time_s / 0.01) * np.minimum(1.0, time_s[::-1] / 0.02)
-        return (order**-brightness) @ waves * rise * np.exp(-time_s / decay_s)
-
-    def drum(kind: str) -> np.ndarray:
-        time_s = np.arange(RATE_HZ // 5) / RATE_HZ
-        hiss = rng.standard_normal(len(time_s))
-        if kind == "kick":
-            return np.sin(2 * np.pi * (45 * time_s + 4 * (1 - np.exp(-time_s / 0.03)))) * np.exp(
-                -time_s / 0.06
-            )
-        if kind == "snare":
-            return (0.6 * hiss + np.sin(2 * np.pi * 180 * time_s)) * np.exp(-time_s / 0.05)
-        return np.diff(hiss, prepend=0.0) * np.exp(-time_s / 0.02)
-
-    for number in range(length // beat + 1):
-        position = number * beat
-        degree = degrees[number // 4 % 4]
-        chord = [pitch(degree + step) for step in (0, 2, 4, 7)]
-        if arpeggio:
-            for half in range(2):
-                note = chord[(2 * number + half) % 4]
-                add(position + half * beat // 2, tone(note + 12, 1.0, 0.4, 12), 0.25)
-        elif number % 2 == 0:
-            for note in chord:
-                add(position, tone(note, 2.0, 0.8, 12), 0.15)
-        add(position, tone(chord[0] - 12, 1.0, 0.5, 6), 0.4)
-        if rng.random() < 0.7:
-            add(position, tone(pitch(int(rng.integers(7, 15))), 1.0, 0.5, 8), 0.2)
-        add(position, drum("snare" if number % 2 else "kick"), 0.3)
-        for half in range(2):
-            add(position + half * beat // 2, drum("hat"), 0.08)
-    return music[:length]
-
-
-def _cut_silence(signal: np.ndarray) -> np.ndarray:
-    """`signal` from 30 ms before to 30 ms after the part within 45 dB of its peak."""
-    loud = np.nonzero(np.abs(signal) > 10 ** (-45 / 20) * np.abs(signal).max())[0]
-    margin = RATE_HZ * 3 // 100
-    return signal[max(0, loud[0] - margin) : loud[-1] + margin]
-
-
 class _Bench:
     """Makes the pairs of each set."""
 
@@ -340,7 +179,7 @@ class _Bench:
         shift = take % len(own)
         speech, bandwidth_hz = _speech(self.store, own[shift:] + own[:shift], self.length)
         if bandwidth_hz <= NARROW_HZ:
-            return _limit_band(speech, 0.0, NARROW_HZ), NARROW_HZ
+            return limit_band(speech, 0.0, NARROW_HZ), NARROW_HZ
         return speech, bandwidth_hz
 
     def _noises(self, name: str, phase: float) -> Iterator[tuple[np.ndarray, str, str]]:
@@ -372,7 +211,7 @@ class _Bench:
         noisy, kind, source = clean, None, None
         if noise is not None:
             samples, kind, source = noise
-            inside = _limit_band(samples, 0.0, bandwidth_hz)
+            inside = limit_band(samples, 0.0, bandwidth_hz)
             level_db = active_level_db(inside) if active else power_db(inside)
             if not math.isfinite(level_db):
                 raise ValueError(f"{kind} noise of {source} has no energy below {bandwidth_hz:g} Hz")
@@ -511,7 +350,7 @@ class _Bench:
 
     def _make_music(self) -> Iterator[Pair]:
         for k in range(self.sizes["music"]):
-            noise = _music(self._rng("music", k), self.length), "music", "synthetic"
+            noise = music(self._rng("music", k), self.length), "music", "synthetic"
             yield self._pair("music", k, k, self._speech(k, 3), noise, _low_snr_db(k))
 
     def _make_keyboard(self) -> Iterator[Pair]:
@@ -520,14 +359,14 @@ class _Bench:
             raise Missing("the store has no keystrokes in the split dev")
         for k in range(self.sizes["keyboard"]):
             own = keys[k :: self.sizes["keyboard"]] or keys
-            typing = _typing(self.store, own, self._rng("keyboard", k), self.length)
-            noise = typing, "keyboard", own[0].source
+            keys_sound = typing(self.store, own, self._rng("keyboard", k), self.length)
+            noise = keys_sound, "keyboard", own[0].source
             yield self._pair("keyboard", k, k, self._speech(k, 4), noise, _low_snr_db(k), active=True)
 
     def _make_telephone(self) -> Iterator[Pair]:
         for k, (samples, kind, source) in enumerate(self._noises("telephone", 0.25)):
-            speech = _limit_band(self._speech(k, 5)[0], *TELEPHONE_HZ), TELEPHONE_HZ[1]
-            noise = _limit_band(samples, *TELEPHONE_HZ), kind, source
+            speech = limit_band(self._speech(k, 5)[0], *TELEPHONE_HZ), TELEPHONE_HZ[1]
+            noise = limit_band(samples, *TELEPHONE_HZ), kind, source
             yield self._pair("telephone", k, k, speech, noise, (0.0, 5.0, 10.0, 15.0)[k % 4])
 
     def _make_digits(self) -> Iterator[Pair]:
@@ -539,7 +378,7 @@ class _Bench:
             if not paths:
                 raise Missing(f"{self.prompts}/digits/{digit}.wav does not exist")
             samples, rate_hz = read_mono(paths[0])
-            parts.append(_cut_silence(samples))
+            parts.append(cut_silence(samples))
             rates_hz.append(rate_hz)
         bandwidth_hz = min(min(rates_hz) / 2, RATE_HZ / 2)
         for k, noise in enumerate(self._noises("digits", 0.9)):
@@ -557,7 +396,7 @@ class _Bench:
                 "digits",
                 k,
                 None,
-                (_limit_band(speech, 0.0, bandwidth_hz), bandwidth_hz),
+                (limit_band(speech, 0.0, bandwidth_hz), bandwidth_hz),
                 noise,
                 DIGIT_SNRS_DB[k % len(DIGIT_SNRS_DB)],
                 talker=self.prompts.resolve().name,
@@ -569,7 +408,7 @@ class _Bench:
         for k in range(self.sizes["low_cut"]):
             speech, bandwidth_hz = self._speech(k, 0)
             cut_hz = LOW_CUTS_HZ[(k + k // 5) % 5]
-            filtered = _limit_band(speech, cut_hz, RATE_HZ / 2)
+            filtered = limit_band(speech, cut_hz, RATE_HZ / 2)
             pair = self._pair("low_cut", k, k, (filtered, bandwidth_hz), None)
             pair.name += f"_{cut_hz:g}hz"
             yield pair
@@ -593,46 +432,46 @@ def make_devset(
     digits/0.wav to digits/9.wav (any format and rate) for the set `digits`. Sets that cannot be built
     are left out and listed in the result.
     """
-    unknown = set(sets) - set(SIZES)
-    if unknown:
-        raise ValueError(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(SIZES)}")
     bench = _Bench(store, seconds, talkers, prompts)
-    bench.twins = "snr" in sets
-    for folder in ("noisy", "clean"):
-        (out_dir / folder).mkdir(parents=True, exist_ok=True)
-    summary, records = Summary(), []
-    for name in (name for name in SIZES if name in sets):
-        try:
-            for pair in bench.make(name):
-                for folder, signal in (("noisy", pair.noisy), ("clean", pair.clean)):
-                    path = out_dir / folder / f"{pair.name}.wav"
-                    soundfile.write(path, signal, RATE_HZ, subtype="PCM_24")
-                records.append(pair.record())
-                summary.pairs[name] += 1
-        except Missing as reason:
-            summary.skipped[name] = str(reason)
-    (out_dir / "pairs.json").write_text(json.dumps(records, indent=1))
-    return summary
+    chosen = checked_sets(sets, SIZES)
+    bench.twins = "snr" in chosen
+    return write_pairs(out_dir, ((name, bench.make(name)) for name in chosen))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the `devset` command."""
     parser.add_argument("store", type=Path, help="folder written by prepare")
     parser.add_argument("out", type=Path, help="folder for the pairs")
+    parser.add_argument(
+        "--split",
+        choices=("dev", "dev2"),
+        default="dev",
+        help="dev: the development benchmark; dev2: the benchmark that decides (default: %(default)s)",
+    )
     parser.add_argument("--seconds", type=float, default=6.0, help="length of a pair")
-    parser.add_argument("--sets", default=",".join(SIZES), help="sets to build (default: %(default)s)")
-    parser.add_argument("--talkers", type=int, default=12, help="talker slots; fewer make all sets smaller")
-    parser.add_argument("--prompts", type=Path, help="folder with digits/0.wav to 9.wav, for the set digits")
+    parser.add_argument(
+        "--sets",
+        help=f"sets to build (default: all; dev: {','.join(SIZES)}; dev2: {','.join(heldout.SETS)})",
+    )
+    parser.add_argument(
+        "--talkers", type=int, default=12, help="of dev: talker slots; fewer make all sets smaller"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, help="of dev: folder with digits/0.wav to 9.wav, for the set digits"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the pairs; returns 0, or 1 if there are none."""
+    sets = args.sets.split(",") if args.sets else tuple(SIZES if args.split == "dev" else heldout.SETS)
     try:
-        made = make_devset(
-            Store(args.store), args.out, args.seconds, args.talkers, args.sets.split(","), args.prompts
-        )
-    except (ImportError, ValueError) as error:
-        print(error, file=sys.stderr)
+        store = Store(args.store)
+        if args.split == "dev":
+            made = make_devset(store, args.out, args.seconds, args.talkers, sets, args.prompts)
+        else:
+            made = heldout.make_heldout(store, args.out, args.seconds, sets)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     for name, reason in made.skipped.items():
         print(f"left out the set {name}: {reason}")

@@ -1,8 +1,8 @@
 """Measures of one output signal, alone or against its clean reference.
 
 Quality and intelligibility: wideband PESQ (ITU-T P.862.2), STOI (Taal et al., IEEE TASLP 19(7),
-2011), ESTOI (Jensen & Taal, IEEE/ACM TASLP 24(11), 2016), SI-SDR (Le Roux et al., ICASSP 2019) and
-DNSMOS P.835 (Reddy et al., ICASSP 2022), all at 16 kHz. Changes of the speech: its level, onsets
+2011), ESTOI (Jensen & Taal, IEEE/ACM TASLP 24(11), 2016), SI-SDR (Le Roux et al., ICASSP 2019),
+DNSMOS P.835 (Reddy et al., ICASSP 2022), Distill-MOS and ViSQOL (`judges.py`), all at 16 kHz. Changes of the speech: its level, onsets
 and highs. Accuracy of the speech detector and of the SNR estimate.
 """
 
@@ -13,8 +13,9 @@ from pesq import pesq
 from pystoi import stoi
 from scipy.fft import irfft, next_fast_len, rfft
 
-from .data import RATE_HZ, active_level_db, power_db, resample
+from .audio import RATE_HZ, active_level_db, power_db, resample
 from .dnsmos import dnsmos
+from .judges import distill_mos, visqol
 
 SCORE_RATE_HZ = 16000
 MAX_DELAY_SECONDS = 0.06
@@ -148,7 +149,7 @@ def attenuation_db(noisy: np.ndarray, signal: np.ndarray) -> float:
 def measure(pair: dict, clean: np.ndarray | None, noisy: np.ndarray, signal: np.ndarray) -> dict[str, float]:
     """The measures of `signal`, the output for `noisy`, that belong to the set of `pair`; at 48 kHz.
 
-    Without `clean` only DNSMOS and the level. Raises ValueError for an output that is too short,
+    Without `clean` only DNSMOS, Distill-MOS and the level. Raises ValueError for an output that is too short,
     silent although the clean signal has speech, or not finite.
     """
     kind = pair["set"]
@@ -161,7 +162,8 @@ def measure(pair: dict, clean: np.ndarray | None, noisy: np.ndarray, signal: np.
         raise ValueError("the output is silent")
     if clean is None:
         level_db = max(active_level_db(signal), FLOOR_DB)
-        found = {"output_db": level_db, **dnsmos(resample(signal, RATE_HZ, SCORE_RATE_HZ))}
+        narrow = resample(signal, RATE_HZ, SCORE_RATE_HZ)
+        found = {"output_db": level_db, **dnsmos(narrow), "distill_mos": distill_mos(narrow)}
     elif kind == "noise":
         found = {
             "attenuation_db": attenuation_db(noisy, signal),
@@ -188,6 +190,8 @@ def measure(pair: dict, clean: np.ndarray | None, noisy: np.ndarray, signal: np.
                 "estoi": float(stoi(clean, signal, SCORE_RATE_HZ, extended=True)),
                 "si_sdr_db": si_sdr_db(clean, signal),
                 **dnsmos(signal),
+                "distill_mos": distill_mos(signal),
+                "visqol": visqol(clean, signal),
             }
     found = {name: value for name, value in found.items() if value is not None}
     for name, value in found.items():

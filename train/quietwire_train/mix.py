@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import defaultdict
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,135 +15,15 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
 from . import synthetic
-from .data import RATE_HZ, Clip, Store, active_level_db, amplitude, power_db
+from .audio import RATE_HZ, active_level_db, amplitude, power_db
+from .mixture import Mixture
+from .pickers import EVENT_SECONDS, NoisePicker, SpeechPicker
+from .store import Clip, Store
 
-WIDEBAND_HZ = 14000.0
-EVENT_SECONDS = 1.0  # a noise clip shorter than this is a single event, repeated at random
 EDGE = 240  # 5 ms fade at every cut
 LOW_PASS_HZ = (2500.0, 3400.0, 4000.0, 5500.0, 7000.0, 8000.0, 11000.0, 12000.0, 16000.0)
 EQ_POINTS = 128
 ATTEMPTS = 8
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Probabilities (`_p`) and ranges of the mixtures. Levels in dB, times in seconds."""
-
-    wideband_share: float = 0.55  # of the speech: recordings with content up to 14 kHz or more
-    leading_pause_p: float = 0.4  # clips that begin with a pause, as streams do
-    long_pause_p: float = 0.15  # of the pauses between utterances, those in the range of long_pause_s
-    long_pause_s: tuple[float, float] = (0.6, 2.0)
-    speed_p: float = 0.7
-    speed_range: tuple[float, float] = (0.7, 1.4)  # tempo, pitch and formants together
-    noise_speed_p: float = 0.85  # of recorded noises
-    noise_speed_range: tuple[float, float] = (0.5, 2.0)
-    noise_reversed_p: float = 0.25
-    resonance_p: float = 0.5  # of voices: one sharp peak, as in vowels where two harmonics dominate
-    resonance_passing_p: float = 0.5  # of resonances: those that come and go, as in single vowels
-    resonance_s: tuple[float, float] = (0.08, 0.5)  # length of a resonance that comes and goes
-    resonance_pause_s: tuple[float, float] = (0.15, 1.5)
-    resonance_hz: tuple[float, float] = (250.0, 2500.0)
-    resonance_octaves: tuple[float, float] = (0.07, 0.25)
-    resonance_db: tuple[float, float] = (8.0, 24.0)
-    eq_p: float = 0.8
-    eq_db: float = 6.0
-    strong_eq_p: float = 0.4  # of equalizers: strong ones, as of small speakers or masks
-    strong_eq_db: float = 18.0
-    room_p: float = 0.4
-    noise_room_p: float = 0.2
-    synthetic_p: float = 0.2
-    babble_p: float = 0.12
-    music_p: float = 0.08
-    calls_p: float = 0.06
-    rumble_p: float = 0.12  # alone or added to another noise
-    rumble_db: tuple[float, float] = (-5.0, 25.0)  # relative to that noise
-    modulation_p: float = 0.2
-    snr_db: tuple[float, float] = (-6.0, 20.0)
-    high_snr_p: float = 0.15  # nearly clean input, which must stay unchanged
-    high_snr_db: tuple[float, float] = (20.0, 40.0)
-    level_db: tuple[float, float] = (-45.0, -5.0)
-    band_limit_p: float = 0.3
-    low_cut_p: float = 0.3  # high-pass filters of telephones and small microphones, above the fundamental
-    low_cut_hz: tuple[float, float] = (80.0, 700.0)
-    noise_only_p: float = 0.04
-    clean_only_p: float = 0.08
-    silence_p: float = 0.05
-    level_step_p: float = 0.05
-    level_step_db: float = 15.0
-    clipping_p: float = 0.05
-    min_speech_snr_db: float = 30.0  # speech recordings with a lower SNR are not used
-
-
-class _SpeechPicker:
-    """Draws talkers so that bandwidths, sources and talkers are balanced."""
-
-    def __init__(self, clips: list[Clip], wideband_share: float) -> None:
-        groups = {True: [], False: []}
-        for clip in clips:
-            groups[clip.bandwidth_hz >= WIDEBAND_HZ].append(clip)
-        shares = {True: wideband_share, False: 1.0 - wideband_share}
-        self._talkers: list[list[Clip]] = []
-        weights: list[float] = []
-        for wide, members in groups.items():
-            sources: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
-            for clip in members:
-                sources[clip.source][clip.talker].append(clip)
-            # The square root limits the share of the longest source. A source with many talkers
-            # gets a larger weight than one with many sentences of one talker.
-            source_weights = [
-                math.sqrt(sum(c.length for talker_clips in talkers.values() for c in talker_clips))
-                * (1.0 + math.log10(len(talkers)))
-                for talkers in sources.values()
-            ]
-            total = sum(source_weights)
-            for weight, talkers in zip(source_weights, sources.values()):
-                for talker_clips in talkers.values():
-                    self._talkers.append(sorted(talker_clips, key=lambda clip: clip.bandwidth_hz))
-                    weights.append(shares[wide] * weight / total / len(talkers))
-        if not weights:
-            raise ValueError("no speech clips in this split")
-        self._cumulative = np.cumsum(weights) / np.sum(weights)
-
-        self.talkers = {own[0].talker for own in self._talkers}
-
-    def talker(self, rng: np.random.Generator, avoid: str | None) -> list[Clip]:
-        """Clips of one talker other than `avoid`, drawn by weight, in order of bandwidth."""
-        if not self.talkers - {avoid}:
-            raise ValueError("no other talker in this split")
-        while True:
-            place = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
-            own = self._talkers[min(place, len(self._talkers) - 1)]
-            if own[0].talker != avoid:
-                return own
-
-
-class _NoisePicker:
-    """Draws noise clips; the weight of a source is the square root of its length."""
-
-    def __init__(self, clips: list[Clip]) -> None:
-        if not clips:
-            raise ValueError("no noise clips in this split")
-        self._clips = clips
-        seconds = defaultdict(float)
-        parts = defaultdict(float)
-        for clip in clips:
-            seconds[clip.source] += clip.length / RATE_HZ
-            parts[clip.source] += math.sqrt(clip.length)
-        weights = [math.sqrt(seconds[c.source]) * math.sqrt(c.length) / parts[c.source] for c in clips]
-        self._cumulative = np.cumsum(weights) / np.sum(weights)
-        self._events = defaultdict(list)
-        for clip in clips:
-            if clip.length < EVENT_SECONDS * RATE_HZ:
-                self._events[clip.source].append(clip)
-
-    def clip(self, rng: np.random.Generator) -> Clip:
-        """One clip, drawn by weight."""
-        place = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
-        return self._clips[min(place, len(self._clips) - 1)]
-
-    def event(self, source: str, rng: np.random.Generator) -> Clip:
-        """One short clip of `source`."""
-        return self._events[source][rng.integers(len(self._events[source]))]
 
 
 @lru_cache(maxsize=4)
@@ -196,8 +74,8 @@ class Mixer:
             for clip in store.clips("speech", split)
             if clip.snr_est_db is None or clip.snr_est_db >= mixture.min_speech_snr_db
         ]
-        self._speech = _SpeechPicker(speech, mixture.wideband_share)
-        self._noise = _NoisePicker(store.clips("noise", split))
+        self._speech = SpeechPicker(speech, mixture.wideband_share)
+        self._noise = NoisePicker(store.clips("noise", split))
         tail = rirs.shape[1] if rirs is not None else RATE_HZ // 10
         self._size = next_fast_len(self.length + tail, real=True)
         self._size += self._size % 2

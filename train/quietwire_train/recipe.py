@@ -15,7 +15,7 @@ import tomllib
 
 from .loss import LossWeights
 from .manifest import to_toml
-from .mix import Mixture
+from .mixture import Mixture
 from .net import NetShape
 
 NEW_BLOCK = "new"  # in keep_blocks: an added block that starts as the identity

@@ -21,6 +21,8 @@ COLUMNS = {
     "stoi": ("STOI", 3, 1),
     "estoi": ("ESTOI", 3, 1),
     "si_sdr_db": ("SI-SDR (dB)", 2, 1),
+    "visqol": ("ViSQOL", 2, 1),
+    "distill_mos": ("Distill-MOS", 2, 1),
     "sig": ("SIG", 2, 1),
     "bak": ("BAK", 2, 1),
     "ovrl": ("OVRL", 2, 1),
@@ -41,7 +43,7 @@ COLUMNS = {
 }
 # Columns that only one set has.
 OWN_SETS = ("clean_pesq", "low_cut_pesq", "highs_db", "attenuation_db", "wer")
-DIFFERENCES = ("pesq", "stoi", "si_sdr_db", "ovrl")
+DIFFERENCES = ("pesq", "stoi", "si_sdr_db", "visqol", "distill_mos", "ovrl")
 DRAWS = 1000
 SEED = 1
 CURVE_POINTS = 200
@@ -69,26 +71,45 @@ def mean(records: list[dict], column: str) -> float | None:
     return sum(v[0] for v in values) / sum(v[1] for v in values) if values else None
 
 
-def interval(values: list[tuple[str, float, float]]) -> list[float] | None:
-    """95 % bootstrap interval of the mean of (cluster, sum, weight); None for fewer than two clusters.
+# Talker, noise recording (None if there is none), sum and weight of a pair.
+Value = tuple[str, str | None, float, float]
 
-    Whole clusters are drawn with replacement, 1000 times with a fixed seed, since pairs of one talker
-    are not independent.
+
+def interval(values: list[Value]) -> list[float] | None:
+    """95 % bootstrap interval of a mean; None for fewer than two talkers.
+
+    Talkers and noise recordings are drawn with replacement, 1000 times with a fixed seed, since pairs
+    with the same talker or the same noise are not independent (pigeonhole bootstrap, Owen 2007). A
+    pair counts as often as its talker times its noise were drawn.
     """
-    clusters: dict[str, np.ndarray] = {}
-    for cluster, value, weight in values:
-        clusters[cluster] = clusters.get(cluster, 0.0) + np.array([value, weight])
-    if len(clusters) < 2:
+    # In a fixed order, so that the sums do not depend on the order of the pairs.
+    values = sorted(values, key=lambda value: (value[0], value[1] or "", *value[2:]))
+    sums = np.array([value[2:] for value in values])
+    if not len(values) or len({value[0] for value in values}) < 2:
         return None
-    totals = np.array([clusters[cluster] for cluster in sorted(clusters)])
-    drawn = np.random.default_rng(SEED).integers(len(totals), size=(DRAWS, len(totals)))
-    sums = totals[drawn].sum(axis=1)
-    low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
+    rng = np.random.default_rng(SEED)
+    counts = _draw(rng, [value[0] for value in values])
+    if len({value[1] for value in values}) > 1:
+        counts = counts * _draw(rng, [value[1] for value in values])
+    drawn = counts @ sums
+    drawn = drawn[drawn[:, 1] > 0]
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
     return [float(low), float(high)]
 
 
-def _cluster(record: dict) -> str:
-    return record.get("talker") or f"pair {record['pair']}"
+def _draw(rng: np.random.Generator, names: list[str | None]) -> np.ndarray:
+    """[DRAWS, pairs] how often the cluster of each pair was drawn; None is always drawn once."""
+    clusters = sorted({name for name in names if name is not None})
+    drawn = rng.integers(len(clusters), size=(DRAWS, len(clusters)))
+    times = np.stack([np.bincount(row, minlength=len(clusters)) for row in drawn])
+    place = {name: at for at, name in enumerate(clusters)}
+    one = np.ones(DRAWS, int)
+    return np.stack([one if name is None else times[:, place[name]] for name in names], axis=1)
+
+
+def _clusters(record: dict) -> tuple[str, str | None]:
+    """Talker (or the pair itself) and noise recording of a record."""
+    return record.get("talker") or f"pair {record['pair']}", record.get("noise_recording")
 
 
 def _own(records: list[dict], system: str) -> list[dict]:
@@ -116,7 +137,7 @@ def headline(records: list[dict], systems: list[str]) -> list[dict]:
             own = [record for record in good if in_headline(record, column)]
             row[column] = mean(own, column)
             row["ci"][column] = interval(
-                [(_cluster(record), *value) for record in own if (value := _value(record, column))]
+                [(*_clusters(record), *value) for record in own if (value := _value(record, column))]
             )
         rows.append(row)
     return rows
@@ -159,12 +180,12 @@ def differences(records: list[dict], systems: list[str], against: str) -> list[d
         both = [record for record in _own(records, system) if record["pair"] in base]
         for column in DIFFERENCES:
             found = [
-                (_cluster(record), record[column] - base[record["pair"]][column], 1.0)
+                (*_clusters(record), record[column] - base[record["pair"]][column], 1.0)
                 for record in both
                 if in_headline(record, column) and column in record and column in base[record["pair"]]
             ]
             row["pairs"] = max(len(found), row.get("pairs", 0))
-            row[column] = float(np.mean([value for _, value, _ in found])) if found else None
+            row[column] = float(np.mean([value for _, _, value, _ in found])) if found else None
             row["ci"][column] = interval(found)
         rows.append(row)
     return rows
@@ -267,8 +288,8 @@ def plots(prefix: Path, group_rows: list[dict], vad: dict[str, dict]) -> list[Pa
     written = []
     by_snr = [row for row in group_rows if row["group"] == "snr_db"]
     if by_snr:
-        figure = Figure(figsize=(9, 7), layout="constrained")
-        for axes, column in zip(figure.subplots(2, 2).flat, DIFFERENCES):
+        figure = Figure(figsize=(13, 7), layout="constrained")
+        for axes, column in zip(figure.subplots(2, 3).flat, DIFFERENCES):
             for system in dict.fromkeys(row["system"] for row in by_snr):
                 points = [(row["value"], row[column]) for row in by_snr if row["system"] == system]
                 points = [point for point in points if point[1] is not None]

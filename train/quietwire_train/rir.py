@@ -6,6 +6,8 @@ pyroomacoustics simulates the early part with image sources and the tail with ra
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +90,13 @@ def make_rirs(out_npz: Path, count: int = 400, seed: int = 0) -> None:
         response = simulate(room)
         rirs[row, : len(response)] = response
         rt60_s[row] = room.rt60_s
+        if (row + 1) % 50 == 0:
+            print(f"{row + 1} of {count} rooms", flush=True)
     out_npz.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(out_npz, rirs=rirs, rt60_s=rt60_s)
+    part = out_npz.with_name(out_npz.name + ".part")
+    with part.open("wb") as file:
+        np.savez(file, rirs=rirs, rt60_s=rt60_s)
+    os.replace(part, out_npz)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the responses; returns 0."""
-    make_rirs(args.out, args.count, args.seed)
+    """Makes the responses; returns 0, or 1 without pyroomacoustics."""
+    try:
+        make_rirs(args.out, args.count, args.seed)
+    except ImportError as error:
+        print(f"error: {error}; `rir` needs the package pyroomacoustics", file=sys.stderr)
+        return 1
     print(f"{args.count} room impulse responses in {args.out}")
     return 0

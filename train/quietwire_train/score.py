@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import report
-from .data import RATE_HZ, read_mono, resample
+from . import judges, report
+from .audio import RATE_HZ, read_mono, resample
 from .measures import SCORE_RATE_HZ, align, hop_snrs_db, measure, speech_hops, worse_than
 from .systems import System, audio_files, parse_system, process, source_file, with_commands
 
@@ -234,9 +234,14 @@ def _report(
     rows: list[dict], groups: list[dict], differences: list[dict], vad: dict, failed: list[str]
 ) -> str:
     """All tables in Markdown."""
-    parts = [("Scores", report.table(rows)), ("95 % intervals over talkers", report.interval_table(rows))]
+    parts = [
+        ("Scores", report.table(rows)),
+        ("95 % intervals over talkers and noises", report.interval_table(rows)),
+    ]
     if differences:
-        parts.append(("Differences (95 % interval over talkers)", report.difference_table(differences)))
+        parts.append(
+            ("Differences (95 % interval over talkers and noises)", report.difference_table(differences))
+        )
     titles = {
         "set": "By set",
         "snr_db": "By SNR in dB, set snr",
@@ -257,6 +262,8 @@ def _report(
 def run(args: argparse.Namespace) -> int:
     """Score and print the table; returns 1 when anything failed and 2 for wrong usage."""
     names = [system.name for system in args.systems]
+    for message in judges.missing():
+        print(message, file=sys.stderr)
     try:
         if len(set(names)) < len(names):
             raise ValueError("two systems have the same name")

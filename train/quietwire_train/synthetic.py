@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy.fft import irfft, rfft
 
-from .data import RATE_HZ, amplitude
+from .audio import RATE_HZ, amplitude
 
 RISE = 240  # 5 ms attack of a knock
 RAMP = 960  # 20 ms ramp between off and on

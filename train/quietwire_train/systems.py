@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import AUDIO_SUFFIXES, read_mono
+from .audio import AUDIO_SUFFIXES, read_mono
 
 COMMAND_SECONDS = 600
 BUILD_HINT = "build it with `cargo build --release --features cli` and name it with --quietwire"

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
-from quietwire_train.devset import NARROW_HZ, SIZES, Summary, _limit_band, make_devset
+from quietwire_train.audio import RATE_HZ, active_level_db, power_db
+from quietwire_train.devset import NARROW_HZ, SIZES, make_devset
+from quietwire_train.devset_sounds import limit_band
+from quietwire_train.pairs import Summary
+from quietwire_train.store import Store, prepare
 
 SECONDS = 2.0
 TALKERS = 3
@@ -93,7 +96,7 @@ def of(made: dict, name: str) -> list[tuple[dict, np.ndarray, np.ndarray]]:
 
 
 def noise_db(pair: dict, noise: np.ndarray) -> float:
-    inside = _limit_band(noise, 0.0, pair["bandwidth_hz"])
+    inside = limit_band(noise, 0.0, pair["bandwidth_hz"])
     return active_level_db(inside) if pair["set"] == "keyboard" else power_db(inside)
 
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from quietwire_train.data import resample
+from quietwire_train.audio import resample
 from quietwire_train.dnsmos import SAMPLES, dnsmos
 from quietwire_train.dnsmos_torch import Dnsmos, resample_to_16_khz
 from quietwire_train.frontend import Analysis, FrontEnd

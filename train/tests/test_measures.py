@@ -7,7 +7,7 @@ pytest.importorskip("pesq")
 pytest.importorskip("pystoi")
 pytest.importorskip("onnxruntime")
 
-from quietwire_train.data import RATE_HZ
+from quietwire_train.audio import RATE_HZ
 from quietwire_train.measures import (
     SCORE_RATE_HZ,
     align,

@@ -9,9 +9,11 @@ import pytest
 import soundfile
 
 from quietwire_train import synthetic
-from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
-from quietwire_train.mix import Mixer, Mixture
+from quietwire_train.audio import RATE_HZ, active_level_db, power_db
+from quietwire_train.mix import Mixer
+from quietwire_train.mixture import Mixture
 from quietwire_train.rir import make_rirs
+from quietwire_train.store import Store, prepare
 
 PLAIN = replace(Mixture(), **{f.name: 0.0 for f in fields(Mixture) if f.name.endswith("_p")})
 

@@ -17,9 +17,10 @@ from quietwire_train.cli import main
 from quietwire_train.export import build_onnx
 from quietwire_train.frontend import Analysis, FrontEnd
 from quietwire_train.golden import run_model
+from quietwire_train.initialization import init_from
 from quietwire_train.loss import Loss, LossWeights
 from quietwire_train.net import Net, NetShape, apply_mask
-from quietwire_train.train import init_from, parse_block
+from quietwire_train.train import parse_block
 
 SHAPE = NetShape(channels=6, blocks=2, summary=10, tap_bins=8, tap_order=2)
 

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 import torch
 
-from quietwire_train.data import resample
+from quietwire_train.audio import resample
 from quietwire_train.measures import pesq_wideband
 from quietwire_train.perceptual import PerceptualDistance
 

@@ -9,8 +9,9 @@ import pytest
 import soundfile
 
 from quietwire_train.cli import main
-from quietwire_train.data import LABELS, Clip, Store, prepare, split_of
+from quietwire_train.index import LABELS, split_of
 from quietwire_train.public_sets import dns_talker
+from quietwire_train.store import Clip, Store, prepare
 
 RATE_HZ = 16000
 ESC50_COLUMNS = "filename,fold,target,category,esc10,src_file,take"

@@ -40,10 +40,29 @@ def test_headline_means_and_their_intervals() -> None:
 
 
 def test_a_bootstrap_draws_talkers_and_not_pairs() -> None:
-    pairs = [("one", 0.0, 1.0)] * 50 + [("two", 1.0, 1.0)] * 50
+    pairs = [("one", None, 0.0, 1.0)] * 50 + [("two", None, 1.0, 1.0)] * 50
     assert report.interval(pairs) == [0.0, 1.0]
     assert report.interval(pairs[:50]) is None
     assert report.interval(pairs) == report.interval(pairs[::-1])
+
+
+def test_a_bootstrap_draws_noises_too() -> None:
+    rng = np.random.default_rng(3)
+    talkers, noises = rng.normal(0, 0.01, 12), rng.normal(0, 1, 12)
+    values = [
+        (f"t{t}", f"n{n}", talkers[t] + noises[n] + rng.normal(0, 0.01), 1.0)
+        for t in range(12)
+        for n in range(12)
+    ]
+    low, high = report.interval(values)
+    narrow = report.interval([(talker, None, *rest) for talker, _, *rest in values])
+    mean = np.mean([value[2] for value in values])
+    assert low < mean < high and low < narrow[0] < narrow[1] < high
+    # The spread of 12 noises, not of 144 pairs.
+    assert high - low == pytest.approx(2 * 1.96 * np.std(noises) / np.sqrt(12), rel=0.25)
+    assert high - low > 5 * (narrow[1] - narrow[0])
+    assert report.interval(values) == report.interval(values[::-1])
+    assert report.interval([("one", "a", 1.0, 1.0), ("one", "b", 2.0, 1.0)]) is None
 
 
 def test_sets_of_their_own_stay_out_of_the_headline() -> None:

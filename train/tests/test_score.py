@@ -15,8 +15,9 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("speechmos")
 
 from quietwire_train import cli, devset, report
-from quietwire_train.data import RATE_HZ, Store, active_level_db, power_db, prepare
+from quietwire_train.audio import RATE_HZ, active_level_db, power_db
 from quietwire_train.score import load_pairs, score, select
+from quietwire_train.store import Store, prepare
 from quietwire_train.systems import System, parse_system, with_commands
 
 COPY = f"{sys.executable} -c 'import shutil,sys; shutil.copy(*sys.argv[1:3])' {{in}} {{out}}"
@@ -259,7 +260,7 @@ def test_dev_pairs_have_their_level_and_snr(tmp_path: Path) -> None:
         assert high.max() < 1.0  # 16-bit rounding only
 
 
-def test_scores_of_an_earlier_board_count_again(tmp_path: Path, pairs: Path) -> None:
+def test_scores_of_an_earlier_report_are_reused(tmp_path: Path, pairs: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     chosen = ["--jobs", "1", "--every", "2"]
     same = f"same=dir:{pairs / 'noisy'}"

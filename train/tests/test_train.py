@@ -12,12 +12,12 @@ import pytest
 import soundfile
 import torch
 
-from quietwire_train import train
+from quietwire_train import train, trainer
 from quietwire_train.cli import main
-from quietwire_train.data import prepare
 from quietwire_train.frontend import FrontEnd
 from quietwire_train.net import Net, NetShape
 from quietwire_train.recipe import read_recipe
+from quietwire_train.store import prepare
 from quietwire_train.train import loss_weight
 
 SHAPE = NetShape(channels=6, blocks=2, summary=10, tap_bins=8, tap_order=2)
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(
     def broken(*args: object, **kwargs: object) -> tuple[torch.Tensor, dict[str, float]]:
         return torch.tensor(float("nan")), {"loss": float("nan")}
 
-    monkeypatch.setattr(train.Loss, "__call__", broken)
+    monkeypatch.setattr(trainer.Loss, "__call__", broken)
     assert main(options(store, tmp_path / "run", 3)) == 1
     assert "bad-batch-0.npz" in capsys.readouterr().out
     with np.load(tmp_path / "run/bad-batch-0.npz") as batch:
@@ -176,15 +176,15 @@ def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(
 def test_a_gradient_that_is_not_finite_stops_with_finite_weights(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plain = train.Trainer.gradients
+    plain = trainer.Trainer.gradients
 
-    def broken(self: train.Trainer, batch: dict, rows: np.ndarray) -> tuple:
+    def broken(self: trainer.Trainer, batch: dict, rows: np.ndarray) -> tuple:
         parts, grads = plain(self, batch, rows)
         if self.step == 2:
             grads = (torch.full_like(grads[0], float("nan")), *grads[1:])
         return parts, grads
 
-    monkeypatch.setattr(train.Trainer, "gradients", broken)
+    monkeypatch.setattr(trainer.Trainer, "gradients", broken)
     assert main(options(store, tmp_path / "run", 5)) == 1
     output = capsys.readouterr().out
     assert "norm of its gradient is nan" in output and "bad-batch-2.npz" in output
@@ -197,15 +197,15 @@ def test_a_gradient_that_is_not_finite_stops_with_finite_weights(
 def test_a_signal_saves_and_exits_with_130(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    plain = train.Trainer.train_step
+    plain = trainer.Trainer.train_step
 
-    def interrupted(self: train.Trainer, *args: object) -> dict[str, float]:
+    def interrupted(self: trainer.Trainer, *args: object) -> dict[str, float]:
         if self.step == 2:
             os.kill(os.getpid(), number)
         return plain(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Trainer, "train_step", interrupted)
+        patch.setattr(trainer.Trainer, "train_step", interrupted)
         assert main(options(store, tmp_path / "cut", 5)) == 130
     assert torch.load(tmp_path / "cut/checkpoint.pt", weights_only=True)["step"] == 3
     assert main(options(store, tmp_path / "cut", 5)) == 0
@@ -292,7 +292,7 @@ def test_the_expected_end_is_printed_after_the_first_step(
 
 def test_checkpoints_are_saved_by_time(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = []
-    monkeypatch.setattr(train.Trainer, "save", lambda self, path=None: saved.append(self.step))
+    monkeypatch.setattr(trainer.Trainer, "save", lambda self, path=None: saved.append(self.step))
     rare = ["--save-every", "1000"]
     assert main([*options(store, tmp_path / "often", 3), *rare, "--save-minutes", "0"]) == 0
     assert saved == [1, 2, 3, 3]

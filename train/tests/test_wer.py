@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quietwire_train.data import RATE_HZ, read_mono, resample
+from quietwire_train.audio import RATE_HZ, read_mono, resample
 from quietwire_train.wer import recognize, word_errors
 
 SAMPLE = Path(__file__).parents[2] / "samples/office-fan.clean.flac"

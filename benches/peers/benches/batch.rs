@@ -1,17 +1,17 @@
-//! 10 ms of many streams on one core: one by one, in batches of several widths, and other
-//! suppressors, on the same audio in one run.
+//! 10 ms of many streams on one core, on the same audio in one run: one by one, in batches of several
+//! widths, and other noise suppressors.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quietwire::{Batch, Denoiser, Model, OwnedBatchStream};
 use quietwire_peers::{Blocks, clip, nnnoiseless_stream, sonora_stream};
 
-/// Enough for two whole steps of the widest.
+/// One step of the widest batch.
 const STREAMS: usize = 64;
 
 fn per_hop(c: &mut Criterion) {
     let audio = clip();
     let mut group = c.benchmark_group(format!("10 ms of {STREAMS} streams"));
-    // Time per element is that of one stream.
+    // The time per element is the time of one stream.
     group.throughput(Throughput::Elements(STREAMS as u64));
     for id in ["base", "tiny"] {
         let model = Model::embedded(id).unwrap();
@@ -31,15 +31,15 @@ fn per_hop(c: &mut Criterion) {
         }
         for width in [1, 2, 4, 8, 16, 32, 64] {
             let mut batch = Batch::new(std::slice::from_ref(&model), width).unwrap();
-            let mut calls: Vec<OwnedBatchStream> = (0..STREAMS)
+            let mut streams_and_blocks: Vec<OwnedBatchStream> = (0..STREAMS)
                 .map(|_| OwnedBatchStream::new(builder().build().unwrap(), vec![0.0; 480]))
                 .collect();
             group.bench_function(BenchmarkId::new(format!("{id}, batch"), width), |b| {
                 b.iter(|| {
-                    for (call, blocks) in calls.iter_mut().zip(&mut blocks) {
-                        call.samples_mut().copy_from_slice(blocks.next());
+                    for (stream, blocks) in streams_and_blocks.iter_mut().zip(&mut blocks) {
+                        stream.samples_mut().copy_from_slice(blocks.next());
                     }
-                    batch.process(&mut calls);
+                    batch.process(&mut streams_and_blocks);
                 });
             });
         }

@@ -1,14 +1,14 @@
-//! Live streams on one core: each has a block every 10 ms, at a time of its own; how long after it
-//! came is its hop done? `cargo bench -p quietwire-peers --bench load -- [--seconds=N] [--tick-ms=N]`
+//! Live streams on one core. Each has a block every 10 ms, at its own phase. Measures the time from the
+//! arrival of a block to its completion. `cargo bench -p quietwire-peers --bench load -- [--seconds=N] [--tick-ms=N]`
 
 use std::time::{Duration, Instant};
 
-use quietwire::{Batch, Denoiser, BatchStream, Model, OwnedBatchStream};
+use quietwire::{Batch, BatchStream, Denoiser, Model, OwnedBatchStream};
 use quietwire_peers::{Blocks, clip, nnnoiseless_stream, sonora_stream};
 
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// Streams by the time of their blocks, and the blocks.
+/// The blocks of all streams, and the times at which they are due.
 struct Live {
     blocks: Vec<Blocks>,
     due: Vec<Duration>,
@@ -24,7 +24,7 @@ impl Live {
         }
     }
 
-    /// Runs `clean` on those who are due at each tick; gives the lateness of every hop, sorted.
+    /// At each tick, runs `clean` on the streams that are due. Returns the lateness of all hops, sorted.
     fn run(
         mut self,
         seconds: f64,
@@ -67,44 +67,48 @@ struct Lateness {
 
 impl Lateness {
     fn print(&self, name: &str, streams: usize, note: &str) {
-        let at = |share: f64| {
-            let place = ((self.late.len() as f64 * share) as usize).min(self.late.len() - 1);
+        let percentile = |part: f64| {
+            let place = ((self.late.len() as f64 * part) as usize).min(self.late.len() - 1);
             self.late[place].as_secs_f64() * 1000.0
         };
         println!(
             "{name:<28} {streams:>4}  {:>6.2} {:>6.2} {:>7.2}  {:>3.0} %{note}",
-            at(0.5),
-            at(0.99),
-            at(0.999),
+            percentile(0.5),
+            percentile(0.99),
+            percentile(0.999),
             100.0 * self.busy,
         );
     }
 }
 
-/// Only those that are due have work.
-struct Call {
-    call: OwnedBatchStream,
+/// Has a block only while it is due.
+struct LiveStream {
+    inner: OwnedBatchStream,
     is_due: bool,
 }
 
-impl BatchStream for Call {
+impl BatchStream for LiveStream {
     fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
-        if self.is_due { self.call.work() } else { None }
+        if self.is_due {
+            self.inner.stream_and_block()
+        } else {
+            None
+        }
     }
 
     fn complete(&mut self, result: Result<(), quietwire::Error>) {
         self.is_due = false;
-        self.call.done(result);
+        self.inner.complete(result);
     }
 }
 
 fn main() {
-    let words: Vec<String> = std::env::args().collect();
-    let number = |name: &str, usual: f64| {
-        let word = words.iter().find_map(|word| word.strip_prefix(name));
-        word.map_or(usual, |word| word.parse().expect("a number"))
+    let args: Vec<String> = std::env::args().collect();
+    let number = |name: &str, default: f64| {
+        let arg = args.iter().find_map(|arg| arg.strip_prefix(name));
+        arg.map_or(default, |arg| arg.parse().expect("a number"))
     };
-    let is_test = words.iter().any(|word| word == "--test");
+    let is_test = args.iter().any(|arg| arg == "--test");
     let seconds = number("--seconds=", if is_test { 0.3 } else { 5.0 });
     let tick = Duration::from_secs_f64(number("--tick-ms=", 4.0) / 1000.0);
     let counts: &[usize] = if is_test {
@@ -115,19 +119,19 @@ fn main() {
     let audio = clip();
     println!(
         "{:<28} {:>4}  {:>6} {:>6} {:>7}  busy",
-        "ms from block to clean", "n", "p50", "p99", "p99.9"
+        "ms from arrival to completion", "n", "p50", "p99", "p99.9"
     );
     for &streams in counts {
         for id in ["base", "tiny"] {
             for width in [1, 16] {
                 let model = Model::embedded(id).unwrap();
                 let mut batch = Batch::new(std::slice::from_ref(&model), width).unwrap();
-                let mut calls: Vec<Call> = (0..streams)
+                let mut live: Vec<LiveStream> = (0..streams)
                     .map(|_| {
                         let stream = Denoiser::builder(model.clone()).hop_aligned(true);
-                        let call = OwnedBatchStream::new(stream.build().unwrap(), vec![0.0; 480]);
-                        Call {
-                            call,
+                        let inner = OwnedBatchStream::new(stream.build().unwrap(), vec![0.0; 480]);
+                        LiveStream {
+                            inner,
                             is_due: false,
                         }
                     })
@@ -135,20 +139,20 @@ fn main() {
                 let began = Instant::now();
                 let lateness = Live::new(&audio, streams).run(seconds, tick, |due, blocks| {
                     for stream in due {
-                        let call = &mut calls[*stream];
-                        call.is_due = true;
-                        call.call
+                        let due = &mut live[*stream];
+                        due.is_due = true;
+                        due.inner
                             .samples_mut()
                             .copy_from_slice(blocks[*stream].next());
                     }
-                    // What is not done 10 ms after the tick passes unchanged, and is counted.
-                    let deadline = began.elapsed() + PERIOD;
-                    batch.process_until(&mut calls, deadline, || began.elapsed());
+                    // Hops that are not done 10 ms after the tick pass as delayed input and are counted.
+                    batch.process_within(&mut live, PERIOD, || began.elapsed());
                 });
                 let stats = batch.stats();
-                let missed = stats.deadline_misses as f64 / (stats.hops + stats.deadline_misses) as f64;
+                let missed =
+                    stats.deadline_misses as f64 / (stats.hops + stats.deadline_misses) as f64;
                 let note = format!(
-                    "  {:.1} hops a step, {:.2} % missed, {} steps down",
+                    "  {:.1} hops per step, {:.2} % missed, {} step-downs",
                     stats.hops as f64 / stats.steps.max(1) as f64,
                     100.0 * missed,
                     stats.step_downs

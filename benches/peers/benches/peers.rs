@@ -1,4 +1,4 @@
-//! 10 ms of one stream, beside other suppressors on the same audio, in one run.
+//! 10 ms of one stream and of other noise suppressors, on the same audio in one run.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quietwire::{Denoiser, Model};

@@ -1,4 +1,4 @@
-//! What the benches share: the audio, and the other suppressors.
+//! The audio of the benchmarks, and the other noise suppressors.
 
 use std::hint::black_box;
 
@@ -13,7 +13,8 @@ pub fn clip() -> Vec<f32> {
         .collect()
 }
 
-/// Goes through `audio` in blocks of `frames`, over and over.
+/// Cycles through `audio` in blocks of `frames`.
+#[derive(Debug)]
 pub struct Blocks {
     audio: Vec<f32>,
     frames: usize,
@@ -21,7 +22,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Begins at another place for each `number`, so that streams differ.
+    /// Starts at a position that depends on `number`, so that streams differ.
     pub fn new(audio: &[f32], frames: usize, number: usize) -> Self {
         Self {
             audio: audio.to_vec(),
@@ -31,7 +32,10 @@ impl Blocks {
     }
 
     /// The next block.
-    #[allow(clippy::should_implement_trait)] // it never ends, and lends
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator cannot lend its items"
+    )]
     pub fn next(&mut self) -> &[f32] {
         if self.at + self.frames > self.audio.len() {
             self.at = 0;
@@ -41,12 +45,12 @@ impl Blocks {
     }
 }
 
-/// A stream of nnnoiseless, 48 kHz: takes 480 samples.
+/// A stream of nnnoiseless at 48 kHz. Pass it blocks of 480 samples.
 pub fn nnnoiseless_stream() -> impl FnMut(&[f32]) {
     let mut state = nnnoiseless::DenoiseState::new();
     let (mut scaled, mut out) = (vec![0.0; 480], vec![0.0; 480]);
     move |block| {
-        // It takes samples in the range of 16-bit integers.
+        // nnnoiseless expects samples in the range of 16-bit integers.
         for (to, x) in scaled.iter_mut().zip(block) {
             *to = x * 32768.0;
         }
@@ -54,7 +58,7 @@ pub fn nnnoiseless_stream() -> impl FnMut(&[f32]) {
     }
 }
 
-/// A stream of sonora's noise suppression, 48 kHz: takes 480 samples.
+/// A stream of sonora's noise suppression at 48 kHz. Pass it blocks of 480 samples.
 pub fn sonora_stream() -> impl FnMut(&[f32]) {
     let config = sonora::Config {
         noise_suppression: Some(sonora::config::NoiseSuppression {

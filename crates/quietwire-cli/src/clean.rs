@@ -4,21 +4,21 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
-use quietwire::file::CleanOptions;
+use quietwire_file::CleanOptions;
 
-use crate::args::CleanArgs;
-use crate::{batch, models, plan};
+use crate::args::clean::CleanArgs;
+use crate::{clean_batch, clean_plan, load};
 
-pub fn run(args: &CleanArgs) -> Result<ExitCode> {
-    let tasks = plan::tasks(args)?;
-    let mut options = CleanOptions::new(models::load(&args.model)?);
-    options.attenuation_db = args.attenuation;
-    options.channel_mode = args.channels.into();
-    options.gate = args.gate;
+pub(crate) fn run(args: &CleanArgs) -> Result<ExitCode> {
+    let tasks = clean_plan::tasks(args)?;
+    let mut options = CleanOptions::new(load::model("--model", &args.model)?);
+    options.denoiser.attenuation = args.attenuation();
+    options.denoiser.channel_mode = args.channels.into();
+    options.denoiser.snr_gating = args.snr_gating;
     options.format = args.format.into();
     options.overwrite = args.force;
 
-    let tally = batch::run(&tasks, &options, args);
+    let tally = clean_batch::run(&tasks, &options, args);
     let (failed, skipped) = (
         tally.failed.load(Ordering::Relaxed),
         tally.skipped.load(Ordering::Relaxed),

@@ -1,4 +1,4 @@
-//! Many tasks on a few threads, with progress for people.
+//! Runs tasks on several threads and shows their progress.
 
 use std::fs;
 use std::path::Path;
@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use quietwire::file::{CleanOptions, Cleaned, Input, Job, Output, clean};
+use quietwire_file::{CleanJob, CleanOptions, CleanReport, FileError, Input, Output, clean};
 
-use crate::args::CleanArgs;
-use crate::plan::Task;
+use crate::args::clean::CleanArgs;
+use crate::clean_plan::Task;
+use crate::failure::{is_broken_pipe, message};
 
-/// How a batch went.
+/// Counts of tasks.
 #[derive(Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     pub failed: AtomicUsize,
     pub skipped: AtomicUsize,
 }
 
-/// Runs every task; a failure is reported and the others go on.
-pub fn run(tasks: &[Task], options: &CleanOptions, args: &CleanArgs) -> Tally {
+/// Runs every task. Prints a failure and continues with the others.
+pub(crate) fn run(tasks: &[Task], options: &CleanOptions, args: &CleanArgs) -> Tally {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.jobs.map_or(cores, usize::from).min(tasks.len());
     let bars = MultiProgress::new();
@@ -29,7 +30,7 @@ pub fn run(tasks: &[Task], options: &CleanOptions, args: &CleanArgs) -> Tally {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    one(task, options, args, &bars, &tally);
+                    run_task(task, options, args, &bars, &tally);
                 }
             });
         }
@@ -37,33 +38,38 @@ pub fn run(tasks: &[Task], options: &CleanOptions, args: &CleanArgs) -> Tally {
     tally
 }
 
-fn one(task: &Task, options: &CleanOptions, args: &CleanArgs, bars: &MultiProgress, tally: &Tally) {
-    let done = |output: &Path| output.is_file();
-    if args.resume && task.output.as_deref().is_some_and(done) {
+fn run_task(
+    task: &Task,
+    options: &CleanOptions,
+    args: &CleanArgs,
+    bars: &MultiProgress,
+    tally: &Tally,
+) {
+    if args.resume && task.output.as_deref().is_some_and(Path::is_file) {
         tally.skipped.fetch_add(1, Ordering::Relaxed);
         return;
     }
     let bar = bars.add(bar(task, args.quiet));
-    let result = work(task, options, args, &bar);
+    let result = clean_task(task, options, args, &bar);
     bar.finish_and_clear();
     bars.remove(&bar);
     match result {
-        Ok(cleaned) if args.quiet => drop(cleaned),
-        Ok(cleaned) => bars.suspend(|| eprintln!("{}", summary(&cleaned))),
-        Err(error) if task.output.is_none() && crate::is_broken_pipe(&error) => {}
+        Ok(_) if args.quiet => {}
+        Ok(report) => bars.suspend(|| eprintln!("{}", summary(&report))),
+        Err(error) if task.output.is_none() && is_broken_pipe(&error) => {}
         Err(error) => {
             tally.failed.fetch_add(1, Ordering::Relaxed);
-            bars.suspend(|| eprintln!("error: {}", crate::message(&error)));
+            bars.suspend(|| eprintln!("error: {}", message(&error)));
         }
     }
 }
 
-fn work(
+fn clean_task(
     task: &Task,
     options: &CleanOptions,
     args: &CleanArgs,
     bar: &ProgressBar,
-) -> Result<Cleaned> {
+) -> Result<CleanReport> {
     let input = match (&task.input, args.raw, args.rate) {
         (Some(path), ..) => Input::File(path.clone()),
         (None, Some(raw), Some(rate_hz)) => Input::Raw {
@@ -92,16 +98,16 @@ fn work(
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot create the folder {}", folder.display()))?;
     }
-    let mut job = Job::new(input, output);
+    let mut job = CleanJob::new(input, output);
     job.residual = task.residual.clone();
     job.reports = task.reports.clone();
     job.spectrogram = task.spectrogram.clone();
     job.telemetry = task.telemetry.clone();
-    let mut told = 0;
-    let cleaned = clean(job, options, &mut |progress| {
-        // Many times a second is enough, and cheaper than once a block.
-        if progress.frames - told >= u64::from(progress.rate_hz) / 4 {
-            told = progress.frames;
+    let mut shown = 0;
+    let result = clean(job, options, &mut |progress| {
+        // At most once per 250 ms of audio, which costs less than once per block.
+        if progress.frames - shown >= u64::from(progress.rate_hz) / 4 {
+            shown = progress.frames;
             let ms = |frames: u64| frames * 1000 / u64::from(progress.rate_hz);
             if let (Some(total), None | Some(0)) = (progress.total, bar.length()) {
                 bar.set_length(ms(total));
@@ -110,14 +116,14 @@ fn work(
             bar.set_position(ms(progress.frames));
         }
     });
-    // The file's own errors name it; those of the model and the stream do not.
-    match cleaned {
-        Err(error @ quietwire::Error::File(_)) => Err(error.into()),
-        other => other.with_context(|| task.name()),
+    // Errors of the stream do not contain the name of the file.
+    match result {
+        Err(error @ FileError::Denoiser(_)) => Err(error).with_context(|| task.name()),
+        other => Ok(other?),
     }
 }
 
-/// A bar that counts milliseconds of audio; drawn on a terminal only.
+/// A progress bar in milliseconds of audio. Drawn on a terminal only.
 fn bar(task: &Task, quiet: bool) -> ProgressBar {
     if quiet {
         return ProgressBar::hidden();
@@ -138,14 +144,14 @@ fn style(template: &str) -> ProgressStyle {
         .with_key(
             "speed",
             |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                // A display that cannot be written to has nobody to tell.
+                // A progress bar that cannot be drawn is no failure.
                 let _ = write!(out, "{:.0}x real time", state.per_sec() / 1000.0);
             },
         )
 }
 
-fn summary(cleaned: &Cleaned) -> String {
-    let (before, after) = (&cleaned.input, &cleaned.output);
+fn summary(report: &CleanReport) -> String {
+    let (before, after) = (&report.input, &report.output);
     let mut line = format!(
         "{} -> {}: {:.1} s, noise floor {:.1} -> {:.1} dBFS, {:.0}x real time",
         before.path.display(),
@@ -153,7 +159,7 @@ fn summary(cleaned: &Cleaned) -> String {
         before.seconds,
         before.levels.noise_floor_dbfs,
         after.levels.noise_floor_dbfs,
-        cleaned.speed,
+        report.speed,
     );
     for (samples, what) in [
         (before.clipped_samples, "clipped in the recording"),

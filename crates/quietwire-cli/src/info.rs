@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use quietwire::file::{Input, Side, measure};
+use quietwire_file::{FileSummary, Input, measure};
 
-use crate::args::InfoArgs;
+use crate::args::clean::InfoArgs;
+use crate::failure::message;
 
-pub fn run(args: &InfoArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for file in &args.files {
         let input = match file == Path::new("-") {
@@ -17,9 +18,9 @@ pub fn run(args: &InfoArgs) -> Result<ExitCode> {
             false => Input::File(file.clone()),
         };
         match measure(input) {
-            Ok(side) => write!(std::io::stdout(), "{}", describe(&side))?,
+            Ok(summary) => write!(std::io::stdout(), "{}", describe(&summary))?,
             Err(error) => {
-                eprintln!("error: {error}");
+                eprintln!("error: {}", message(&error.into()));
                 code = ExitCode::FAILURE;
             }
         }
@@ -27,8 +28,8 @@ pub fn run(args: &InfoArgs) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn describe(side: &Side) -> String {
-    let (info, levels) = (&side.info, &side.levels);
+fn describe(summary: &FileSummary) -> String {
+    let (info, levels) = (&summary.info, &summary.levels);
     format!(
         "{}\n\
          \x20 format       {}, {}\n\
@@ -40,17 +41,17 @@ fn describe(side: &Side) -> String {
          \x20 mean level   {:.1} dBFS\n\
          \x20 noise floor  {:.1} dBFS\n\
          \x20 clipped      {} samples\n",
-        side.path.display(),
+        summary.path.display(),
         info.container,
         info.codec,
         info.rate_hz,
         info.channels,
         info.sample_format,
-        side.seconds,
+        summary.seconds,
         info.frames.unwrap_or_default(),
         levels.peak_dbfs,
         levels.rms_dbfs,
         levels.noise_floor_dbfs,
-        side.clipped_samples,
+        summary.clipped_samples,
     )
 }

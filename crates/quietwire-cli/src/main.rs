@@ -1,13 +1,20 @@
-//! The `quietwire` program.
+#![doc = include_str!("../README.md")]
 
 mod args;
-mod batch;
 mod bench;
+#[cfg(feature = "clean")]
 mod clean;
+#[cfg(feature = "clean")]
+mod clean_batch;
+#[cfg(feature = "clean")]
+mod clean_plan;
 mod completions;
+mod cost;
+mod failure;
+#[cfg(feature = "clean")]
 mod info;
+mod load;
 mod models;
-mod plan;
 #[cfg(feature = "relay")]
 mod relay;
 
@@ -15,13 +22,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// A fault in how the program was called.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
+use crate::args::{Args, Command};
+use crate::failure::{Usage, is_broken_pipe, message};
 
 fn main() -> ExitCode {
-    match run(args::Args::parse()) {
+    match run(Args::parse()) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -31,39 +36,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: args::Args) -> anyhow::Result<ExitCode> {
+fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        args::Command::Clean(args) => return clean::run(&args),
-        args::Command::Models(args) => return models::run(&args),
-        args::Command::Bench(args) => bench::run(&args)?,
-        args::Command::Info(args) => return info::run(&args),
-        args::Command::Completions(args) => completions::run(&args)?,
+        #[cfg(feature = "clean")]
+        Command::Clean(args) => return clean::run(&args),
+        Command::Models(args) => return models::run(&args),
+        Command::Bench(args) => bench::run(&args)?,
+        #[cfg(feature = "clean")]
+        Command::Info(args) => return info::run(&args),
         #[cfg(feature = "relay")]
-        args::Command::Relay(args) => relay::run(&args)?,
+        Command::Relay(args) => relay::run(&args)?,
+        Command::Completions(args) => completions::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// An error and its causes on one line. Errors that tell their cause themselves are not followed by
-/// it again.
-fn message(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |text, cause| {
-        let cause = cause.to_string();
-        match text.is_empty() {
-            true => cause,
-            false if text.contains(&cause) => text,
-            false => format!("{text}: {cause}"),
-        }
-    })
-}
-
-/// Whether the reader of our output went away, as `head` does: nobody is left to tell.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = match cause.downcast_ref() {
-            Some(quietwire::file::FileError::Write { source, .. }) => Some(source),
-            _ => cause.downcast_ref::<std::io::Error>(),
-        };
-        io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }

@@ -7,21 +7,16 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use quietwire::{Model, ModelStore, Manifest};
+use anyhow::Result;
+use quietwire::{Manifest, Model};
+use quietwire_store::ModelStore;
 
 use crate::args::{ModelsArgs, ModelsCommand};
-use crate::bench;
+use crate::cost;
+use crate::failure::message;
 
-/// A model by the name that a user gives.
-pub fn load(name: &str) -> Result<Arc<Model>> {
-    let model = ModelStore::user()?.load(name);
-    model.with_context(|| format!("--model {name}"))
-}
-
-pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &ModelsArgs) -> Result<ExitCode> {
     let text = match &args.command {
         ModelsCommand::List => list()?,
         ModelsCommand::Show { model } => show(model)?,
@@ -39,10 +34,10 @@ pub fn run(args: &ModelsArgs) -> Result<ExitCode> {
 fn list() -> Result<String> {
     let store = ModelStore::user()?;
     let mut text = String::new();
-    let mut line = |spec: &Manifest, note: &str| {
-        let rate_khz = f64::from(spec.rate_hz()) / 1000.0;
-        let (id, version) = (spec.id(), spec.version());
-        let license = spec.license();
+    let mut line = |manifest: &Manifest, note: &str| {
+        let rate_khz = f64::from(manifest.rate_hz()) / 1000.0;
+        let (id, version) = (manifest.id(), manifest.version());
+        let license = manifest.license();
         writeln!(
             text,
             "{id:<11} {version:<7} {rate_khz:>3} kHz  {license:<18} {note}"
@@ -56,46 +51,55 @@ fn list() -> Result<String> {
     let installed = store.list()?;
     for id in &installed {
         match store.manifest(id) {
-            Ok(spec) => line(&spec, "installed")?,
-            Err(error) => eprintln!("warning: {id}, installed: {error}"),
+            Ok(manifest) => line(&manifest, "installed")?,
+            Err(error) => eprintln!("warning: {id}, installed: {}", message(&error.into())),
         }
     }
-    for spec in ModelStore::all_known() {
-        if !installed.iter().any(|id| id == spec.id()) {
-            line(&spec, &format!("known: quietwire models add {}", spec.id()))?;
+    for manifest in ModelStore::all_known() {
+        if !installed.iter().any(|id| id == manifest.id()) {
+            line(
+                &manifest,
+                &format!("known: quietwire models add {}", manifest.id()),
+            )?;
         }
     }
     Ok(text)
 }
 
 fn show(name: &str) -> Result<String> {
-    let model = load(name)?;
-    let spec = model.manifest();
-    let (lowest, highest) = spec.input_rates_hz();
+    let store = ModelStore::user()?;
+    let model = store.load(name)?;
+    let manifest = model.manifest();
+    let (lowest, highest) = manifest.input_rates_hz();
     let mut text = String::new();
-    writeln!(text, "model          {} {}", spec.id(), spec.version())?;
-    writeln!(text, "license        {}", spec.license())?;
-    writeln!(text, "source         {}", spec.source())?;
-    writeln!(text, "training data  {}", spec.training_data())?;
+    writeln!(
+        text,
+        "model          {} {}",
+        manifest.id(),
+        manifest.version()
+    )?;
+    writeln!(text, "license        {}", manifest.license())?;
+    writeln!(text, "source         {}", manifest.source())?;
+    writeln!(text, "training data  {}", manifest.training_data())?;
     writeln!(
         text,
         "made for       {}, {lowest} to {highest} Hz",
-        spec.speech()
+        manifest.speech()
     )?;
     writeln!(
         text,
         "works at       {} Hz, hop {}, window {}, lookahead {} hops",
-        spec.rate_hz(),
-        spec.hop(),
-        spec.window(),
-        spec.lookahead()
+        manifest.rate_hz(),
+        manifest.hop(),
+        manifest.window(),
+        manifest.lookahead()
     )?;
-    let cost = bench::measure(&model, 3)?;
+    let cost = cost::measure(&model, 3)?;
     writeln!(
         text,
         "latency        {:.1} ms at {} Hz",
         cost.latency_ms,
-        spec.rate_hz()
+        manifest.rate_hz()
     )?;
     writeln!(
         text,
@@ -104,7 +108,7 @@ fn show(name: &str) -> Result<String> {
         cost.hop_us / 1000.0,
         cost.speed
     )?;
-    let folder = ModelStore::user()?.installed(name);
+    let folder = store.installed(name);
     let folder = folder.unwrap_or_else(|| Path::new(name).into());
     if let Some(card) = Model::embedded_card(name) {
         write!(text, "\n{}\n", card.trim_end())?;

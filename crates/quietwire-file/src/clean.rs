@@ -1,165 +1,229 @@
-//! One input through one stream into its outputs.
+//! Cleans one input with one stream.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::error::FileError;
-use super::job::{CleanOptions, Job, Output, OutputFormat, Progress};
-use super::reader::{AudioInfo, Input, Reader};
-use super::report::{Cleaned, ModelUse, Side};
-use super::sample::SampleFormat;
-use super::stages::{Outputs, Stages};
-use super::telemetry::Trace;
-use super::wav::WavSpec;
-use super::writer::{Container, Sink, Writer, WriterSpec};
-use crate::{ChannelMode, Denoiser, Error};
+use quietwire::{ChannelMode, Denoiser};
 
-/// Cleans one file with a stream of its own. The output has exactly as many frames as the input,
-/// at the same place. On an error no output is left behind.
+use crate::audio_info::AudioInfo;
+use crate::clean_job::{CleanJob, CleanOptions, Progress};
+use crate::error::FileError;
+use crate::input::Input;
+use crate::output::{Output, OutputFormat};
+use crate::reader::Reader;
+use crate::report::{CleanReport, FileSummary, ModelInfo};
+use crate::sample_format::SampleFormat;
+use crate::sinks::{Measured, Outputs, Sinks};
+use crate::telemetry_writer::TelemetryWriter;
+use crate::wav::format::WavSpec;
+use crate::writer::{Container, Writer, WriterSpec};
+
+/// Hops of telemetry that the stream keeps: more than one block completes.
+const TELEMETRY_HOPS: usize = 64;
+
+/// Cleans one file with its own stream. The output has as many frames as the input and is aligned
+/// with it. On an error no output file is left.
 ///
 /// # Errors
-/// [`Error::File`] for anything about the files; else what [`Denoiser`] reports.
+/// [`FileError::SameFile`], [`FileError::Exists`] or [`FileError::DuplicateOutput`] before any file is
+/// touched. [`FileError::Rate`] or [`FileError::Channels`] for a file that no stream can process.
+/// [`FileError::UnsupportedByFlac`] or [`FileError::TooLongForFlac`] for the output.
+/// [`FileError::Write`] for a full disk and similar causes. [`FileError::Denoiser`] for options that
+/// the model does not support. Otherwise as [`Reader::open`] and [`Reader::read`].
 pub fn clean(
-    job: Job,
+    job: CleanJob,
     options: &CleanOptions,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Cleaned, Error> {
+) -> Result<CleanReport, FileError> {
     let started = Instant::now();
-    job.check(options.overwrite)?;
-    let name = job.input.name().to_path_buf();
-    let raw = matches!(job.input, Input::Raw { .. });
-    let mut reader = Reader::open(job.input)?;
-    let info = reader.info().clone();
-    let mut denoiser = denoiser(&info, options).map_err(|error| name_the_file(error, &name))?;
-    let (latency, channels) = (denoiser.latency(), usize::from(info.channels));
-    let hop = denoiser.hop_frames();
+    let mut run = Run::open(job, options)?;
+    let frames = run.process(progress)?;
+    run.finish(options, frames, started)
+}
 
-    // The first block comes before the outputs, so that a file without audio makes none.
-    let mut block = Vec::new();
-    let mut found = reader.read(hop, &mut block)?;
-    if found == 0 {
-        return Err(FileError::Empty {
-            path: name,
-            found: "a header without samples",
+/// One open file with its stream and its outputs.
+struct Run {
+    reader: Reader,
+    /// the next block of the input
+    block: Vec<f32>,
+    denoiser: Denoiser,
+    sinks: Sinks,
+    input_name: PathBuf,
+    output_name: PathBuf,
+    output_spec: WriterSpec,
+}
+
+impl Run {
+    /// Opens the input, creates the stream, reads the first block and creates the outputs.
+    fn open(job: CleanJob, options: &CleanOptions) -> Result<Self, FileError> {
+        job.check_paths(options.overwrite)?;
+        let input_name = job.input.name().to_path_buf();
+        let output_name = job.output.name().to_path_buf();
+        let is_raw = matches!(job.input, Input::Raw { .. });
+        let mut reader = Reader::open(job.input)?;
+        let info = reader.info().clone();
+        let denoiser = denoiser(&info, options, job.telemetry.is_some())
+            .map_err(|error| with_path(error, &input_name))?;
+
+        // A file without audio creates no output: the first block is read before.
+        let mut block = Vec::new();
+        if reader.read(denoiser.hop_frames(), &mut block)? == 0 {
+            return Err(FileError::Empty {
+                path: input_name,
+                found: "a header without samples",
+            });
         }
-        .into());
-    }
-    let (sink, output_name) = match job.output {
-        Output::File(path) => (Sink::File(path.clone()), path),
-        Output::Stream(stream) => (Sink::Stream(stream), PathBuf::from("stdout")),
-    };
-    let bare = raw && matches!(sink, Sink::Stream(_)) && options.format == OutputFormat::Auto;
-    let mut spec = writer_spec(&info, &output_name, options);
-    if bare {
-        spec.container = Container::Raw;
-    }
-    let residual = job.residual.map(|path| {
-        let spec = writer_spec(&info, &path, options);
-        Writer::create(Sink::File(path), &spec)
-    });
-    let has_vad = options.model.manifest().has_vad();
-    let trace = job
-        .telemetry
-        .map(|path| Trace::create(&path, options.overwrite, has_vad));
-    // The output's own name appears last: where it is, everything else is.
-    let outputs = Outputs {
-        residual: residual.transpose()?,
-        audio: Writer::create(sink, &spec)?,
-        reports: job.reports,
-        spectrogram: job.spectrogram,
-        trace: trace.transpose()?,
-        overwrite: options.overwrite,
-    };
-    let mut stages = Stages::new(&info, latency, outputs);
-    let mut cleaned = Vec::new();
-    let mut frames = 0;
-    while found > 0 {
-        cleaned.resize(block.len(), 0.0);
-        denoiser.process(&block, &mut cleaned)?;
-        stages.push(&block, &mut cleaned, denoiser.telemetry())?;
-        frames += found as u64;
-        stages.trace(&denoiser, frames)?;
-        progress(Progress {
-            frames,
-            total: info.frames,
-            rate_hz: info.rate_hz,
+        let mut output_spec = writer_spec(&info, &output_name, options);
+        let is_stream = matches!(job.output, Output::Stream(_));
+        if is_raw && is_stream && options.format == OutputFormat::Auto {
+            output_spec.container = Container::Raw;
+        }
+        let residual = job.residual.map(|path| {
+            let spec = writer_spec(&info, &path, options);
+            Writer::create(Output::File(path), &spec)
         });
-        found = reader.read(hop, &mut block)?;
+        let telemetry = job
+            .telemetry
+            .map(|path| TelemetryWriter::create(&path, options.overwrite));
+        let outputs = Outputs {
+            residual: residual.transpose()?,
+            audio: Writer::create(job.output, &output_spec)?,
+            reports: job.reports,
+            spectrogram: job.spectrogram,
+            telemetry: telemetry.transpose()?,
+            overwrite: options.overwrite,
+        };
+        Ok(Self {
+            sinks: Sinks::new(&info, denoiser.latency(), outputs),
+            reader,
+            block,
+            denoiser,
+            input_name,
+            output_name,
+            output_spec,
+        })
     }
-    cleaned.resize(latency * channels, 0.0);
-    denoiser.flush(&mut cleaned)?;
-    stages.push(&[], &mut cleaned, denoiser.telemetry())?;
 
-    let after = AudioInfo {
-        container: container_name(spec.container).into(),
-        codec: codec_name(spec.container).into(),
-        sample_format: spec.wav.format,
-        frames: Some(frames),
-        frames_exact: true,
-        ..info.clone()
-    };
-    let seconds = frames as f64 / f64::from(info.rate_hz);
-    let elapsed = started.elapsed().as_secs_f64();
-    let before = AudioInfo {
-        frames: Some(frames),
-        frames_exact: true,
-        ..info
-    };
-    Ok(stages.finish(|measured| Cleaned {
-        quietwire: env!("CARGO_PKG_VERSION"),
-        input: Side {
-            path: name,
-            info: before,
-            seconds,
-            levels: measured.before,
-            clipped_samples: measured.clipped_in,
-        },
-        output: Side {
-            path: output_name,
-            info: after,
-            seconds,
-            levels: measured.after,
-            clipped_samples: measured.clipped_out,
-        },
-        speech_share: measured.speech_share,
-        model: model_use(options, &denoiser),
-        processing_s: elapsed,
-        speed: seconds / elapsed.max(1e-9),
-    })?)
+    /// Processes the whole input and the tail of the stream. Returns the frames of the input.
+    fn process(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<u64, FileError> {
+        let (total, rate_hz) = (self.reader.info().frames, self.reader.info().rate_hz);
+        let hop = self.denoiser.hop_frames();
+        let channels = self.denoiser.channels();
+        let mut output = Vec::new();
+        let mut frames = 0;
+        while !self.block.is_empty() {
+            output.resize(self.block.len(), 0.0);
+            self.denoiser.process(&self.block, &mut output)?;
+            self.sinks
+                .push(&self.block, &mut output, self.denoiser.telemetry())?;
+            frames += (self.block.len() / channels) as u64;
+            self.push_telemetry(frames)?;
+            progress(Progress {
+                frames,
+                total,
+                rate_hz,
+            });
+            self.reader.read(hop, &mut self.block)?;
+        }
+        output.resize(self.denoiser.latency() * channels, 0.0);
+        self.denoiser.flush(&mut output)?;
+        self.sinks
+            .push(&[], &mut output, self.denoiser.telemetry())?;
+        Ok(frames)
+    }
+
+    /// Writes the hops of the latest block, which ended `frames` frames into the input.
+    fn push_telemetry(&mut self, frames: u64) -> Result<(), FileError> {
+        let hop = self.denoiser.hop_frames() as u64;
+        let rate_hz = f64::from(self.denoiser.rate_hz());
+        let hops: Vec<_> = self.denoiser.drain_telemetry().collect();
+        let count = hops.len() as u64;
+        for (hops_after, telemetry) in (0..count).rev().zip(hops) {
+            let end = frames.saturating_sub(hops_after * hop);
+            self.sinks.push_telemetry(end as f64 / rate_hz, telemetry)?;
+        }
+        Ok(())
+    }
+
+    /// Completes all outputs.
+    fn finish(
+        self,
+        options: &CleanOptions,
+        frames: u64,
+        started: Instant,
+    ) -> Result<CleanReport, FileError> {
+        let before = AudioInfo {
+            frames: Some(frames),
+            frames_exact: true,
+            ..self.reader.info().clone()
+        };
+        let after = AudioInfo {
+            container: self.output_spec.container.name().into(),
+            codec: self.output_spec.container.codec().into(),
+            sample_format: self.output_spec.wav.format,
+            ..before.clone()
+        };
+        let seconds = frames as f64 / f64::from(before.rate_hz);
+        let processing_s = started.elapsed().as_secs_f64();
+        let model = model_info(options, &self.denoiser);
+        let (input_name, output_name) = (self.input_name, self.output_name);
+        self.sinks.finish(|measured: Measured| CleanReport {
+            quietwire: env!("CARGO_PKG_VERSION"),
+            input: FileSummary {
+                path: input_name,
+                info: before,
+                seconds,
+                levels: measured.before,
+                clipped_samples: measured.clipped_in,
+            },
+            output: FileSummary {
+                path: output_name,
+                info: after,
+                seconds,
+                levels: measured.after,
+                clipped_samples: measured.clipped_out,
+            },
+            speech_share: measured.speech_share,
+            model,
+            processing_s,
+            speed: seconds / processing_s.max(1e-9),
+        })
+    }
 }
 
-fn denoiser(info: &AudioInfo, options: &CleanOptions) -> Result<Denoiser, Error> {
-    let mut builder = Denoiser::builder(Arc::clone(&options.model))
-        .rate_hz(info.rate_hz)
-        .channels(info.channels.into())
-        .channel_mode(options.channel_mode)
-        .gate(options.gate);
-    if let Some(limit) = options.attenuation_db {
-        builder = builder.attenuation_db(limit);
-    }
-    builder.build()
+fn denoiser(
+    info: &AudioInfo,
+    options: &CleanOptions,
+    with_telemetry: bool,
+) -> Result<Denoiser, quietwire::Error> {
+    let mut stream = options.denoiser.clone();
+    stream.rate_hz = Some(info.rate_hz);
+    stream.channels = info.channels.into();
+    // The last block of a file need not be a whole hop.
+    stream.hop_aligned = false;
+    stream.telemetry_hops = if with_telemetry { TELEMETRY_HOPS } else { 0 };
+    Denoiser::new(std::slice::from_ref(&options.model), &stream)
 }
 
-fn model_use(options: &CleanOptions, denoiser: &Denoiser) -> ModelUse {
-    let spec = options.model.manifest();
-    ModelUse {
-        id: spec.id().into(),
-        version: spec.version().into(),
+fn model_info(options: &CleanOptions, denoiser: &Denoiser) -> ModelInfo {
+    let manifest = options.model.manifest();
+    ModelInfo {
+        id: manifest.id().into(),
+        version: manifest.version().into(),
         latency_ms: 1000.0 * denoiser.latency() as f64 / f64::from(denoiser.rate_hz()),
-        attenuation_db: Some(denoiser.attenuation_db()).filter(|limit| limit.is_finite()),
-        channel_mode: match options.channel_mode {
+        attenuation_db: Some(denoiser.attenuation().db()).filter(|limit_db| limit_db.is_finite()),
+        channel_mode: match options.denoiser.channel_mode {
             ChannelMode::Linked => "linked",
-            ChannelMode::Independent => "independent",
+            _ => "independent",
         },
     }
 }
 
-/// Says which file has a rate or channels that no stream takes.
-fn name_the_file(error: Error, path: &Path) -> Error {
+/// Adds the file to an error about its rate or channels.
+fn with_path(error: quietwire::Error, path: &Path) -> FileError {
     let path = path.to_path_buf();
     match error {
-        Error::Rate {
+        quietwire::Error::Rate {
             found_hz,
             min_hz,
             max_hz,
@@ -168,21 +232,20 @@ fn name_the_file(error: Error, path: &Path) -> Error {
             found_hz,
             min_hz,
             max_hz,
-        }
-        .into(),
-        Error::Channels { found, max } => FileError::Channels { path, found, max }.into(),
-        other => other,
+        },
+        quietwire::Error::Channels { found, max } => FileError::Channels { path, found, max },
+        other => other.into(),
     }
 }
 
-/// How to write `info` under a name.
+/// The format of an output with the samples of `info` and a name.
 fn writer_spec(info: &AudioInfo, path: &Path, options: &CleanOptions) -> WriterSpec {
-    let named_flac = path
+    let is_named_flac = path
         .extension()
-        .is_some_and(|end| end.eq_ignore_ascii_case("flac"));
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("flac"));
     let container = match options.format {
         OutputFormat::Flac => Container::Flac,
-        OutputFormat::Auto if named_flac => Container::Flac,
+        OutputFormat::Auto if is_named_flac => Container::Flac,
         _ => Container::Wav,
     };
     let format = match (container, info.sample_format) {
@@ -191,32 +254,15 @@ fn writer_spec(info: &AudioInfo, path: &Path, options: &CleanOptions) -> WriterS
         }
         (_, format) => format,
     };
-    let wav = WavSpec {
-        format,
-        rate_hz: info.rate_hz,
-        channels: info.channels,
-        channel_mask: info.channel_mask,
-    };
-    let frames = info.frames.filter(|_| info.frames_exact);
     WriterSpec {
         container,
-        wav,
-        frames,
+        wav: WavSpec {
+            format,
+            rate_hz: info.rate_hz,
+            channels: info.channels,
+            channel_mask: info.channel_mask,
+        },
+        frames: info.frames.filter(|_| info.frames_exact),
         overwrite: options.overwrite,
-    }
-}
-
-fn codec_name(container: Container) -> &'static str {
-    match container {
-        Container::Flac => "flac",
-        Container::Wav | Container::Raw => "pcm",
-    }
-}
-
-fn container_name(container: Container) -> &'static str {
-    match container {
-        Container::Wav => "WAV",
-        Container::Flac => "FLAC",
-        Container::Raw => "raw",
     }
 }

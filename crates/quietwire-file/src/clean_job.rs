@@ -1,89 +1,65 @@
-//! What to clean, where to put it and how.
+//! The options and the files of one run of [`clean`](crate::clean).
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::FileError;
-use super::part::is_special;
-use super::reader::Input;
-use super::report::ReportFormat;
-use crate::{ChannelMode, Model};
+use quietwire::{DenoiserOptions, Model};
 
-/// What [`clean`](super::clean) does to every file.
-#[derive(Clone)]
+use crate::atomic_file::is_special;
+use crate::error::FileError;
+use crate::input::Input;
+use crate::output::{Output, OutputFormat};
+use crate::report::ReportFormat;
+
+/// The options of [`clean`](crate::clean), the same for every file.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CleanOptions {
     /// The model.
     pub model: Arc<Model>,
-    /// The most that noise may be turned down, dB; none leaves the choice to the denoiser, 0
-    /// changes nothing.
-    pub attenuation_db: Option<f32>,
-    /// How channels share the model.
-    pub channel_mode: ChannelMode,
-    /// See [`DenoiserBuilder::gate`](crate::DenoiserBuilder::gate).
-    pub gate: bool,
-    /// The container to write.
+    /// The options of the stream. `clean` replaces `rate_hz`, `channels`, `hop_aligned` and
+    /// `telemetry_hops` with values that fit the file.
+    pub denoiser: DenoiserOptions,
+    /// The container of the output.
     pub format: OutputFormat,
-    /// Whether outputs that exist are replaced.
+    /// Whether existing outputs are replaced.
     pub overwrite: bool,
 }
 
 impl CleanOptions {
-    /// Independent channels, the denoiser's own limit, nothing replaced.
+    /// The default options of a stream, [`OutputFormat::Auto`], and no overwriting.
     pub fn new(model: Arc<Model>) -> Self {
         Self {
             model,
-            attenuation_db: None,
-            channel_mode: ChannelMode::default(),
-            gate: false,
+            denoiser: DenoiserOptions::default(),
             format: OutputFormat::Auto,
             overwrite: false,
         }
     }
 }
 
-/// The container of an output. Its depth is the input's; see
-/// [`AudioInfo::sample_format`](super::AudioInfo::sample_format).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OutputFormat {
-    /// FLAC where the output's name ends in `.flac`, otherwise WAV.
-    #[default]
-    Auto,
-    /// WAV, RF64 beyond 4 GiB.
-    Wav,
-    /// FLAC; 32-bit integers and floats become 24-bit integers.
-    Flac,
-}
-
-/// Where the cleaned audio goes.
-pub enum Output {
-    /// A file, complete under this name or not there at all.
-    File(PathBuf),
-    /// A pipe: WAV, or bare samples where the input is [`Input::Raw`].
-    Stream(Box<dyn Write + Send>),
-}
-
 /// One file to clean.
+#[derive(Debug)]
 #[non_exhaustive]
-pub struct Job {
-    /// What to clean.
+pub struct CleanJob {
+    /// The audio to clean.
     pub input: Input,
-    /// Where the result goes.
+    /// The destination of the cleaned audio.
     pub output: Output,
-    /// Where the residual goes, input less output sample by sample: what was taken away.
+    /// The file for the residual: the input minus the output, sample by sample.
     pub residual: Option<PathBuf>,
     /// Reports to write.
     pub reports: Vec<(ReportFormat, PathBuf)>,
-    /// Where a picture of both spectrograms goes, PNG.
+    /// The PNG file for the spectrograms of input and output.
     pub spectrogram: Option<PathBuf>,
-    /// Where each hop's [`Telemetry`](crate::Telemetry) goes: a line of JSON a hop, with `time_s`,
-    /// the input heard by its end. `speech_probability` is left out where the model does not tell.
+    /// The file for the [`Telemetry`](quietwire::Telemetry): one line of JSON for each hop that
+    /// ended within the input. `time_s` is the input's length up to the end of the hop.
+    /// `speech_probability` is missing if the model has no such output.
     pub telemetry: Option<PathBuf>,
 }
 
-impl Job {
-    /// A job without residual, reports, picture and telemetry.
+impl CleanJob {
+    /// A job that writes the cleaned audio only.
     pub fn new(input: Input, output: Output) -> Self {
         Self {
             input,
@@ -95,7 +71,7 @@ impl Job {
         }
     }
 
-    fn files(&self) -> impl Iterator<Item = &Path> {
+    fn output_files(&self) -> impl Iterator<Item = &Path> {
         let output = match &self.output {
             Output::File(path) => Some(path.as_path()),
             Output::Stream(_) => None,
@@ -108,14 +84,17 @@ impl Job {
             .chain(self.telemetry.as_deref())
     }
 
-    /// Refuses what would destroy something, before anything is touched.
-    pub(super) fn check(&self, overwrite: bool) -> Result<(), FileError> {
+    /// Checks all paths before any file is touched.
+    ///
+    /// # Errors
+    /// [`FileError::SameFile`], [`FileError::Exists`] or [`FileError::DuplicateOutput`].
+    pub(crate) fn check_paths(&self, overwrite: bool) -> Result<(), FileError> {
         let input = match &self.input {
             Input::File(path) => path.canonicalize().ok(),
             Input::Stream(_) | Input::Raw { .. } => None,
         };
         let mut seen = Vec::new();
-        for path in self.files().filter(|path| !is_special(path)) {
+        for path in self.output_files().filter(|path| !is_special(path)) {
             let real = path.canonicalize().ok();
             if real.is_some() && real == input {
                 return Err(FileError::SameFile { path: path.into() });
@@ -125,7 +104,7 @@ impl Job {
             }
             let real = real.unwrap_or_else(|| path.into());
             if seen.contains(&real) {
-                return Err(FileError::Twice { path: path.into() });
+                return Err(FileError::DuplicateOutput { path: path.into() });
             }
             seen.push(real);
         }
@@ -133,13 +112,13 @@ impl Job {
     }
 }
 
-/// How far a file is.
-#[derive(Clone, Copy, Debug)]
+/// The progress of one file.
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Progress {
     /// Frames read.
     pub frames: u64,
-    /// Frames in all, where the input tells; may be an estimate.
+    /// All frames of the input, if its header states them. May be an estimate.
     pub total: Option<u64>,
     /// Sample rate, Hz.
     pub rate_hz: u32,

@@ -1,6 +1,4 @@
-//! Everything but WAV: containers and codecs of symphonia, Opus through ropus.
-
-mod describe;
+//! Decodes all formats except WAV: containers and codecs of symphonia, and Opus with ropus.
 
 use std::path::{Path, PathBuf};
 
@@ -14,27 +12,27 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
-use self::describe::{container_name, depth, not_audio};
-use super::error::FileError;
-use super::mp4;
-use super::opus::OpusStream;
-use super::reader::AudioInfo;
-use super::sample::SampleFormat;
+use crate::audio_info::AudioInfo;
+use crate::describe::{container_name, depth, not_audio};
+use crate::error::FileError;
+use crate::mp4;
+use crate::opus::OpusStream;
+use crate::sample_format::SampleFormat;
 
-/// One audio track, decoded packet by packet and cut to what a player would play.
-pub(super) struct Decoded {
+/// One audio track, decoded packet by packet, without encoder delay and padding.
+pub(crate) struct DecodedTrack {
     path: PathBuf,
     format: Box<dyn FormatReader>,
     track: u32,
     codec: Codec,
-    /// Rate and channels of the first packet, which all others must share.
+    /// rate and channels of the first packet; all others must have the same
     spec: (u32, usize),
-    /// Frames to drop at the start: encoder delay that symphonia leaves in place.
+    /// frames to drop at the start: encoder delay that symphonia does not remove
     skip: u64,
-    /// Frames still to deliver, where the container marks the end.
+    /// frames still to return, if the container marks the end
     left: Option<u64>,
-    /// Frames that a lossless file's header promises.
-    promised: Option<u64>,
+    /// frames in the header of a lossless file
+    declared: Option<u64>,
     frames: u64,
 }
 
@@ -43,10 +41,10 @@ enum Codec {
     Opus(Box<OpusStream>),
 }
 
-impl Decoded {
-    /// Finds the first audio track and appends its first packet to `samples`, because some
-    /// codecs tell their rate and channels only there.
-    pub(super) fn open(
+impl DecodedTrack {
+    /// Finds the first audio track and appends its first packet to `samples`: some codecs have their
+    /// rate and channels only in the packets.
+    pub(crate) fn open(
         mut source: Box<dyn MediaSource>,
         path: &Path,
         head: &[u8],
@@ -81,7 +79,7 @@ impl Decoded {
         let lossless =
             [CODEC_ID_FLAC, CODEC_ID_ALAC].contains(&params.codec) || codec_name.starts_with("pcm");
         let own_length = matches!(container, "flac" | "aiff" | "caf" | "wave");
-        // Other lengths are rounded, estimated or left behind by an editor.
+        // Other lengths may be rounded, estimated or outdated.
         let exact = lossless && own_length;
         let left = edit.and_then(|edit| edit.length(track.num_frames));
         let length = left.or(track.num_frames.map(|frames| frames.saturating_sub(delay)));
@@ -92,7 +90,7 @@ impl Decoded {
             spec: (0, 0),
             skip: edit.map_or(delay, |edit| edit.start),
             left,
-            promised: track.num_frames.filter(|_| exact),
+            declared: track.num_frames.filter(|_| exact),
             frames: 0,
             format,
         };
@@ -120,8 +118,8 @@ impl Decoded {
         Ok((decoded, info))
     }
 
-    /// Appends the samples of the next packets until there are some; false at the end.
-    pub(super) fn read(&mut self, samples: &mut Vec<f32>) -> Result<bool, FileError> {
+    /// Appends the samples of the next packet that has samples. Returns false at the end.
+    pub(crate) fn read(&mut self, samples: &mut Vec<f32>) -> Result<bool, FileError> {
         let before = samples.len();
         while samples.len() == before {
             if self.left == Some(0) {
@@ -138,7 +136,7 @@ impl Decoded {
                 {
                     return self.end().map(|()| false);
                 }
-                Err(error) => return Err(self.fault(error)),
+                Err(error) => return Err(self.symphonia_error(error)),
             }
         }
         Ok(true)
@@ -149,7 +147,7 @@ impl Decoded {
         let spec = match &mut self.codec {
             Codec::Symphonia(decoder) => match decoder.decode(packet) {
                 Ok(buffer) => append(&buffer, samples),
-                Err(error) => return Err(self.fault(error)),
+                Err(error) => return Err(self.symphonia_error(error)),
             },
             Codec::Opus(opus) => match opus.decode(packet, samples) {
                 Ok(spec) => spec,
@@ -163,13 +161,13 @@ impl Decoded {
         if self.spec == (0, 0) {
             self.spec = spec;
         } else if self.spec != spec {
-            let what = "a change of sample rate or channels in mid-file".into();
+            let what = "a change of sample rate or channels within the file".into();
             return Err(FileError::Unsupported {
                 path: self.path.clone(),
                 what,
             });
         }
-        // What to keep of this packet: after the delay, before the padding.
+        // Keeps the frames between the delay and the padding.
         let skipped = self.skip.min(frames as u64);
         self.skip -= skipped;
         let mut kept = frames as u64 - skipped;
@@ -183,9 +181,9 @@ impl Decoded {
         Ok(())
     }
 
-    /// Checks at the end of the file that nothing is missing.
+    /// Checks at the end of the file that no frame is missing and that the checksum is right.
     fn end(&mut self) -> Result<(), FileError> {
-        if let Some(expected) = self.promised.filter(|&promised| promised > self.frames) {
+        if let Some(expected) = self.declared.filter(|&declared| declared > self.frames) {
             let found = self.frames;
             return Err(FileError::Truncated {
                 path: self.path.clone(),
@@ -205,7 +203,7 @@ impl Decoded {
         }
     }
 
-    fn fault(&self, error: SymphoniaError) -> FileError {
+    fn symphonia_error(&self, error: SymphoniaError) -> FileError {
         match error {
             SymphoniaError::IoError(source) => FileError::Read {
                 path: self.path.clone(),
@@ -217,7 +215,7 @@ impl Decoded {
             },
             SymphoniaError::ResetRequired => FileError::Unsupported {
                 path: self.path.clone(),
-                what: "a file of several recordings in a row".into(),
+                what: "a file with several recordings one after another".into(),
             },
             SymphoniaError::DecodeError(reason) | SymphoniaError::LimitError(reason) => {
                 self.corrupt(reason)
@@ -235,7 +233,7 @@ impl Decoded {
     }
 }
 
-/// The decoder, its name and the delay that it leaves in place.
+/// The decoder, its name and the encoder delay that it does not remove, frames.
 fn make_codec(
     params: &AudioCodecParameters,
     path: &Path,
@@ -249,7 +247,7 @@ fn make_codec(
         let pre_skip = opus.pre_skip();
         return Ok((Codec::Opus(Box::new(opus)), "opus", pre_skip));
     }
-    // Only FLAC carries a checksum of its samples.
+    // Only FLAC has a checksum of its samples.
     let options = AudioDecoderOptions::default().verify(params.codec == CODEC_ID_FLAC);
     let decoder = symphonia::default::get_codecs()
         .make_audio_decoder(params, &options)
@@ -258,9 +256,10 @@ fn make_codec(
     Ok((Codec::Symphonia(decoder), name, 0))
 }
 
+/// Appends decoded samples. Returns their rate and channels.
 fn append(buffer: &GenericAudioBufferRef<'_>, samples: &mut Vec<f32>) -> (u32, usize) {
     let start = samples.len();
     samples.resize(start + buffer.samples_interleaved(), 0.0);
     buffer.copy_to_slice_interleaved(&mut samples[start..]);
-    (buffer.manifest().rate(), buffer.manifest().channels().count())
+    (buffer.spec().rate(), buffer.spec().channels().count())
 }

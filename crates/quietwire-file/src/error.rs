@@ -1,124 +1,112 @@
-//! What can go wrong with a file, with what was expected, what came and what to do.
+//! The errors of cleaning a file: what was expected and what was found.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Every error of the file shell.
+/// Every error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
     /// The input cannot be opened.
-    #[error("cannot open {path}: {source}")]
+    #[error("cannot open {path}")]
     Open {
         /// The file.
         path: PathBuf,
-        /// Why, from the operating system.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// The input stopped being readable half way.
-    #[error("cannot read {path}: {source}")]
+    /// The input was opened, but reading it failed.
+    #[error("cannot read {path}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why, from the operating system.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// An output cannot be created or written: no folder, no permission, a full disk.
-    #[error(
-        "cannot write {path}: {source}; nothing was left behind, so free some space or choose another place with -o and run it again"
-    )]
+    /// An output cannot be created or written: no folder, no permission or a full disk.
+    #[error("cannot write {path}")]
     Write {
         /// The file.
         path: PathBuf,
-        /// Why, from the operating system.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// The input holds no audio at all.
-    #[error(
-        "{path} holds no audio: expected at least one sample, found {found}; record or export it again"
-    )]
+    /// The input has no samples.
+    #[error("{path} holds no audio: expected at least one sample, found {found}")]
     Empty {
         /// The file.
         path: PathBuf,
-        /// What is there instead.
+        /// What the file holds instead.
         found: &'static str,
     },
-    /// The bytes are no audio format that this program knows.
+    /// The format of the input is not supported.
     #[error(
-        "{path} is not an audio file that can be read: expected WAV, FLAC, MP3, Ogg (Vorbis, Opus), AAC/M4A, MKV/WebM, AIFF or CAF, found {found}; if it is audio, convert it first: ffmpeg -i INPUT OUTPUT.wav"
+        "{path} is not an audio file that can be read: expected WAV, FLAC, MP3, Ogg (Vorbis, Opus), AAC/M4A, MKV/WebM, AIFF or CAF, found {found}"
     )]
     NotAudio {
         /// The file.
         path: PathBuf,
-        /// What the first bytes look like.
+        /// The first bytes.
         found: String,
     },
-    /// A WAV header that contradicts itself.
-    #[error(
-        "{path} has a broken WAV header, {field}: expected {expected}, found {found}; export it again, or try ffmpeg -i INPUT OUTPUT.wav"
-    )]
+    /// The fields of a WAV header contradict each other.
+    #[error("{path} has a broken WAV header, {field}: expected {expected}, found {found}")]
     Wav {
         /// The file.
         path: PathBuf,
-        /// Where in the header.
+        /// The part of the header.
         field: &'static str,
-        /// What would be right.
+        /// Expected value.
         expected: &'static str,
-        /// What stands there.
+        /// Found value.
         found: String,
     },
-    /// A container or codec that cannot be decoded.
-    #[error("{path}: {what} is not supported; convert it first: ffmpeg -i INPUT OUTPUT.wav")]
+    /// A container or codec is not supported.
+    #[error("{path}: {what} is not supported")]
     Unsupported {
         /// The file.
         path: PathBuf,
         /// The container, codec or feature.
         what: String,
     },
-    /// A packet that cannot be decoded.
-    #[error(
-        "{path} is damaged at {at_s:.3} s: {reason}; fetch or export the file again, or let a player skip the damage: ffmpeg -i INPUT OUTPUT.wav"
-    )]
+    /// A packet cannot be decoded.
+    #[error("{path} is damaged at {at_s:.3} s: {reason}")]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// How much audio came before the damage, s.
+        /// Length of the audio before the damage, s.
         at_s: f64,
-        /// From the decoder.
+        /// The decoder's reason.
         reason: String,
     },
-    /// The file ends before its own header says.
-    #[error(
-        "{path} is cut off: its header promises {expected} frames, {found} are there; copy the file again, or save what is there: ffmpeg -i INPUT OUTPUT.wav"
-    )]
+    /// The file is shorter than its header states.
+    #[error("{path} is cut off: expected {expected} frames from its header, found {found}")]
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Frames promised.
+        /// Frames in the header.
         expected: u64,
-        /// Frames found.
+        /// Frames in the file.
         found: u64,
     },
-    /// A floating-point sample that is no number.
+    /// A floating-point sample is NaN or infinite.
     #[error(
-        "{path} holds {value} in channel {channel} at {at_s:.3} s (frame {frame}): expected finite samples; the program that wrote the file has a fault, export it again as integer PCM"
+        "{path} holds {value} in channel {channel} at {at_s:.3} s (frame {frame}): expected finite samples"
     )]
     NotFinite {
         /// The file.
         path: PathBuf,
         /// NaN, inf or -inf.
         value: f64,
-        /// Channel, from 1.
+        /// Channel, counted from 1.
         channel: usize,
-        /// Frame, from 0.
+        /// Frame, counted from 0.
         frame: u64,
-        /// The same, s.
+        /// Time of the frame, s.
         at_s: f64,
     },
-    /// A sample rate that the denoiser does not take.
-    #[error(
-        "{path} has {found_hz} Hz: expected {min_hz} to {max_hz} Hz; resample it first: ffmpeg -i INPUT -ar 48000 OUTPUT.wav"
-    )]
+    /// The sample rate is outside the supported range.
+    #[error("{path} has {found_hz} Hz: expected {min_hz} to {max_hz} Hz")]
     Rate {
         /// The file.
         path: PathBuf,
@@ -129,68 +117,65 @@ pub enum FileError {
         /// Highest rate, Hz.
         max_hz: u32,
     },
-    /// More channels than a stream or the output format can have.
-    #[error(
-        "{path} has {found} channels: expected 1 to {max}; mix it down first: ffmpeg -i INPUT -ac 2 OUTPUT.wav"
-    )]
+    /// The file has more channels than a stream can have.
+    #[error("{path} has {found} channels: expected 1 to {max}")]
     Channels {
         /// The file.
         path: PathBuf,
         /// Its channels.
         found: usize,
-        /// Most channels.
+        /// Largest number of channels.
         max: usize,
     },
-    /// The output is there already.
-    #[error(
-        "{path} exists already: overwrite it with --force, skip what is done with --resume, or choose another name with -o"
-    )]
+    /// The output exists, and [`overwrite`](crate::CleanOptions::overwrite) is false.
+    #[error("{path} exists already and is not overwritten")]
     Exists {
         /// The output.
         path: PathBuf,
     },
-    /// The output would replace the input.
-    #[error("{path} is both an input and an output: choose another name with -o")]
+    /// An output has the path of the input.
+    #[error("{path} is both an input and an output: they need different names")]
     SameFile {
         /// The file.
         path: PathBuf,
     },
-    /// Two outputs of one run would have the same name.
-    #[error("{path} would be written twice: give the outputs different names")]
-    Twice {
+    /// Two outputs of one job have the same path.
+    #[error("{path} would be written twice: the outputs need different names")]
+    DuplicateOutput {
         /// The output.
         path: PathBuf,
     },
-    /// FLAC counts frames with 36 bits.
-    #[error(
-        "{path} would hold more than {max} frames, the most that FLAC can: choose --format wav"
-    )]
+    /// A FLAC file counts its frames with 36 bits (RFC 9639, section 8.2).
+    #[error("{path} would hold more than {max} frames, the largest number in a FLAC file")]
     TooLongForFlac {
         /// The output.
         path: PathBuf,
-        /// Most frames.
+        /// Largest number of frames.
         max: u64,
     },
-    /// FLAC cannot hold this rate or this many channels.
+    /// FLAC supports neither this rate nor this many channels.
     #[error(
-        "{path} cannot be FLAC: expected 1 to 8 channels and at most {max_hz} Hz, found {channels} channels and {rate_hz} Hz; choose --format wav"
+        "{path} cannot be FLAC: expected 1 to 8 channels and at most {max_hz} Hz, found {channels} channels and {rate_hz} Hz"
     )]
-    NotForFlac {
+    UnsupportedByFlac {
         /// The output.
         path: PathBuf,
-        /// Channels wanted.
+        /// Channels of the output.
         channels: usize,
-        /// Rate wanted, Hz.
+        /// Rate of the output, Hz.
         rate_hz: u32,
         /// Highest rate, Hz.
         max_hz: u32,
     },
-    /// A report or a picture cannot be built.
-    #[error("cannot build {path}: {reason}; please report this as a fault of quietwire")]
-    Build {
+    /// An encoder failed: a fault of this library.
+    #[error("cannot encode {path}: {reason}")]
+    Encode {
         /// The output.
         path: PathBuf,
-        /// From the encoder.
+        /// The encoder's reason.
         reason: String,
     },
+    /// The options do not fit the model, or the model failed.
+    #[error(transparent)]
+    Denoiser(#[from] quietwire::Error),
 }

@@ -1,44 +1,44 @@
-//! The start of a signal, for the players of a report.
+//! The start of a signal as FLAC, for the players of a report.
 
 use std::io::Cursor;
 
 use flac_codec::encode::{FlacSampleWriter, Options};
 
-use super::sample::SampleFormat;
+use crate::sample_format::SampleFormat;
 
-/// How much of a file a report plays, s.
-pub(super) const EXCERPT_S: usize = 60;
+/// Length of the audio in a report, s.
+pub(crate) const EXCERPT_S: usize = 60;
 
-/// At most the first [`EXCERPT_S`] seconds of a signal, 16-bit.
-pub(super) struct Excerpt {
+/// At most the first [`EXCERPT_S`] seconds of a signal as 16-bit samples.
+pub(crate) struct Excerpt {
     rate_hz: u32,
     channels: u16,
     samples: Vec<i16>,
-    room: usize,
+    max_samples: usize,
 }
 
 impl Excerpt {
-    pub(super) fn new(rate_hz: u32, channels: u16) -> Self {
-        let room = rate_hz as usize * EXCERPT_S * usize::from(channels);
+    pub(crate) fn new(rate_hz: u32, channels: u16) -> Self {
+        let max_samples = rate_hz as usize * EXCERPT_S * usize::from(channels);
         Self {
             rate_hz,
             channels,
             samples: Vec::new(),
-            room,
+            max_samples,
         }
     }
 
-    pub(super) fn push(&mut self, samples: &[f32]) {
-        let kept = samples.len().min(self.room - self.samples.len());
+    pub(crate) fn push(&mut self, samples: &[f32]) {
+        let kept = samples.len().min(self.max_samples - self.samples.len());
         let mut samples = samples[..kept].to_vec();
         SampleFormat::S16.quantize(&mut samples);
         self.samples
             .extend(samples.iter().map(|&s| SampleFormat::S16.integer(s) as i16));
     }
 
-    /// The excerpt as FLAC, which every current browser plays. Only the first two channels, as
-    /// browsers disagree about more.
-    pub(super) fn flac(&self) -> Result<Vec<u8>, flac_codec::Error> {
+    /// The excerpt as FLAC, which all current browsers play. Only the first two channels, because
+    /// browsers order further channels differently.
+    pub(crate) fn flac(&self) -> Result<Vec<u8>, flac_codec::Error> {
         let kept = self.channels.min(2);
         let integers: Vec<i32> = self
             .samples

@@ -1,18 +1,21 @@
-//! The report as one page that needs nothing from outside.
+//! The report as one HTML page that refers to no other file or address.
 
 use std::fmt::Write;
 use std::path::Path;
 
-use super::error::FileError;
-use super::excerpt::{EXCERPT_S, Excerpt};
-use super::levels::{FLOOR_DBFS, Levels};
-use super::report::{Cleaned, Side};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::error::FileError;
+use crate::excerpt::{EXCERPT_S, Excerpt};
+use crate::levels::{FLOOR_DBFS, Levels};
+use crate::report::{CleanReport, FileSummary};
 
 const STYLE: &str = include_str!("html/style.css");
 
-/// Builds the page; `path` is its own name, for errors.
-pub(super) fn page(
-    cleaned: &Cleaned,
+/// Creates the page. `path` is the page's own path, for errors.
+pub(crate) fn page(
+    report: &CleanReport,
     png: &[u8],
     [before, after]: &[Excerpt; 2],
     path: &Path,
@@ -20,14 +23,14 @@ pub(super) fn page(
     let flac = |excerpt: &Excerpt| {
         excerpt
             .flac()
-            .map(|bytes| base64(&bytes))
-            .map_err(|error| FileError::Build {
+            .map(|bytes| BASE64_STANDARD.encode(bytes))
+            .map_err(|error| FileError::Encode {
                 path: path.into(),
                 reason: error.to_string(),
             })
     };
-    let name = escape(&file_name(&cleaned.input.path));
-    let cut = if cleaned.input.seconds > EXCERPT_S as f64 {
+    let name = escape(&file_name(&report.input.path));
+    let cut = if report.input.seconds > EXCERPT_S as f64 {
         format!("<p class=soft>The players hold the first {EXCERPT_S} seconds only.</p>")
     } else {
         String::new()
@@ -44,25 +47,25 @@ pub(super) fn page(
          <figure><figcaption>After</figcaption>\
          <audio controls src=\"data:audio/flac;base64,{audio_after}\"></audio></figure>\n\
          </div></section>\n\
-         <section><h2>Look</h2>\n<img alt=\"Spectrograms before and after, on one color scale\" \
+         <section><h2>Spectrograms</h2>\n<img alt=\"Spectrograms before and after, on one color scale\" \
          src=\"data:image/png;base64,{picture}\"></section>\n\
-         <section><h2>Numbers</h2>\n<div class=wide><table>\n\
+         <section><h2>Levels</h2>\n<div class=wide><table>\n\
          <thead><tr><th><th>before<th>after<th>change</thead>\n<tbody>\n{rows}</tbody></table></div>\n\
          </section>\n<footer>{footer}</footer>\n</main>\n</html>\n",
-        summary = escape(&summary(cleaned)),
-        key = key_numbers(cleaned),
+        summary = escape(&summary(report)),
+        key = key_numbers(report),
         audio_before = flac(before)?,
         audio_after = flac(after)?,
-        picture = base64(png),
-        rows = rows(&cleaned.input, &cleaned.output),
-        footer = footer(cleaned),
+        picture = BASE64_STANDARD.encode(png),
+        rows = rows(&report.input, &report.output),
+        footer = footer(report),
     ))
 }
 
-fn summary(cleaned: &Cleaned) -> String {
-    let Side { info, seconds, .. } = &cleaned.input;
+fn summary(report: &CleanReport) -> String {
+    let FileSummary { info, seconds, .. } = &report.input;
     format!(
-        "{} · {} · {} Hz · {} · {} · speech in {:.0} % of it",
+        "{} · {} · {} Hz · {} · {} · speech: {:.0} % of the length",
         info.container,
         info.codec,
         info.rate_hz,
@@ -72,12 +75,12 @@ fn summary(cleaned: &Cleaned) -> String {
             more => format!("{more} channels"),
         },
         clock(*seconds),
-        100.0 * cleaned.speech_share,
+        100.0 * report.speech_share,
     )
 }
 
-fn key_numbers(cleaned: &Cleaned) -> String {
-    let (before, after) = (&cleaned.input.levels, &cleaned.output.levels);
+fn key_numbers(report: &CleanReport) -> String {
+    let (before, after) = (&report.input.levels, &report.output.levels);
     let floor = before.noise_floor_dbfs - after.noise_floor_dbfs;
     let mut html = format!("<div><b>{}</b>noise floor</div>", signed(-floor, "dB"));
     if let (Some(from), Some(to)) = (before.snr_db, after.snr_db) {
@@ -94,12 +97,13 @@ fn key_numbers(cleaned: &Cleaned) -> String {
             signed(to - from, "dB")
         );
     }
-    let _ = write!(html, "<div><b>{:.0}×</b>real time</div>", cleaned.speed);
+    let _ = write!(html, "<div><b>{:.0}×</b>real time</div>", report.speed);
     html
 }
 
-/// The table: a name, how to read it from the levels, and its unit.
-fn rows(before: &Side, after: &Side) -> String {
+/// The rows of the table of levels.
+fn rows(before: &FileSummary, after: &FileSummary) -> String {
+    // Label, value and unit.
     type Read = fn(&Levels) -> Option<f32>;
     let levels: [(&str, Read, &str); 5] = [
         (
@@ -133,20 +137,20 @@ fn rows(before: &Side, after: &Side) -> String {
     html
 }
 
-fn footer(cleaned: &Cleaned) -> String {
-    let model = &cleaned.model;
+fn footer(report: &CleanReport) -> String {
+    let model = &report.model;
     let limit = match model.attenuation_db {
-        Some(limit) => format!("noise turned down by at most {limit} dB"),
-        None => "noise turned down without limit".into(),
+        Some(limit) => format!("attenuation limit {limit} dB"),
+        None => "no attenuation limit".into(),
     };
     format!(
-        "quietwire {}, model {} {}, {}, {} channels; {:.2} s of work; a live stream would lag by {:.1} ms. 0 dBFS is a full-scale square wave.",
-        cleaned.quietwire,
+        "quietwire {}, model {} {}, {}, {} channels; processed in {:.2} s; latency of a live stream {:.1} ms. 0 dBFS is the power of a full-scale square wave.",
+        report.quietwire,
         escape(&model.id),
         escape(&model.version),
         limit,
         model.channel_mode,
-        cleaned.processing_s,
+        report.processing_s,
         model.latency_ms,
     )
 }
@@ -160,7 +164,7 @@ fn level(value: Option<f32>, unit: &str) -> String {
 }
 
 fn signed(value: f32, unit: &str) -> String {
-    // Nothing is neither more nor less.
+    // No sign before a value that is printed as 0.0.
     let value = if value.abs() < 0.05 { 0.0 } else { value };
     let sign = if value > 0.0 { "+" } else { "" };
     format!("{sign}{value:.1} {unit}").replace('-', "−")
@@ -198,45 +202,12 @@ fn escape(text: &str) -> String {
     html
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let mut padded = [0; 4];
-        padded[1..=three.len()].copy_from_slice(three);
-        let bits = u32::from_be_bytes(padded);
-        for digit in 0..4 {
-            let value = bits >> (18 - 6 * digit) & 63;
-            text.push(if digit <= three.len() {
-                DIGITS[value as usize] as char
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn base64_as_in_rfc_4648() {
-        let pairs = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (plain, coded) in pairs {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-    }
-
-    #[test]
-    fn names_cannot_break_out_of_the_page() {
+    fn markup_in_names_is_escaped() {
         assert_eq!(escape("<b a=\"'&\">"), "&lt;b a=&quot;&#39;&amp;&quot;&gt;");
     }
 }

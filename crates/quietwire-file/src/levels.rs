@@ -1,40 +1,43 @@
-//! Levels of a signal as it streams by, in constant memory.
+//! Measures the levels of a stream in constant memory.
 
 use serde::Serialize;
 
-/// Lowest level that is told apart from silence, dBFS.
-pub(super) const FLOOR_DBFS: f32 = -120.0;
+/// Level of silence, dBFS. Lower levels are not measured.
+pub(crate) const FLOOR_DBFS: f32 = -120.0;
 /// Resolution of the noise floor, dB.
 const STEP_DB: f32 = 0.1;
+/// Levels of the histogram: -120 to 20 dBFS.
 const STEPS: usize = 1400;
 
-/// Levels of one signal. 0 dBFS is the power of a full-scale square wave; -120 dBFS stands for
-/// anything below.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// Levels of one signal. 0 dBFS is the power of a full-scale square wave. Levels below -120 dBFS are
+/// reported as -120 dBFS.
+#[derive(Debug, Clone, Copy, Serialize)]
 #[non_exhaustive]
 pub struct Levels {
-    /// Largest sample.
+    /// Largest absolute sample, dBFS.
     pub peak_dbfs: f32,
-    /// Mean power.
+    /// Mean power, dBFS.
     pub rms_dbfs: f32,
-    /// Noise floor: the 10th percentile of the powers of 50 ms windows.
+    /// Noise floor: the 10th percentile of the powers of 50 ms windows, dBFS.
     pub noise_floor_dbfs: f32,
-    /// Mean power of the windows that are mostly speech; none without speech.
+    /// Mean power of the windows that are speech for more than half of their length, dBFS. `None`
+    /// without speech.
     pub speech_dbfs: Option<f32>,
-    /// Estimate of the signal-to-noise ratio: with S the mean power of the speech windows and N
-    /// the noise floor, 10 log10((S - N) / N); none without speech.
+    /// Estimated signal-to-noise ratio, dB: 10 log10((S - N) / N) with the mean power S of the speech
+    /// windows and the noise floor N. At least -20 dB. `None` without speech.
     pub snr_db: Option<f32>,
 }
 
-/// Collects [`Levels`].
-pub(super) struct Meter {
+/// Measures [`Levels`].
+pub(crate) struct LevelMeter {
+    /// samples of a window
     window: usize,
     peak: f32,
     total: Power,
     speech: Power,
     current: Power,
     speech_samples: u64,
-    /// Windows by level, from [`FLOOR_DBFS`] up.
+    /// [level] windows, from [`FLOOR_DBFS`] in steps of [`STEP_DB`]
     histogram: Vec<u64>,
 }
 
@@ -55,8 +58,8 @@ impl Power {
     }
 }
 
-impl Meter {
-    pub(super) fn new(rate_hz: u32, channels: u16) -> Self {
+impl LevelMeter {
+    pub(crate) fn new(rate_hz: u32, channels: u16) -> Self {
         Self {
             window: (rate_hz as usize / 20).max(1) * usize::from(channels),
             peak: 0.0,
@@ -68,8 +71,8 @@ impl Meter {
         }
     }
 
-    /// Adds interleaved samples, which are speech or not.
-    pub(super) fn push(&mut self, mut samples: &[f32], speech: bool) {
+    /// Adds interleaved samples. `speech`: whether they are speech.
+    pub(crate) fn push(&mut self, mut samples: &[f32], speech: bool) {
         while !samples.is_empty() {
             let room = self.window - self.current.samples as usize;
             let (now, later) = samples.split_at(room.min(samples.len()));
@@ -97,8 +100,8 @@ impl Meter {
         self.speech_samples = 0;
     }
 
-    pub(super) fn finish(mut self) -> Levels {
-        // What is left is quieter for its shortness only where there is nothing else.
+    pub(crate) fn finish(mut self) -> Levels {
+        // An incomplete window counts in the histogram only if it is the only one.
         if self.total.samples == 0 {
             self.close_window();
         } else {
@@ -133,19 +136,20 @@ fn dbfs(power: f64) -> f32 {
 
 fn snr_db(speech: f64, noise_dbfs: f32) -> f32 {
     let noise = 10f64.powf(f64::from(noise_dbfs) / 10.0);
-    // Speech at or below the floor is no measurement: the ratio stops at -20 dB.
+    // Speech at or below the floor cannot be measured: the lowest ratio is -20 dB.
     10.0 * (((speech - noise) / noise).max(0.01)).log10() as f32
 }
 
-/// Counts the samples of a recording that was clipped: runs of at least three at full scale.
-pub(super) struct ClipMeter {
+/// Counts clipped samples: those in runs of at least three at full scale.
+pub(crate) struct ClipMeter {
     full_scale: f32,
+    /// [channel] length of the present run
     runs: Vec<u64>,
     samples: u64,
 }
 
 impl ClipMeter {
-    pub(super) fn new(full_scale: f32, channels: u16) -> Self {
+    pub(crate) fn new(full_scale: f32, channels: u16) -> Self {
         Self {
             full_scale,
             runs: vec![0; channels.into()],
@@ -153,7 +157,7 @@ impl ClipMeter {
         }
     }
 
-    pub(super) fn push(&mut self, samples: &[f32]) {
+    pub(crate) fn push(&mut self, samples: &[f32]) {
         for frame in samples.chunks_exact(self.runs.len()) {
             for (sample, run) in frame.iter().zip(&mut self.runs) {
                 *run = if sample.abs() >= self.full_scale {
@@ -170,7 +174,7 @@ impl ClipMeter {
         }
     }
 
-    pub(super) fn samples(&self) -> u64 {
+    pub(crate) fn samples(&self) -> u64 {
         self.samples
     }
 }
@@ -180,8 +184,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sine_has_the_levels_of_a_sine() {
-        let mut meter = Meter::new(48000, 1);
+    fn a_sine_has_the_expected_levels() {
+        let mut meter = LevelMeter::new(48000, 1);
         let sine: Vec<f32> = (0..48000).map(|n| 0.5 * (n as f32 * 0.13).sin()).collect();
         for block in sine.chunks(481) {
             meter.push(block, true);
@@ -198,7 +202,7 @@ mod tests {
 
     #[test]
     fn noise_floor_and_snr_come_from_the_pauses() {
-        let mut meter = Meter::new(8000, 2);
+        let mut meter = LevelMeter::new(8000, 2);
         for window in 0..100 {
             let speech = window % 4 != 0;
             let level = if speech { 0.1f32 } else { 0.01 };
@@ -211,7 +215,7 @@ mod tests {
 
     #[test]
     fn silence_stops_at_the_floor() {
-        let mut meter = Meter::new(48000, 1);
+        let mut meter = LevelMeter::new(48000, 1);
         meter.push(&[0.0], false);
         let levels = meter.finish();
         assert_eq!(levels.rms_dbfs, FLOOR_DBFS);

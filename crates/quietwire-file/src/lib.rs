@@ -1,41 +1,42 @@
-//! Cleans audio files: WAV, FLAC, MP3, Ogg Vorbis, Opus, AAC, MKV/WebM, AIFF and CAF in, WAV and
-//! FLAC out, in constant memory whatever the length.
-//!
-//! ```no_run
-//! use quietwire::file::{CleanOptions, Input, Job, Output, clean};
-//!
-//! # fn main() -> Result<(), quietwire::Error> {
-//! let options = CleanOptions::new(quietwire::Model::embedded("base")?);
-//! let job = Job::new(Input::File("talk.mp3".into()), Output::File("talk.clean.wav".into()));
-//! let cleaned = clean(job, &options, &mut |_| ())?;
-//! println!("noise floor now {:.0} dBFS", cleaned.output.levels.noise_floor_dbfs);
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 
+// In the order in which a file passes through them.
+mod audio_info;
 mod clean;
+mod clean_job;
 mod decode;
-mod error;
-mod excerpt;
-mod html;
-mod job;
-mod levels;
+mod describe;
+mod input;
+mod measure;
 mod mp4;
 mod opus;
-mod part;
 mod reader;
-mod report;
-mod sample;
-mod spectrogram;
-mod stages;
-mod telemetry;
+mod sample_format;
 mod wav;
+
+mod sinks;
+
+mod atomic_file;
+mod excerpt;
+mod html;
+mod levels;
+mod output;
+mod picture;
+mod report;
+mod spectrogram;
+mod telemetry_writer;
 mod writer;
 
+mod error;
+
+pub use audio_info::AudioInfo;
 pub use clean::clean;
+pub use clean_job::{CleanJob, CleanOptions, Progress};
 pub use error::FileError;
-pub use job::{CleanOptions, Job, Output, OutputFormat, Progress};
+pub use input::Input;
 pub use levels::Levels;
-pub use reader::{AudioInfo, Input, Reader};
-pub use report::{Cleaned, ModelUse, ReportFormat, Side, measure};
-pub use sample::SampleFormat;
+pub use measure::measure;
+pub use output::{Output, OutputFormat};
+pub use reader::Reader;
+pub use report::{CleanReport, FileSummary, ModelInfo, ReportFormat};
+pub use sample_format::SampleFormat;

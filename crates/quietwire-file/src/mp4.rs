@@ -1,23 +1,23 @@
-//! The edit list of an MP4 audio track: where the encoder's delay ends and what a player plays.
-//! symphonia demuxes MP4 but does not read it.
+//! Reads the edit list of an MP4 audio track (ISO/IEC 14496-12, section 8.6.6): the part of the track
+//! that a player plays. symphonia demuxes MP4 but does not read edit lists.
 
 use std::io::{Read, Seek, SeekFrom};
 
 /// The part of a track that is played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Edit {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Edit {
     /// First frame.
     pub start: u64,
-    /// Number of frames, where the edit does not run to the end.
+    /// Number of frames. `None`: up to the end of the track.
     frames: Option<u64>,
-    /// Resolution of `frames`.
+    /// Resolution of `frames`, in frames.
     unit_frames: u64,
 }
 
 impl Edit {
-    /// Frames to play of a track of so many. The edit's own unit is often only a millisecond;
-    /// where the track's length says the same, that one is exact.
-    pub(super) fn length(&self, track_frames: Option<u64>) -> Option<u64> {
+    /// Frames to play of a track with `track_frames` frames. The unit of an edit is often a
+    /// millisecond. If the length of the track agrees within that unit, it is exact and used instead.
+    pub(crate) fn length(&self, track_frames: Option<u64>) -> Option<u64> {
         let frames = self.frames?;
         let rest = track_frames.map(|track| track.saturating_sub(self.start));
         rest.filter(|rest| rest.abs_diff(frames) <= self.unit_frames)
@@ -25,12 +25,12 @@ impl Edit {
     }
 }
 
-/// Largest box of the movie header that is read whole.
+/// Largest number of bytes read from one box.
 const MAX_BOX: u64 = 1 << 16;
 
-/// The edit of the first audio track, if this is a seekable MP4 with a plain one: one stretch,
-/// optionally after an empty edit. Leaves the source at its start.
-pub(super) fn edit<R: Read + Seek + ?Sized>(source: &mut R, head: &[u8]) -> Option<Edit> {
+/// The edit of the first audio track of a seekable MP4. `None` for other formats and for edit lists
+/// with several parts; an empty edit in front of the part is allowed. Leaves the source at its start.
+pub(crate) fn edit<R: Read + Seek + ?Sized>(source: &mut R, head: &[u8]) -> Option<Edit> {
     if head.get(4..8) != Some(b"ftyp") {
         return None;
     }
@@ -67,7 +67,7 @@ fn movie_edit<R: Read + Seek + ?Sized>(source: &mut R, start: u64, end: u64) -> 
     }
 }
 
-/// Duration and start of the only edit that plays anything.
+/// Duration and start of the only edit that is not empty.
 fn single_edit(elst: &[u8]) -> Option<(u64, u64)> {
     let long = elst.first()? == &1;
     let entries = elst.get(8..)?.chunks_exact(if long { 20 } else { 12 });
@@ -83,12 +83,12 @@ fn single_edit(elst: &[u8]) -> Option<(u64, u64)> {
     played.next().filter(|_| played.next().is_none())
 }
 
-/// The time scale of an `mvhd` or `mdhd` body.
+/// The time scale of an `mvhd` or `mdhd` box, units per second.
 fn timescale(header: &[u8]) -> Option<u32> {
     be32(header, if header.first()? == &1 { 20 } else { 12 })
 }
 
-/// The whole body of a small box between two positions.
+/// The body of the first box of a name between two positions.
 fn body<R: Read + Seek + ?Sized>(
     source: &mut R,
     start: u64,
@@ -105,7 +105,7 @@ fn body<R: Read + Seek + ?Sized>(
     Some(bytes)
 }
 
-/// Body start and end of the first box of a name between two positions.
+/// Start and end of the body of the first box of a name between two positions.
 fn find<R: Read + Seek + ?Sized>(
     source: &mut R,
     mut start: u64,

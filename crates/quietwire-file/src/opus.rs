@@ -1,15 +1,16 @@
-//! Opus packets through ropus, a port of libopus.
+//! Decodes Opus packets with ropus, a port of libopus.
 
 use ropus::{Channels, DecodeMode, Decoder};
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::packet::Packet;
 
-/// Opus always decodes at this rate here.
+/// Rate of the decoder, Hz.
 const RATE_HZ: u32 = 48_000;
-/// The longest packet, 120 ms.
+/// Frames of the longest packet, 120 ms (RFC 6716, section 3.2.5).
 const MAX_FRAMES: usize = 5760;
 
-pub(super) struct OpusStream {
+/// The Opus decoder of one track.
+pub(crate) struct OpusStream {
     decoder: Decoder,
     channels: usize,
     pre_skip: u64,
@@ -17,7 +18,7 @@ pub(super) struct OpusStream {
 }
 
 impl OpusStream {
-    pub(super) fn new(params: &AudioCodecParameters) -> Result<Self, String> {
+    pub(crate) fn new(params: &AudioCodecParameters) -> Result<Self, String> {
         let head = params
             .extra_data
             .as_deref()
@@ -35,7 +36,7 @@ impl OpusStream {
         let mut decoder = Decoder::new(RATE_HZ, layout).map_err(|error| error.to_string())?;
         let mut pre_skip = 0;
         if let Some(head) = head {
-            // MP4 stores the same header as version 0 and big-endian.
+            // The header in an MP4 has version 0 and is big-endian.
             let u16_at = match head[8] {
                 0 => |head: &[u8], at: usize| u16::from_be_bytes([head[at], head[at + 1]]),
                 _ => |head: &[u8], at: usize| u16::from_le_bytes([head[at], head[at + 1]]),
@@ -54,13 +55,14 @@ impl OpusStream {
         })
     }
 
-    /// Frames before the first one to play.
-    pub(super) fn pre_skip(&self) -> u64 {
+    /// Frames to drop at the start (RFC 7845, section 4.2).
+    pub(crate) fn pre_skip(&self) -> u64 {
         self.pre_skip
     }
 
-    /// Appends a packet less the padding that its container marks; returns rate and channels.
-    pub(super) fn decode(
+    /// Appends the samples of a packet without the padding that the container marks. Returns rate
+    /// and channels.
+    pub(crate) fn decode(
         &mut self,
         packet: &Packet,
         samples: &mut Vec<f32>,

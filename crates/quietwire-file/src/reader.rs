@@ -1,4 +1,5 @@
-//! Audio inputs: WAV by this crate, bare samples, everything else through decoders.
+//! Reads audio inputs block by block: WAV and samples without a header here, all other formats with
+//! [`DecodedTrack`].
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
@@ -7,68 +8,12 @@ use std::path::{Path, PathBuf};
 
 use symphonia::core::io::ReadOnlySource;
 
-use super::decode::Decoded;
-use super::error::FileError;
-use super::sample::SampleFormat;
-use super::wav::{Header, WavReader, WavSpec, read_header};
-
-/// Where audio comes from.
-pub enum Input {
-    /// A file.
-    File(PathBuf),
-    /// A pipe with any format that needs no seeking; WAV always works.
-    Stream(Box<dyn Read + Send + Sync>),
-    /// A pipe with bare interleaved little-endian samples.
-    Raw {
-        /// The pipe.
-        source: Box<dyn Read + Send + Sync>,
-        /// How each sample is stored.
-        format: SampleFormat,
-        /// Sample rate, Hz.
-        rate_hz: u32,
-        /// Interleaved channels.
-        channels: u16,
-    },
-}
-
-impl Input {
-    /// What messages call this input.
-    pub fn name(&self) -> &Path {
-        match self {
-            Self::File(path) => path,
-            Self::Stream(_) | Self::Raw { .. } => Path::new("stdin"),
-        }
-    }
-}
-
-impl std::fmt::Debug for Input {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Input").field(&self.name()).finish()
-    }
-}
-
-/// What an input is.
-#[derive(Clone, Debug, serde::Serialize)]
-#[non_exhaustive]
-pub struct AudioInfo {
-    /// The container, such as `WAV` or `Ogg`.
-    pub container: String,
-    /// The codec, such as `pcm` or `opus`.
-    pub codec: String,
-    /// Sample rate, Hz.
-    pub rate_hz: u32,
-    /// Channels.
-    pub channels: u16,
-    /// How a sample is stored, or, of a lossy codec, the depth that it is unpacked to.
-    pub sample_format: SampleFormat,
-    /// Length in frames where the header tells; see [`frames_exact`](Self::frames_exact).
-    pub frames: Option<u64>,
-    /// Whether [`frames`](Self::frames) is certain or an estimate.
-    pub frames_exact: bool,
-    /// The speaker mask of a `WAVE_FORMAT_EXTENSIBLE` header.
-    #[serde(skip)]
-    pub channel_mask: Option<u32>,
-}
+use crate::audio_info::AudioInfo;
+use crate::decode::DecodedTrack;
+use crate::error::FileError;
+use crate::input::Input;
+use crate::wav::format::WavSpec;
+use crate::wav::read::{Header, WavReader, read_header};
 
 /// An open audio input, read block by block.
 pub struct Reader {
@@ -76,18 +21,23 @@ pub struct Reader {
     info: AudioInfo,
     source: Source,
     samples: Vec<f32>,
-    /// Samples at the front of `samples` that are handed out already.
+    /// samples at the front of `samples` that were returned already
     used: usize,
     frames: u64,
 }
 
 enum Source {
     Wav(Box<WavReader>),
-    Decoded(Box<Decoded>),
+    Decoded(Box<DecodedTrack>),
 }
 
 impl Reader {
     /// Opens an input and reads its header.
+    ///
+    /// # Errors
+    /// [`FileError::Open`] or [`FileError::Read`] when the input cannot be read,
+    /// [`FileError::Empty`], [`FileError::NotAudio`], [`FileError::Wav`], [`FileError::Unsupported`]
+    /// or [`FileError::Corrupt`] for its contents.
     pub fn open(input: Input) -> Result<Self, FileError> {
         let path = input.name().to_path_buf();
         match input {
@@ -176,8 +126,8 @@ impl Reader {
         head: &[u8],
     ) -> Result<Self, FileError> {
         let mut samples = Vec::new();
-        let (decoded, info) = guarded(&path, 0.0, || {
-            Decoded::open(source, &path, head, &mut samples)
+        let (decoded, info) = catch_panic(&path, 0.0, || {
+            DecodedTrack::open(source, &path, head, &mut samples)
         })?;
         let source = Source::Decoded(Box::new(decoded));
         Ok(Self {
@@ -190,13 +140,18 @@ impl Reader {
         })
     }
 
-    /// What the input is.
+    /// The format and length of the input.
     pub fn info(&self) -> &AudioInfo {
         &self.info
     }
 
-    /// Replaces `block` by the next `frames` frames, interleaved, and returns how many there
-    /// were: fewer only at the end.
+    /// Replaces `block` by the next `frames` frames, interleaved, and returns their number, which is
+    /// smaller than `frames` only at the end.
+    ///
+    /// # Errors
+    /// [`FileError::Read`] when the input cannot be read, [`FileError::Corrupt`],
+    /// [`FileError::Truncated`], [`FileError::Unsupported`] or [`FileError::NotFinite`] for its
+    /// contents.
     pub fn read(&mut self, frames: usize, block: &mut Vec<f32>) -> Result<usize, FileError> {
         let channels = usize::from(self.info.channels);
         let wanted = frames * channels;
@@ -207,7 +162,7 @@ impl Reader {
                 Source::Wav(wav) => wav.read(&mut self.samples)?,
                 Source::Decoded(decoded) => {
                     let at_s = self.frames as f64 / f64::from(self.info.rate_hz);
-                    guarded(&self.path, at_s, || decoded.read(&mut self.samples))?
+                    catch_panic(&self.path, at_s, || decoded.read(&mut self.samples))?
                 }
             };
             if !more {
@@ -242,15 +197,15 @@ impl std::fmt::Debug for Reader {
     }
 }
 
-/// Runs a decoder. One that panics on damaged data has a fault of its own; for the caller it is
-/// a damaged file all the same, and the decoder is not used again.
-fn guarded<T>(
+/// Runs a decoder. Some decoders panic on damaged data: the caller gets the error of a damaged file,
+/// and the decoder is not used again.
+fn catch_panic<T>(
     path: &Path,
     at_s: f64,
     decode: impl FnOnce() -> Result<T, FileError>,
 ) -> Result<T, FileError> {
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-        let reason = "the decoder gave up on it".into();
+        let reason = "the decoder panicked".into();
         Err(FileError::Corrupt {
             path: path.into(),
             at_s,
@@ -259,7 +214,7 @@ fn guarded<T>(
     })
 }
 
-/// The first bytes, for recognising a format and for saying what was found instead.
+/// The first bytes, from which the format is recognized.
 fn peek(source: &mut impl Read, path: &Path) -> Result<Vec<u8>, FileError> {
     let mut head = Vec::new();
     source

@@ -1,19 +1,19 @@
-//! A line of JSON for every hop.
+//! Writes telemetry: one line of JSON for each hop.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use quietwire::Telemetry;
 use serde::Serialize;
 
-use super::error::FileError;
-use super::part::PartFile;
-use crate::Telemetry;
+use crate::atomic_file::AtomicFile;
+use crate::error::FileError;
 
-/// One hop. What the model does not tell is left out.
+/// One hop. Values that the model does not have are left out.
 #[derive(Serialize)]
 struct Line {
-    /// input up to the end of the hop, s
+    /// length of the input up to the end of the hop, s
     time_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     speech_probability: Option<f32>,
@@ -23,46 +23,28 @@ struct Line {
     output_dbfs: f32,
 }
 
-/// Telemetry of a whole file, written as it comes.
-pub(super) struct Trace {
+/// Writes the telemetry of one file while it is cleaned.
+pub(crate) struct TelemetryWriter {
     path: PathBuf,
-    part: PartFile,
+    part: AtomicFile,
     out: BufWriter<File>,
-    has_vad: bool,
-    hops: u64,
 }
 
-impl Trace {
-    /// `has_vad`: whether the model tells a probability of speech.
-    pub(super) fn create(
-        path: &Path,
-        overwrite: bool,
-        has_vad: bool,
-    ) -> Result<Self, FileError> {
-        let (part, file) = PartFile::create(path, overwrite)?;
+impl TelemetryWriter {
+    pub(crate) fn create(path: &Path, overwrite: bool) -> Result<Self, FileError> {
+        let (part, file) = AtomicFile::create(path, overwrite)?;
         Ok(Self {
             path: path.into(),
             part,
             out: BufWriter::new(file),
-            has_vad,
-            hops: 0,
         })
     }
 
-    /// Notes the latest hop, if there was one since the last call; `hops` counts all of them.
-    pub(super) fn push(
-        &mut self,
-        hops: u64,
-        time_s: f64,
-        telemetry: Telemetry,
-    ) -> Result<(), FileError> {
-        if hops == self.hops {
-            return Ok(());
-        }
-        self.hops = hops;
+    /// Writes one hop that ended at `time_s` of the input.
+    pub(crate) fn push(&mut self, time_s: f64, telemetry: Telemetry) -> Result<(), FileError> {
         let line = Line {
             time_s,
-            speech_probability: self.has_vad.then_some(telemetry.speech_probability),
+            speech_probability: telemetry.speech_probability,
             snr_db: telemetry.snr_db,
             gain_db: telemetry.gain_db,
             input_dbfs: telemetry.input_dbfs,
@@ -71,25 +53,20 @@ impl Trace {
         serde_json::to_writer(&mut self.out, &line)
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"))
-            .map_err(|source| self.failed(source))
+            .map_err(|source| FileError::Write {
+                path: self.path.clone(),
+                source,
+            })
     }
 
-    /// Gives the file its name.
-    pub(super) fn finish(self) -> Result<(), FileError> {
-        let path = self.path;
+    /// Gives the file its final name.
+    pub(crate) fn finish(self) -> Result<(), FileError> {
         match self.out.into_inner() {
             Ok(file) => self.part.commit(&file),
             Err(error) => Err(FileError::Write {
-                path,
+                path: self.path,
                 source: error.into_error(),
             }),
-        }
-    }
-
-    fn failed(&self, source: std::io::Error) -> FileError {
-        FileError::Write {
-            path: self.path.clone(),
-            source,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Audio outputs: WAV, FLAC or bare samples, into a file or a pipe.
+//! Audio outputs: WAV, FLAC or samples without a header, to a file or a pipe.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -6,69 +6,83 @@ use std::path::{Path, PathBuf};
 
 use flac_codec::encode::{FlacSampleWriter, Options};
 
-use super::error::FileError;
-use super::part::{PartFile, is_special};
-use super::sample::SampleFormat;
-use super::wav::{WavSpec, WavWriter};
+use crate::atomic_file::{AtomicFile, is_special};
+use crate::error::FileError;
+use crate::output::Output;
+use crate::sample_format::SampleFormat;
+use crate::wav::format::WavSpec;
+use crate::wav::write::WavWriter;
 
-/// FLAC counts frames with 36 bits and the rate with 20.
+/// Largest number of frames: a 36-bit field (RFC 9639, section 8.2).
 const FLAC_MAX_FRAMES: u64 = (1 << 36) - 1;
+/// Highest rate, Hz: a 20-bit field (RFC 9639, section 8.2).
 const FLAC_MAX_HZ: u32 = (1 << 20) - 1;
 
-/// Where audio goes.
-pub(super) enum Sink {
-    /// Into a file that appears once it is complete.
-    File(PathBuf),
-    /// Into a pipe, as it comes.
-    Stream(Box<dyn Write + Send>),
-}
-
-/// What the audio is packed into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Container {
+/// The container of an audio output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Container {
     Wav,
     Flac,
     /// Samples without a header.
     Raw,
 }
 
-/// Settings of one output.
-pub(super) struct WriterSpec {
+impl Container {
+    /// Its name in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Wav => "WAV",
+            Self::Flac => "FLAC",
+            Self::Raw => "raw",
+        }
+    }
+
+    /// The name of its codec in reports.
+    pub(crate) fn codec(self) -> &'static str {
+        match self {
+            Self::Flac => "flac",
+            Self::Wav | Self::Raw => "pcm",
+        }
+    }
+}
+
+/// The format of one output.
+pub(crate) struct WriterSpec {
     pub container: Container,
     pub wav: WavSpec,
-    /// Final length in frames, where it is known for certain.
+    /// Final length in frames, if it is known exactly.
     pub frames: Option<u64>,
     pub overwrite: bool,
 }
 
 /// One audio output.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     path: PathBuf,
     spec: WavSpec,
     state: State,
 }
 
 enum State {
-    WavFile(PartFile, BufWriter<File>, WavWriter),
+    WavFile(AtomicFile, BufWriter<File>, WavWriter),
     WavStream(BufWriter<Box<dyn Write + Send>>, WavWriter),
     Raw(BufWriter<Box<dyn Write + Send>>),
-    Flac(PartFile, Box<Flac>),
+    Flac(AtomicFile, Box<Flac>),
 }
 
 struct Flac {
     encoder: FlacSampleWriter<BufWriter<File>>,
-    /// A second handle to the encoder's file: the encoder does not give its own back.
+    /// a second handle to the file: the encoder does not return its own
     file: File,
     integers: Vec<i32>,
     frames: u64,
 }
 
 impl Writer {
-    /// Starts an output. A device or a named pipe is written in place.
-    pub(super) fn create(sink: Sink, spec: &WriterSpec) -> Result<Self, FileError> {
-        let (path, stream) = match sink {
-            Sink::Stream(stream) => (PathBuf::from("stdout"), Some(stream)),
-            Sink::File(path) if is_special(&path) && spec.container != Container::Flac => {
+    /// Creates an output. A device or a named pipe is written in place.
+    pub(crate) fn create(output: Output, spec: &WriterSpec) -> Result<Self, FileError> {
+        let (path, stream) = match output {
+            Output::Stream(stream) => (PathBuf::from("stdout"), Some(stream)),
+            Output::File(path) if is_special(&path) && spec.container != Container::Flac => {
                 let file = File::options().write(true).open(&path);
                 let file = file.map_err(|source| FileError::Write {
                     path: path.clone(),
@@ -76,7 +90,7 @@ impl Writer {
                 })?;
                 (path, Some(Box::new(file) as Box<dyn Write + Send>))
             }
-            Sink::File(path) => (path, None),
+            Output::File(path) => (path, None),
         };
         let failed = |source| FileError::Write {
             path: path.clone(),
@@ -89,7 +103,7 @@ impl Writer {
                 State::WavStream(out, wav)
             }
             (Container::Wav, None) => {
-                let (part, file) = PartFile::create(&path, spec.overwrite)?;
+                let (part, file) = AtomicFile::create(&path, spec.overwrite)?;
                 let mut out = BufWriter::new(file);
                 let wav = WavWriter::new(spec.wav, spec.frames, &mut out).map_err(failed)?;
                 State::WavFile(part, out, wav)
@@ -97,7 +111,8 @@ impl Writer {
             (Container::Raw, Some(stream)) => State::Raw(BufWriter::new(stream)),
             (Container::Flac, None) => flac(&path, spec)?,
             (Container::Raw, None) | (Container::Flac, Some(_)) => {
-                let what = "this format without seeking, or bare samples in a file".into();
+                let what =
+                    "FLAC to a pipe or a device, or samples without a header in a file".into();
                 return Err(FileError::Unsupported { path, what });
             }
         };
@@ -108,13 +123,13 @@ impl Writer {
         })
     }
 
-    /// How samples are stored.
-    pub(super) fn format(&self) -> SampleFormat {
+    /// The format of one sample.
+    pub(crate) fn format(&self) -> SampleFormat {
         self.spec.format
     }
 
-    /// Writes interleaved samples that are quantized to the output's format.
-    pub(super) fn write(&mut self, samples: &[f32]) -> Result<(), FileError> {
+    /// Writes interleaved samples that were quantized to the output's format.
+    pub(crate) fn write(&mut self, samples: &[f32]) -> Result<(), FileError> {
         match &mut self.state {
             State::WavFile(_, out, wav) => wav.write(samples, out),
             State::WavStream(out, wav) => wav.write(samples, out),
@@ -131,8 +146,8 @@ impl Writer {
         })
     }
 
-    /// Completes the output and gives it its final name.
-    pub(super) fn finish(self) -> Result<(), FileError> {
+    /// Completes the output and gives a file its final name.
+    pub(crate) fn finish(self) -> Result<(), FileError> {
         let Self { path, state, .. } = self;
         let failed = |source| FileError::Write {
             path: path.clone(),
@@ -173,7 +188,7 @@ fn flac(path: &Path, spec: &WriterSpec) -> Result<State, FileError> {
     } = spec.wav;
     let (Ok(channels @ 1..=8), 1..=FLAC_MAX_HZ) = (u8::try_from(channels), rate_hz) else {
         let (path, channels, max_hz) = (path.into(), channels.into(), FLAC_MAX_HZ);
-        return Err(FileError::NotForFlac {
+        return Err(FileError::UnsupportedByFlac {
             path,
             channels,
             rate_hz,
@@ -186,7 +201,7 @@ fn flac(path: &Path, spec: &WriterSpec) -> Result<State, FileError> {
             max: FLAC_MAX_FRAMES,
         });
     }
-    let (part, file) = PartFile::create(path, spec.overwrite)?;
+    let (part, file) = AtomicFile::create(path, spec.overwrite)?;
     let second = file.try_clone().map_err(|source| FileError::Write {
         path: path.into(),
         source,
@@ -233,7 +248,7 @@ fn flac_error(path: &Path, error: flac_codec::Error) -> FileError {
             path: path.into(),
             source,
         },
-        other => FileError::Build {
+        other => FileError::Encode {
             path: path.into(),
             reason: other.to_string(),
         },

@@ -1,4 +1,4 @@
-//! The control interface: streams as resources, health, metrics, and the page.
+//! The control interface over HTTP: streams as resources, health, metrics and the page.
 
 use std::sync::Arc;
 
@@ -13,15 +13,17 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use utoipa::OpenApi;
 
-use super::stream::Refusal;
-use super::strips::{COLUMN_MS, bands_hz};
-use super::view::{self, Change, Fault, Health, Models, NewStream, Object, Streams, Strips};
-use super::{Relay, metrics};
+use crate::api::{
+    ApiError, Change, ErrorBody, Health, Models, NewStream, Object, StreamInfo, Streams, Strips,
+};
+use crate::control::Relay;
+use crate::metrics;
+use crate::spectrogram_feed::{COLUMN_MS, bands_hz};
 
-/// Longest body that is read: many times the longest that makes sense.
-const MAX_BODY: usize = 64 * 1024;
+/// Longest request body, bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 const PAGE: &str = include_str!("page.html");
-/// The page's own script and style, and nothing from elsewhere.
+/// Allows the page's own script and style only.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
      script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";
@@ -32,7 +34,7 @@ type Shared = State<Arc<Relay>>;
 #[openapi(
     info(
         title = "quietwire relay",
-        description = "RTP streams in, clean RTP streams out. With a token, every request but those for the page and the health needs `Authorization: Bearer TOKEN`."
+        description = "Removes the noise of RTP streams. If the relay has a token, every request except those for the page and the health needs `Authorization: Bearer TOKEN`."
     ),
     paths(
         health,
@@ -49,55 +51,58 @@ type Shared = State<Arc<Relay>>;
 struct Api;
 
 pub fn router(relay: Arc<Relay>) -> Router {
-    let guarded = Router::new()
+    let with_token = Router::new()
         .route("/v1/streams", get(list).post(create))
         .route("/v1/streams/{id}", get(show).patch(change).delete(remove))
         .route("/v1/models", get(models))
         .route("/v1/strips", get(strips))
         .route("/metrics", get(metrics_text))
         .route("/openapi.json", get(async || Json(Api::openapi())))
-        .layer(from_fn_with_state(relay.clone(), guard));
+        .layer(from_fn_with_state(relay.clone(), require_token));
     Router::new()
         .route("/", get(page))
         .route("/health", get(health))
-        .merge(guarded)
-        .fallback(async || fault(StatusCode::NOT_FOUND, "no such resource; see /openapi.json"))
+        .merge(with_token)
+        .fallback(async || {
+            error_response(StatusCode::NOT_FOUND, "no such resource; see /openapi.json")
+        })
         .method_not_allowed_fallback(async || {
-            fault(
+            error_response(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "not this method; see /openapi.json",
+                "this resource does not have this method; see /openapi.json",
             )
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn_with_state(relay.clone(), same_host))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(relay.clone(), require_local_host))
         .with_state(relay)
 }
 
-fn fault(status: StatusCode, error: impl Into<String>) -> Response {
+fn error_response(status: StatusCode, error: impl Into<String>) -> Response {
     let error = error.into();
-    (status, Json(Fault { error })).into_response()
+    (status, Json(ErrorBody { error })).into_response()
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        match self {
-            Self::Invalid(error) => fault(StatusCode::UNPROCESSABLE_ENTITY, error),
-            Self::Taken(error) => fault(StatusCode::CONFLICT, error),
-            Self::Unknown(error) => fault(StatusCode::NOT_FOUND, error),
-            Self::Full(error) => fault(StatusCode::SERVICE_UNAVAILABLE, error),
-        }
+        let (status, error) = match self {
+            Self::Invalid(error) => (StatusCode::UNPROCESSABLE_ENTITY, error),
+            Self::Conflict(error) => (StatusCode::CONFLICT, error),
+            Self::NotFound(error) => (StatusCode::NOT_FOUND, error),
+            Self::Unavailable(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
+        };
+        error_response(status, error)
     }
 }
 
-/// Does a thing to its end, even if who asked for it hangs up meanwhile.
-async fn whole<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-) -> Result<T, Refusal> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|_| Err(Refusal::Full("the relay is ending".into())))
+/// Completes an operation even if its client disconnects meanwhile.
+async fn to_completion<T: Send + 'static>(
+    operation: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::spawn(operation).await;
+    done.unwrap_or_else(|_| Err(ApiError::Unavailable("the relay is ending".into())))
 }
 
-/// The id in an address.
+/// The id in a URL.
 struct Id(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -106,54 +111,55 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         match Path::<String>::from_request_parts(parts, state).await {
             Ok(Path(id)) => Ok(Self(id)),
-            Err(rejection) => Err(fault(rejection.status(), rejection.body_text())),
+            Err(rejection) => Err(error_response(rejection.status(), rejection.body_text())),
         }
     }
 }
 
-/// What axum says of a body, in our form.
-fn body_fault(rejection: &JsonRejection) -> Response {
-    fault(
+/// The error of a body that axum rejected.
+fn body_error(rejection: &JsonRejection) -> Response {
+    error_response(
         rejection.status(),
         format!("body: {}", rejection.body_text()),
     )
 }
 
-/// Whether two tokens are one, in a time that does not tell how much of them is.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
+/// Whether two tokens are equal, in a time that does not depend on where they differ.
+fn is_same_token(a: &[u8], b: &[u8]) -> bool {
     let differences = a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b));
     a.len() == b.len() && differences == 0
 }
 
-async fn guard(State(relay): Shared, request: Request, next: Next) -> Response {
-    if let Some(token) = &relay.token {
+async fn require_token(State(relay): Shared, request: Request, next: Next) -> Response {
+    if let Some(token) = &relay.access.token {
         let given = request.headers().get(header::AUTHORIZATION);
         let given = given.and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| value.split_once(' '));
         let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let given = given.map(|(_, token)| token);
-        if !given.is_some_and(|given| is_same(given.trim().as_bytes(), token.as_bytes())) {
-            let mut refused = fault(
+        if !given.is_some_and(|given| is_same_token(given.trim().as_bytes(), token.as_bytes())) {
+            let mut response = error_response(
                 StatusCode::UNAUTHORIZED,
                 "expected `Authorization: Bearer TOKEN` with the relay's token",
             );
             let scheme = HeaderValue::from_static("Bearer");
-            refused
+            response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, scheme);
-            return refused;
+            return response;
         }
     }
     next.run(request).await
 }
 
-/// A relay without a token that only this computer reaches answers to this computer's names alone:
-/// else a web page elsewhere could ask it in the name of whoever looks at the page.
-async fn same_host(State(relay): Shared, request: Request, next: Next) -> Response {
-    if relay.is_local && relay.token.is_none() && !is_local_name(request.headers()) {
-        return fault(
+/// A relay on a loopback address without a token accepts only host names of this computer. Otherwise a
+/// web page of another site could control it through the user's browser (DNS rebinding).
+async fn require_local_host(State(relay): Shared, request: Request, next: Next) -> Response {
+    if relay.access.is_loopback && relay.access.token.is_none() && !is_local_name(request.headers())
+    {
+        return error_response(
             StatusCode::FORBIDDEN,
-            "Host: expected localhost or a loopback address; a relay for others needs a token",
+            "Host: expected localhost or a loopback address; access from other hosts needs a token",
         );
     }
     next.run(request).await
@@ -161,7 +167,7 @@ async fn same_host(State(relay): Shared, request: Request, next: Next) -> Respon
 
 fn is_local_name(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else {
-        return true; // no browser leaves it out
+        return true; // every browser sends it
     };
     let host = host.to_str().unwrap_or_default();
     let name = match host.strip_prefix('[') {
@@ -177,14 +183,14 @@ async fn page() -> Response {
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(PAGE)).into_response()
 }
 
-/// Whether the relay takes streams.
+/// Whether the relay creates streams.
 #[utoipa::path(get, path = "/health", responses(
-    (status = 200, body = Health), (status = 503, body = Health, description = "draining")))]
+    (status = 200, body = Health), (status = 503, body = Health, description = "the relay is draining")))]
 async fn health(State(relay): Shared) -> Response {
     let draining = relay.is_draining();
     let health = Health {
         status: if draining { "draining" } else { "ok" },
-        streams: relay.places().len(),
+        streams: relay.stream_count(),
         version: env!("CARGO_PKG_VERSION"),
     };
     let status = if draining {
@@ -198,82 +204,79 @@ async fn health(State(relay): Shared) -> Response {
 /// All streams.
 #[utoipa::path(get, path = "/v1/streams", responses((status = 200, body = Streams)))]
 async fn list(State(relay): Shared) -> Json<Streams> {
-    let (streams, _) = relay.look().await;
+    let (streams, _) = relay.snapshot().await;
     Json(Streams { streams })
 }
 
-/// Makes a stream.
+/// Creates a stream.
 #[utoipa::path(post, path = "/v1/streams", request_body = NewStream, responses(
-    (status = 201, body = view::Stream),
-    (status = 400, body = Fault, description = "no JSON"),
-    (status = 409, body = Fault, description = "the id or the port is taken"),
-    (status = 413, body = Fault, description = "more than 64 KiB"),
-    (status = 415, body = Fault, description = "not application/json"),
-    (status = 422, body = Fault, description = "a value that cannot be"),
-    (status = 503, body = Fault, description = "draining, or as many streams as there may be")))]
+    (status = 201, body = StreamInfo),
+    (status = 400, body = ErrorBody, description = "the body is not JSON"),
+    (status = 409, body = ErrorBody, description = "the id or the address is in use"),
+    (status = 413, body = ErrorBody, description = "the body is longer than 64 KiB"),
+    (status = 415, body = ErrorBody, description = "the content type is not application/json"),
+    (status = 422, body = ErrorBody, description = "a value is not valid"),
+    (status = 503, body = ErrorBody, description = "the relay is draining, or the limit of streams or sockets is reached")))]
 async fn create(
     State(relay): Shared,
     body: Result<Json<Object<NewStream>>, JsonRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     Ok(match body {
-        Ok(Json(Object(wish))) => {
-            let stream = whole(async move { relay.add(wish).await }).await?;
+        Ok(Json(Object(config))) => {
+            let stream = to_completion(async move { relay.add(config).await }).await?;
             (StatusCode::CREATED, Json(stream)).into_response()
         }
-        Err(rejection) => body_fault(&rejection),
+        Err(rejection) => body_error(&rejection),
     })
 }
 
 /// One stream.
 #[utoipa::path(get, path = "/v1/streams/{id}", params(("id" = String, Path)), responses(
-    (status = 200, body = view::Stream), (status = 400, body = Fault), (status = 404, body = Fault)))]
-async fn show(State(relay): Shared, Id(id): Id) -> Result<Json<view::Stream>, Refusal> {
-    // A change of nothing.
-    whole(async move { relay.change(&id, Change::default()).await })
+    (status = 200, body = StreamInfo), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+async fn show(State(relay): Shared, Id(id): Id) -> Result<Json<StreamInfo>, ApiError> {
+    // An empty change returns the stream.
+    to_completion(async move { relay.change(&id, Change::default()).await })
         .await
         .map(Json)
 }
 
-/// Changes a stream; what is left out stays.
+/// Changes a stream. Missing fields stay.
 #[utoipa::path(patch, path = "/v1/streams/{id}", params(("id" = String, Path)),
     request_body = Change, responses(
-    (status = 200, body = view::Stream),
-    (status = 400, body = Fault, description = "no JSON"),
-    (status = 404, body = Fault),
-    (status = 413, body = Fault, description = "more than 64 KiB"),
-    (status = 415, body = Fault, description = "not application/json"),
-    (status = 422, body = Fault, description = "a value that cannot be; nothing was changed")))]
+    (status = 200, body = StreamInfo),
+    (status = 400, body = ErrorBody, description = "the body is not JSON"),
+    (status = 404, body = ErrorBody),
+    (status = 413, body = ErrorBody, description = "the body is longer than 64 KiB"),
+    (status = 415, body = ErrorBody, description = "the content type is not application/json"),
+    (status = 422, body = ErrorBody, description = "a value is not valid; nothing was changed")))]
 async fn change(
     State(relay): Shared,
     Id(id): Id,
     body: Result<Json<Object<Change>>, JsonRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     Ok(match body {
         Ok(Json(Object(change))) => {
-            Json(whole(async move { relay.change(&id, change).await }).await?).into_response()
+            Json(to_completion(async move { relay.change(&id, change).await }).await?)
+                .into_response()
         }
-        Err(rejection) => body_fault(&rejection),
+        Err(rejection) => body_error(&rejection),
     })
 }
 
-/// Ends a stream.
+/// Removes a stream.
 #[utoipa::path(delete, path = "/v1/streams/{id}", params(("id" = String, Path)), responses(
-    (status = 204), (status = 400, body = Fault), (status = 404, body = Fault)))]
-async fn remove(State(relay): Shared, Id(id): Id) -> Result<StatusCode, Refusal> {
-    whole(async move { relay.remove(&id).await })
+    (status = 204), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+async fn remove(State(relay): Shared, Id(id): Id) -> Result<StatusCode, ApiError> {
+    to_completion(async move { relay.remove(&id).await })
         .await
         .map(|()| StatusCode::NO_CONTENT)
 }
 
-/// The models that a stream can have.
+/// The models that streams can use.
 #[utoipa::path(get, path = "/v1/models", responses((status = 200, body = Models)))]
 async fn models(State(relay): Shared) -> Json<Models> {
-    let ids = relay
-        .models
-        .iter()
-        .map(|model| model.manifest().id().to_owned());
     Json(Models {
-        models: ids.collect(),
+        models: relay.model_ids(),
     })
 }
 
@@ -283,10 +286,10 @@ struct Since {
     since: u64,
 }
 
-/// Spectra of the latest ten seconds. They are made only while somebody asks.
+/// Spectrograms of the latest ten seconds. The relay computes them only while clients request them.
 #[utoipa::path(get, path = "/v1/strips",
-    params(("since" = Option<u64>, Query, description = "only columns after this one")),
-    responses((status = 200, body = Strips), (status = 400, body = Fault)))]
+    params(("since" = Option<u64>, Query, description = "returns only columns after this one")),
+    responses((status = 200, body = Strips), (status = 400, body = ErrorBody)))]
 async fn strips(State(relay): Shared, since: Result<Query<Since>, QueryRejection>) -> Response {
     match since {
         Ok(Query(Since { since })) => Json(Strips {
@@ -295,15 +298,15 @@ async fn strips(State(relay): Shared, since: Result<Query<Since>, QueryRejection
             streams: relay.strips(since).await,
         })
         .into_response(),
-        Err(rejection) => fault(rejection.status(), rejection.body_text()),
+        Err(rejection) => error_response(rejection.status(), rejection.body_text()),
     }
 }
 
-/// The same for Prometheus.
+/// All counts and levels for Prometheus.
 #[utoipa::path(get, path = "/metrics", responses(
     (status = 200, body = String, content_type = "text/plain")))]
 async fn metrics_text(State(relay): Shared) -> Response {
-    let (streams, workers) = relay.look().await;
+    let (streams, workers) = relay.snapshot().await;
     let text = metrics::text(&streams, &workers);
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, kind)], text).into_response()

@@ -1,4 +1,4 @@
-//! Spectrogram strips for the page: made only while somebody looks.
+//! Spectrogram columns for the page. They are computed only while a client requests them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,55 +8,66 @@ use base64::prelude::BASE64_STANDARD;
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use super::view;
+use crate::api::Strip;
 
+/// Distance of two columns, ms.
 pub const COLUMN_MS: u64 = 50;
+/// Columns that are kept: ten seconds.
 const COLUMNS: usize = 200;
-pub const BANDS: usize = 32;
-/// Columns without samples that still show the latest ones: packets come in bursts.
-const QUIET: u64 = 3;
-const LOWEST_HZ: f32 = 100.0;
-const HIGHEST_HZ: f32 = 20_000.0;
-/// dBFS of a byte of 0, which stands for what was not drawn; 255 is 0 dBFS.
-const FLOOR_DBFS: f32 = -120.0;
+const BANDS: usize = 32;
+/// Columns without new samples that still show the latest ones, because packets arrive in bursts.
+const MAX_STALE_COLUMNS: u64 = 3;
+const MIN_HZ: f32 = 100.0;
+const MAX_HZ: f32 = 20_000.0;
+/// Level of byte 1, dBFS; byte 255 is 0 dBFS. Byte 0 means that there is no audio.
+const MIN_DBFS: f32 = -120.0;
 
-/// Centres of the bands, evenly apart on a logarithmic scale.
+/// Center frequencies of the bands, evenly spaced on a logarithmic scale.
 pub fn bands_hz() -> Vec<f32> {
-    let step = (HIGHEST_HZ / LOWEST_HZ).powf(1.0 / (BANDS - 1) as f32);
+    let step = (MAX_HZ / MIN_HZ).powf(1.0 / (BANDS - 1) as f32);
     (0..BANDS)
-        .map(|band| LOWEST_HZ * step.powi(band as i32))
+        .map(|band| MIN_HZ * step.powi(band as i32))
         .collect()
 }
 
-/// One side of one stream.
-struct Side {
-    /// the latest samples of the first channel
+/// Which signal of a stream.
+#[derive(Debug, Clone, Copy)]
+pub enum Signal {
+    Input,
+    Output,
+}
+
+/// The columns of one signal.
+struct SignalColumns {
+    /// [window] ring of the latest samples of the first channel
     recent: Vec<f32>,
-    at: usize,
-    /// columns drawn since samples came
-    quiet: u64,
+    /// index of the oldest sample
+    head: usize,
+    /// columns since the latest samples
+    stale: u64,
     columns: VecDeque<[u8; BANDS]>,
 }
 
-/// One stream's strips.
-pub struct Strips {
+/// The spectrogram columns of one stream.
+pub struct SpectrogramFeed {
     fft: Arc<dyn RealToComplex<f32>>,
     window: Vec<f32>,
     /// bins of each band
     bins: Vec<std::ops::Range<usize>>,
-    frame: Vec<f32>,
+    windowed: Vec<f32>,
     spectrum: Vec<Complex32>,
-    sides: [Side; 2],
+    /// input, output
+    signals: [SignalColumns; 2],
     newest: u64,
 }
 
-impl Strips {
-    /// Strips that begin after column number `column`.
+impl SpectrogramFeed {
+    /// A feed that starts after column number `column`.
     pub fn new(rate_hz: u32, column: u64) -> Self {
         let len = (rate_hz as usize * COLUMN_MS as usize / 1000).max(64);
         let fft = RealFftPlanner::new().plan_fft_forward(len);
-        let turn = std::f32::consts::TAU / len as f32;
-        let window = (0..len).map(|n| 0.5 - 0.5 * (turn * n as f32).cos());
+        let radians_per_sample = std::f32::consts::TAU / len as f32;
+        let window = (0..len).map(|n| 0.5 - 0.5 * (radians_per_sample * n as f32).cos());
         let centers = bands_hz();
         let step = (centers[1] / centers[0]).sqrt();
         let bin = |hz: f32| (hz * len as f32 / rate_hz as f32).round() as usize;
@@ -64,89 +75,96 @@ impl Strips {
             let (from, to) = (bin(hz / step), bin(hz * step));
             from.min(len / 2 + 1)..to.max(from + 1).min(len / 2 + 1)
         });
-        let side = || Side {
+        let signal = || SignalColumns {
             recent: vec![0.0; len],
-            at: 0,
-            quiet: QUIET,
+            head: 0,
+            stale: MAX_STALE_COLUMNS,
             columns: VecDeque::with_capacity(COLUMNS),
         };
         Self {
             window: window.collect(),
             bins: bins.collect(),
-            frame: vec![0.0; len],
+            windowed: vec![0.0; len],
             spectrum: fft.make_output_vec(),
             fft,
-            sides: [side(), side()],
+            signals: [signal(), signal()],
             newest: column,
         }
     }
 
-    /// Takes interleaved samples of one side, before (0) or after (1).
-    pub fn hear(&mut self, side: usize, block: &[f32], channels: usize) {
-        let side = &mut self.sides[side];
-        side.quiet = 0;
+    /// Appends interleaved samples of one signal.
+    pub fn push(&mut self, signal: Signal, block: &[f32], channels: usize) {
+        let signal = &mut self.signals[signal as usize];
+        signal.stale = 0;
         for sample in block.iter().step_by(channels) {
-            side.recent[side.at] = *sample;
-            side.at = (side.at + 1) % side.recent.len();
+            signal.recent[signal.head] = *sample;
+            signal.head = (signal.head + 1) % signal.recent.len();
         }
     }
 
-    /// Draws columns up to number `column`.
-    pub fn draw_until(&mut self, column: u64) {
-        let behind = column.saturating_sub(self.newest);
+    /// Computes the columns up to number `column`.
+    pub fn advance_to(&mut self, column: u64) {
+        let new_columns = column.saturating_sub(self.newest);
         self.newest = self.newest.max(column);
-        for _ in 0..behind.min(COLUMNS as u64) {
-            for at in 0..2 {
-                let drawn = self.column(at);
-                let side = &mut self.sides[at];
-                if side.columns.len() == COLUMNS {
-                    side.columns.pop_front();
+        for _ in 0..new_columns.min(COLUMNS as u64) {
+            for index in 0..2 {
+                let levels = self.compute_column(index);
+                let signal = &mut self.signals[index];
+                if signal.columns.len() == COLUMNS {
+                    signal.columns.pop_front();
                 }
-                side.columns.push_back(drawn);
-                side.quiet += 1;
+                signal.columns.push_back(levels);
+                signal.stale += 1;
             }
         }
     }
 
-    fn column(&mut self, side: usize) -> [u8; BANDS] {
-        let side = &self.sides[side];
-        let mut drawn = [0; BANDS];
-        if side.quiet >= QUIET {
-            return drawn;
+    fn compute_column(&mut self, index: usize) -> [u8; BANDS] {
+        let signal = &self.signals[index];
+        let mut levels = [0; BANDS];
+        if signal.stale >= MAX_STALE_COLUMNS {
+            return levels;
         }
-        let (new, old) = side.recent.split_at(side.at);
+        let (new, old) = signal.recent.split_at(signal.head);
         let samples = old.iter().chain(new).zip(&self.window);
-        for (to, (x, window)) in self.frame.iter_mut().zip(samples) {
+        for (to, (x, window)) in self.windowed.iter_mut().zip(samples) {
             *to = x * window;
         }
         self.fft
-            .process(&mut self.frame, &mut self.spectrum)
-            .expect("made for these lengths");
-        // A sine at full scale is 0 dBFS: half its amplitude is in the bin, a half in the window.
-        let full = self.frame.len() as f32 / 4.0;
-        for (to, bins) in drawn.iter_mut().zip(&self.bins) {
+            .process(&mut self.windowed, &mut self.spectrum)
+            .expect("the buffers have the lengths of the FFT");
+        // A full-scale sine is 0 dBFS: one bin has half of its amplitude, and the mean of the window is
+        // one half.
+        let full_scale = self.windowed.len() as f32 / 4.0;
+        for (to, bins) in levels.iter_mut().zip(&self.bins) {
             let power: f32 = self.spectrum[bins.clone()]
                 .iter()
                 .map(|x| x.norm_sqr())
                 .sum();
-            let dbfs = 10.0 * (power / (full * full) + 1e-20).log10();
-            *to = ((255.0 * (1.0 - dbfs / FLOOR_DBFS)) as u8).max(1);
+            let dbfs = 10.0 * (power / (full_scale * full_scale) + 1e-20).log10();
+            *to = ((255.0 * (1.0 - dbfs / MIN_DBFS)) as u8).max(1);
         }
-        drawn
+        levels
     }
 
     /// The columns after number `since`.
-    pub fn since(&self, since: u64) -> view::Strip {
+    pub fn since(&self, since: u64) -> Strip {
         let wanted = self.newest.saturating_sub(since).min(COLUMNS as u64) as usize;
-        let bytes = |side: &Side| {
-            let skip = side.columns.len().saturating_sub(wanted);
-            let bytes: Vec<u8> = side.columns.iter().skip(skip).flatten().copied().collect();
+        let bytes = |signal: &SignalColumns| {
+            let skip = signal.columns.len().saturating_sub(wanted);
+            let bytes: Vec<u8> = signal
+                .columns
+                .iter()
+                .skip(skip)
+                .flatten()
+                .copied()
+                .collect();
             BASE64_STANDARD.encode(bytes)
         };
-        view::Strip {
+        Strip {
             newest: self.newest,
-            input: bytes(&self.sides[0]),
-            output: bytes(&self.sides[1]),
+            input: bytes(&self.signals[0]),
+            output: bytes(&self.signals[1]),
         }
     }
 }
@@ -156,15 +174,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tone_shows_in_its_band_on_its_side() {
-        let mut strips = Strips::new(48_000, 100);
-        assert_eq!(strips.since(0).input, "", "nothing is known of before");
+    fn a_tone_appears_in_its_band_of_its_signal() {
+        let mut feed = SpectrogramFeed::new(48_000, 100);
+        assert_eq!(
+            feed.since(0).input,
+            "",
+            "there are no columns before the start"
+        );
         let tone: Vec<f32> = (0..4800)
             .map(|n| (n as f32 * 1000.0 * std::f32::consts::TAU / 48_000.0).sin())
             .collect();
-        strips.hear(0, &tone, 1);
-        strips.draw_until(107);
-        let strip = strips.since(106);
+        feed.push(Signal::Input, &tone, 1);
+        feed.advance_to(107);
+        let strip = feed.since(106);
         let [input, output] =
             [strip.input, strip.output].map(|s| BASE64_STANDARD.decode(s).unwrap());
         assert_eq!(
@@ -172,13 +194,13 @@ mod tests {
             (107, BANDS, BANDS)
         );
         assert!(output.iter().all(|level| *level == 0));
-        // Seven columns are drawn, and the sound is in the first of them.
-        let all = BASE64_STANDARD.decode(strips.since(0).input).unwrap();
+        // Of the seven columns the first has the tone.
+        let all = BASE64_STANDARD.decode(feed.since(0).input).unwrap();
         let column = &all[..BANDS];
-        let loudest = (0..BANDS).max_by_key(|band| column[*band]).unwrap();
-        let hz = bands_hz()[loudest];
+        let loudest_band = (0..BANDS).max_by_key(|band| column[*band]).unwrap();
+        let hz = bands_hz()[loudest_band];
         assert!(
-            (900.0..1100.0).contains(&hz) && column[loudest] > 250,
+            (900.0..1100.0).contains(&hz) && column[loudest_band] > 250,
             "{hz}"
         );
         assert!(input.iter().all(|level| *level == 0));

@@ -1,4 +1,4 @@
-//! Packets under a key: SRTP (RFC 3711, RFC 6188, RFC 7714), with keys as SDP gives them (RFC 4568).
+//! SRTP (RFC 3711, RFC 6188, RFC 7714) with the keys of SDP (RFC 4568).
 
 use std::collections::VecDeque;
 
@@ -10,36 +10,37 @@ use rtc_srtp::crypto;
 use rtc_srtp::option::srtp_replay_protection;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
-use super::view::{Srtp, Suite};
+use crate::api::{Srtp, Suite};
 
-/// Packets that may be behind the newest (RFC 3711 section 3.3.2: at least 64).
-const WINDOW: usize = 64;
-/// Sources of a leg that are remembered: one, and those it changed from.
-const SOURCES: usize = 4;
-/// Packets of unknown sources that fail, until what was kept of them is dropped.
-const MAX_TRIES: u32 = 64;
-/// Of RTP, in bytes: to where its source stands.
-const HEADER: usize = 12;
+/// Size of the replay window, packets (RFC 3711 section 3.3.2: at least 64).
+const REPLAY_WINDOW: usize = 64;
+/// Sources whose state is kept: the present one and earlier ones.
+const MAX_SOURCES: usize = 4;
+/// Packets of unknown sources that fail before their state is dropped.
+const MAX_FAILED_PACKETS: u32 = 64;
+/// Bytes of an RTP header up to the end of the SSRC.
+const HEADER_BYTES: usize = 12;
 
-/// Why a packet does not open.
-pub enum Closed {
-    /// it came before
-    Again,
-    Wrong(String),
+/// Why a packet cannot be decrypted.
+pub enum SrtpError {
+    /// it was received before
+    Replayed,
+    /// not authentic, or damaged
+    Invalid(String),
 }
 
-/// Opens what comes in.
-pub struct Opener {
+/// Decrypts the received packets of one stream.
+pub struct SrtpDecryptor {
     key: Key,
-    /// the latest last
-    known: VecDeque<(u32, Context)>,
-    /// takes sources that nobody has heard of; what it remembers of forged ones goes with it
+    /// SSRC and state of the sources with authentic packets, the latest last
+    authenticated: VecDeque<(u32, Context)>,
+    /// decrypts packets of other sources; replaced regularly, so that forged sources leave no state
     unknown: Context,
-    tries: u32,
+    unknown_packets: u32,
 }
 
-/// Closes what goes out.
-pub struct Closer(Context);
+/// Encrypts the sent packets of one stream.
+pub struct SrtpEncryptor(Context);
 
 struct Key {
     profile: ProtectionProfile,
@@ -48,8 +49,8 @@ struct Key {
 }
 
 impl Key {
-    fn new(of: &Srtp) -> Result<Self, String> {
-        let profile = match of.suite {
+    fn new(srtp: &Srtp) -> Result<Self, String> {
+        let profile = match srtp.suite {
             Suite::AesCm128HmacSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
             Suite::AesCm128HmacSha1_32 => ProtectionProfile::Aes128CmHmacSha1_32,
             Suite::Aes256CmHmacSha1_80 => ProtectionProfile::Aes256CmHmacSha1_80,
@@ -58,15 +59,15 @@ impl Key {
             Suite::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
         };
         let expected = profile.key_len() + profile.salt_len();
-        // What was found is told by its length alone: it may be most of a key.
-        let mut master = BASE64_STANDARD.decode(of.key.text()).map_err(|_| {
-            let found = of.key.text().len();
-            format!("key: not base64 ({found} characters); it is what SDP has after `inline:`")
+        // Errors contain only the length: the text may be most of a key.
+        let mut master = BASE64_STANDARD.decode(srtp.key.text()).map_err(|_| {
+            let found = srtp.key.text().len();
+            format!("key: {found} characters that are not base64: expected the text after `inline:` in SDP")
         })?;
         if master.len() != expected {
             let found = master.len();
             return Err(format!(
-                "key: {found} bytes; this suite has {expected}, key and salt"
+                "key: {found} bytes: this suite needs {expected} for key and salt"
             ));
         }
         let salt = master.split_off(profile.key_len());
@@ -79,94 +80,95 @@ impl Key {
 
     fn context(&self) -> Result<Context, String> {
         let provider = crypto::default_provider().map_err(|e| e.to_string())?;
-        let window = Some(srtp_replay_protection(WINDOW));
+        let window = Some(srtp_replay_protection(REPLAY_WINDOW));
         let (master, salt) = (&self.master, &self.salt);
         Context::new(master, salt, self.profile, window, None, provider.crypto())
             .map_err(|e| e.to_string())
     }
 }
 
-impl Opener {
+impl SrtpDecryptor {
     pub fn new(key: &Srtp) -> Result<Self, String> {
         let key = Key::new(key)?;
         Ok(Self {
             unknown: key.context()?,
-            known: VecDeque::with_capacity(SOURCES),
+            authenticated: VecDeque::with_capacity(MAX_SOURCES),
             key,
-            tries: 0,
+            unknown_packets: 0,
         })
     }
 
-    /// Puts the packet inside `datagram` in `packet`'s place.
-    pub fn open(&mut self, datagram: &[u8], packet: &mut Vec<u8>) -> Result<(), Closed> {
+    /// Decrypts `datagram` into `packet`.
+    pub fn decrypt(&mut self, datagram: &[u8], packet: &mut Vec<u8>) -> Result<(), SrtpError> {
         packet.clear();
-        let Some(header) = datagram.get(..HEADER) else {
-            return Err(Closed::Wrong("shorter than a header".into()));
+        let Some(header) = datagram.get(..HEADER_BYTES) else {
+            return Err(SrtpError::Invalid("shorter than an RTP header".into()));
         };
-        let source = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
-        let known = self.known.iter_mut().find(|(ssrc, _)| *ssrc == source);
-        let opened = match known {
+        let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+        let authenticated = self
+            .authenticated
+            .iter_mut()
+            .find(|(source, _)| *source == ssrc);
+        let decrypted = match authenticated {
             Some((_, context)) => context.decrypt_rtp(datagram),
             None => {
-                let opened = self.unknown.decrypt_rtp(datagram);
-                self.note_first(source, opened.is_ok())
-                    .map_err(Closed::Wrong)?;
-                opened
+                let decrypted = self.unknown.decrypt_rtp(datagram);
+                self.update_unknown(ssrc, decrypted.is_ok())
+                    .map_err(SrtpError::Invalid)?;
+                decrypted
             }
         };
-        match opened {
-            Ok(opened) => {
-                packet.extend_from_slice(&opened);
+        match decrypted {
+            Ok(decrypted) => {
+                packet.extend_from_slice(&decrypted);
                 Ok(())
             }
-            Err(Error::SrtpSsrcDuplicated(..)) => Err(Closed::Again),
-            Err(error) => Err(Closed::Wrong(error.to_string())),
+            Err(Error::SrtpSsrcDuplicated(..)) => Err(SrtpError::Replayed),
+            Err(error) => Err(SrtpError::Invalid(error.to_string())),
         }
     }
 
-    /// A source that nobody had heard of was tried.
-    fn note_first(&mut self, source: u32, is_opened: bool) -> Result<(), String> {
-        self.tries += 1;
-        if !is_opened && self.tries < MAX_TRIES {
+    /// Counts a packet of an unknown source, and adds the source to the authenticated ones if the
+    /// packet was authentic.
+    fn update_unknown(&mut self, ssrc: u32, is_authentic: bool) -> Result<(), String> {
+        self.unknown_packets += 1;
+        if !is_authentic && self.unknown_packets < MAX_FAILED_PACKETS {
             return Ok(());
         }
-        self.tries = 0;
+        self.unknown_packets = 0;
         let fresh = self.key.context()?;
-        let tried = std::mem::replace(&mut self.unknown, fresh);
-        if is_opened {
-            if self.known.len() == SOURCES {
-                self.known.pop_front();
+        let used = std::mem::replace(&mut self.unknown, fresh);
+        if is_authentic {
+            if self.authenticated.len() == MAX_SOURCES {
+                self.authenticated.pop_front();
             }
-            self.known.push_back((source, tried));
+            self.authenticated.push_back((ssrc, used));
         }
         Ok(())
     }
 }
 
-impl Closer {
+impl SrtpEncryptor {
     pub fn new(key: &Srtp) -> Result<Self, String> {
         Ok(Self(Key::new(key)?.context()?))
     }
 
-    /// Puts `packet` under the key.
-    pub fn close(&mut self, packet: &mut Vec<u8>) -> Result<(), String> {
-        let closed = self.0.encrypt_rtp(packet).map_err(|e| e.to_string())?;
+    /// Encrypts `packet` in place.
+    pub fn encrypt(&mut self, packet: &mut Vec<u8>) -> Result<(), String> {
+        let encrypted = self.0.encrypt_rtp(packet).map_err(|e| e.to_string())?;
         packet.clear();
-        packet.extend_from_slice(&closed);
+        packet.extend_from_slice(&encrypted);
         Ok(())
     }
 }
 
 #[cfg(test)]
-#[path = "../../../../tests/noise/mod.rs"]
-mod noise;
-
-#[cfg(test)]
 mod tests {
-    use super::noise::Dice;
+    use quietwire_testing::Random;
+
     use super::*;
 
-    /// A key of `len` bytes, salt and all.
+    /// A key of `len` bytes with its salt.
     fn key(suite: &str, len: usize) -> Srtp {
         let bytes: Vec<u8> = (0..len as u8).map(|n| n.wrapping_mul(37) ^ 0xA5).collect();
         let key = BASE64_STANDARD.encode(bytes);
@@ -191,33 +193,41 @@ mod tests {
         bytes
     }
 
-    fn open(opener: &mut Opener, datagram: &[u8]) -> Result<Vec<u8>, Closed> {
+    fn decrypt(decryptor: &mut SrtpDecryptor, datagram: &[u8]) -> Result<Vec<u8>, SrtpError> {
         let mut packet = Vec::new();
-        opener.open(datagram, &mut packet).map(|()| packet)
+        decryptor.decrypt(datagram, &mut packet).map(|()| packet)
     }
 
     #[test]
-    fn what_is_closed_opens_once_and_only_whole() {
+    fn authentic_packets_are_decrypted_once() {
         for (suite, len) in SUITES {
             let key = key(suite, len);
-            let mut closer = Closer::new(&key).unwrap();
-            let mut opener = Opener::new(&key).unwrap();
-            // Across two wraps of the number.
+            let mut encryptor = SrtpEncryptor::new(&key).unwrap();
+            let mut decryptor = SrtpDecryptor::new(&key).unwrap();
+            // Two wraps of the sequence number.
             for n in 0..140_000u32 {
                 let plain = packet(9, n as u16);
                 if n % 1000 > 2 {
-                    // Numbers go on, packets are lost; both sides must count the wraps.
+                    // Most packets are lost. Both sides must count the wraps.
                     continue;
                 }
-                let mut closed = plain.clone();
-                closer.close(&mut closed).unwrap();
-                assert!(closed.len() > plain.len() && closed[12..52] != plain[12..]);
-                let mut forged = closed.clone();
+                let mut encrypted = plain.clone();
+                encryptor.encrypt(&mut encrypted).unwrap();
+                assert!(encrypted.len() > plain.len() && encrypted[12..52] != plain[12..]);
+                let mut forged = encrypted.clone();
                 forged[20] ^= 1;
-                assert!(matches!(open(&mut opener, &forged), Err(Closed::Wrong(_))));
-                assert!(open(&mut opener, &closed).is_ok_and(|opened| opened == plain));
+                assert!(matches!(
+                    decrypt(&mut decryptor, &forged),
+                    Err(SrtpError::Invalid(_))
+                ));
                 assert!(
-                    matches!(open(&mut opener, &closed), Err(Closed::Again)),
+                    decrypt(&mut decryptor, &encrypted).is_ok_and(|decrypted| decrypted == plain)
+                );
+                assert!(
+                    matches!(
+                        decrypt(&mut decryptor, &encrypted),
+                        Err(SrtpError::Replayed)
+                    ),
                     "{suite}"
                 );
             }
@@ -225,47 +235,53 @@ mod tests {
     }
 
     #[test]
-    fn forged_sources_leave_nothing_behind_and_disturb_nobody() {
+    fn forged_sources_leave_no_state_and_do_not_affect_others() {
         let key = key("AES_CM_128_HMAC_SHA1_80", 30);
-        let mut closer = Closer::new(&key).unwrap();
-        let mut opener = Opener::new(&key).unwrap();
+        let mut encryptor = SrtpEncryptor::new(&key).unwrap();
+        let mut decryptor = SrtpDecryptor::new(&key).unwrap();
         for n in 0..5000u16 {
-            let mut closed = packet(u32::from(n % 7), n);
-            closer.close(&mut closed).unwrap();
-            assert!(open(&mut opener, &closed).is_ok(), "{n}");
+            let mut encrypted = packet(u32::from(n % 7), n);
+            encryptor.encrypt(&mut encrypted).unwrap();
+            assert!(decrypt(&mut decryptor, &encrypted).is_ok(), "{n}");
             let forged = packet(1000 + u32::from(n), n);
-            assert!(matches!(open(&mut opener, &forged), Err(Closed::Wrong(_))));
-            assert!(opener.known.len() <= SOURCES && opener.tries < MAX_TRIES);
+            assert!(matches!(
+                decrypt(&mut decryptor, &forged),
+                Err(SrtpError::Invalid(_))
+            ));
+            assert!(
+                decryptor.authenticated.len() <= MAX_SOURCES
+                    && decryptor.unknown_packets < MAX_FAILED_PACKETS
+            );
         }
         assert!(matches!(
-            open(&mut opener, &[0x80; 5]),
-            Err(Closed::Wrong(_))
+            decrypt(&mut decryptor, &[0x80; 5]),
+            Err(SrtpError::Invalid(_))
         ));
     }
 
     #[test]
-    fn datagrams_of_any_bytes_are_refused_in_peace() {
-        let mut dice = Dice::new(1);
+    fn arbitrary_datagrams_are_rejected_without_a_panic() {
+        let mut random = Random::new(1);
         for (suite, len) in SUITES {
-            let mut opener = Opener::new(&key(suite, len)).unwrap();
+            let mut decryptor = SrtpDecryptor::new(&key(suite, len)).unwrap();
             for n in 0..20_000 {
-                let most = if n % 10 == 0 { 1500.0 } else { 60.0 };
-                let len = (dice.share() * most) as usize;
-                let mut datagram: Vec<u8> = (0..len).map(|_| dice.bits() as u8).collect();
-                // Mostly such as pass for RTP at first sight, from few sources.
+                let max_len = if n % 10 == 0 { 1500.0 } else { 60.0 };
+                let len = (random.uniform() * max_len) as usize;
+                let mut datagram: Vec<u8> = (0..len).map(|_| random.bits() as u8).collect();
+                // Mostly valid RTP headers of few sources.
                 if let Some(header) = datagram.first_chunk_mut::<12>().filter(|_| n % 3 > 0) {
                     header[0] = 0x80 | header[0] & 0x3F;
                     header[8..11].fill(0);
                 }
-                assert!(open(&mut opener, &datagram).is_err());
+                assert!(decrypt(&mut decryptor, &datagram).is_err());
             }
         }
     }
 
     #[test]
-    fn a_wrong_key_is_told_without_it() {
+    fn the_error_of_a_wrong_key_does_not_contain_it() {
         let short = key("AES_CM_128_HMAC_SHA1_80", 28);
-        let error = Opener::new(&short).err().unwrap();
+        let error = SrtpDecryptor::new(&short).err().unwrap();
         assert!(
             error.contains("28 bytes") && error.contains("30"),
             "{error}"

@@ -1,4 +1,6 @@
-//! One stream of the relay: its socket, its packets, and what it tells of itself.
+//! One stream of the relay: its socket, its keys, its denoiser and its counts.
+
+mod options;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -6,37 +8,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::UdpSocket;
-use quietwire::rtp::{Codec, Packet, RtpDenoiser, RtpError};
-use quietwire::{Denoiser, Error, Job, Model};
+use quietwire::{BatchStream, Denoiser, Error, Model};
+use quietwire_rtp::{Packet, RtpDenoiser, RtpError};
 
-use super::srtp::{Closed, Closer, Opener};
-use super::strips::Strips;
-use super::view::{self, Change, CodecName, NewStream, Srtp, State, Suite};
+use crate::api::{
+    ApiError, Attenuation, Change, CodecName, Levels, NewStream, PacketStats, State, StreamInfo,
+    Strip, Suite,
+};
+use crate::spectrogram_feed::{Signal, SpectrogramFeed};
+use crate::srtp::{SrtpDecryptor, SrtpEncryptor, SrtpError};
 
-/// Datagrams that are taken in at once, so that a flood on one stream is not the others' matter.
-const MAX_AT_ONCE: usize = 64;
-/// Without a packet for so long a stream is idle.
-const IDLE: Duration = Duration::from_secs(1);
-/// Nothing is left of what is so far down.
-const MAX_ATTENUATION_DB: f32 = 200.0;
-/// EMFILE and ENFILE, which have no kind of their own.
-const NO_FILES_HERE: i32 = 24;
-const NO_FILES_AT_ALL: i32 = 23;
-/// How long strips are made after somebody looked.
-const WATCHED: Duration = Duration::from_secs(5);
-
-/// What is wrong with a wish, and whose it is.
-#[derive(Debug)]
-pub enum Refusal {
-    /// a value that cannot be
-    Invalid(String),
-    /// the id or the address is taken
-    Taken(String),
-    /// no such stream
-    Unknown(String),
-    /// the relay takes no more
-    Full(String),
-}
+/// Datagrams that a stream receives before other streams get their turn.
+const MAX_DATAGRAMS_PER_TURN: usize = 64;
+/// A stream without packets for this long is idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Spectrogram columns are computed for this long after a client requested them.
+const FEED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Speech probability from which a packet counts as speech.
+const SPEECH_THRESHOLD: f32 = 0.5;
 
 /// One stream.
 pub struct Stream {
@@ -44,131 +33,78 @@ pub struct Stream {
     socket: UdpSocket,
     listen: SocketAddr,
     send_to: SocketAddr,
-    /// on the legs, and a packet that was opened
-    srtp_in: Option<(Suite, Opener)>,
-    srtp_out: Option<(Suite, Closer)>,
-    opened: Vec<u8>,
+    srtp_in: Option<(Suite, SrtpDecryptor)>,
+    srtp_out: Option<(Suite, SrtpEncryptor)>,
+    /// a decrypted packet
+    decrypted: Vec<u8>,
     rtp: RtpDenoiser,
     codec: CodecName,
     payload_type: u8,
     channels: usize,
     rate_hz: u32,
     models: Arc<[Arc<Model>]>,
-    made: Instant,
-    heard: Option<Instant>,
-    /// packets cleaned, and those of them with speech
-    cleaned: u64,
-    spoken: u64,
+    created_at: Instant,
+    last_packet_at: Option<Instant>,
+    /// packets denoised, and those of them with speech
+    denoised: u64,
+    with_speech: u64,
     send_failures: u64,
-    /// packets that came again, and such that the key does not open
+    /// SRTP packets received twice, and not authentic ones
     replayed: u64,
-    unopened: u64,
-    pub(super) cpu: Duration,
+    not_authentic: u64,
+    cpu: Duration,
     last_error: Option<String>,
-    strips: Option<Strips>,
-    watched: Option<Instant>,
-    /// more datagrams wait than were taken in
-    has_more: bool,
-    /// a block waits to be cleaned
-    pub(super) is_ready: bool,
+    feed: Option<SpectrogramFeed>,
+    feed_requested_at: Option<Instant>,
+    /// datagrams may wait in the socket
+    is_readable: bool,
+    /// a block waits for the denoiser
+    is_ready: bool,
 }
 
 impl Stream {
-    pub fn new(id: String, wish: &NewStream, models: Arc<[Arc<Model>]>) -> Result<Self, Refusal> {
-        check_attenuation(Some(wish.attenuation_db))?;
-        let codec = match (wish.codec, wish.rate_hz) {
-            (CodecName::Opus, None | Some(48_000)) => Codec::Opus,
-            (CodecName::Pcmu, None | Some(8_000)) => Codec::Pcmu,
-            (CodecName::Pcma, None | Some(8_000)) => Codec::Pcma,
-            (CodecName::L16, Some(rate_hz)) => Codec::L16 { rate_hz },
-            (CodecName::L16, None) => {
-                return Err(Refusal::Invalid(
-                    "rate_hz: l16 needs one, 8000 to 192000".into(),
-                ));
-            }
-            (_, Some(found)) => {
-                let text = format!("rate_hz: {found} is not that of this codec; leave it out");
-                return Err(Refusal::Invalid(text));
-            }
-        };
-        let mut builder = RtpDenoiser::builder(models[0].clone())
-            .codec(codec)
-            .channels(wish.channels)
-            .red_payload_type(wish.red_payload_type)
-            .red_out(wish.red_out)
-            .audio_level_id(wish.audio_level_id)
-            .attenuation_db(wish.attenuation_db)
-            .bypass(!wish.on)
-            .dtx(wish.dtx);
-        for model in &models[1..] {
-            builder = builder.alternative(model.clone());
-        }
-        for payload_type in &wish.relayed_payload_types {
-            builder = builder.relayed_payload_type(*payload_type);
-        }
-        if let Some(payload_type) = wish.payload_type {
-            builder = builder.payload_type(payload_type);
-        }
-        if let Some(bitrate_bps) = wish.bitrate_bps {
-            builder = builder.bitrate_bps(bitrate_bps);
-        }
-        if let Some(complexity) = wish.complexity {
-            builder = builder.complexity(complexity);
-        }
-        if let Some(percent) = wish.expected_loss_percent {
-            builder = builder.expected_loss_percent(percent);
-        }
-        if let Some(hold_ms) = wish.hold_ms {
-            builder = builder.hold(Duration::from_millis(hold_ms.into()));
-        }
-        let mut rtp = builder
-            .build()
-            .map_err(|e| Refusal::Invalid(e.to_string()))?;
-        if let Some(model) = &wish.model {
-            rtp.set_model(place(&models, model)?)
-                .map_err(|e| Refusal::Invalid(e.to_string()))?;
-        }
-        let srtp_in = under_key("srtp_in", wish.srtp_in.as_ref(), Opener::new)?;
-        let srtp_out = under_key("srtp_out", wish.srtp_out.as_ref(), Closer::new)?;
-        check_target(wish.send_to)?;
-        let listen = wish.listen.unwrap_or(([127, 0, 0, 1], 0).into());
-        let socket = UdpSocket::bind(listen).map_err(|e| match (e.kind(), e.raw_os_error()) {
-            (ErrorKind::AddrInUse, _) => Refusal::Taken(format!("listen: {listen} is in use")),
-            (_, Some(NO_FILES_HERE | NO_FILES_AT_ALL)) => Refusal::Full(format!(
-                "the system gives no more sockets: {e}; see ulimit -n"
-            )),
-            _ => Refusal::Invalid(format!("listen: cannot receive on {listen}: {e}")),
-        })?;
-        let listen = socket.local_addr().unwrap_or(listen);
-        check_pair(listen, wish.send_to)?;
+    /// # Errors
+    /// [`ApiError`] for a configuration that is not valid, or a socket that cannot be bound.
+    pub fn new(
+        id: String,
+        config: &NewStream,
+        models: Arc<[Arc<Model>]>,
+    ) -> Result<Self, ApiError> {
+        let codec = options::codec(config)?;
+        let rtp = options::denoiser(config, codec, &models)?;
+        let srtp_in = options::srtp("srtp_in", config.srtp_in.as_ref(), SrtpDecryptor::new)?;
+        let srtp_out = options::srtp("srtp_out", config.srtp_out.as_ref(), SrtpEncryptor::new)?;
+        options::check_target(config.send_to)?;
+        let (socket, listen) = options::bind(config.listen)?;
+        options::check_pair(listen, config.send_to)?;
         Ok(Self {
             id,
             socket,
             listen,
-            send_to: wish.send_to,
+            send_to: config.send_to,
             srtp_in,
             srtp_out,
-            opened: Vec::new(),
+            decrypted: Vec::new(),
             rtp,
-            codec: wish.codec,
-            payload_type: wish
+            codec: config.codec,
+            payload_type: config
                 .payload_type
-                .unwrap_or_else(|| codec.usual_payload_type(wish.channels)),
-            channels: wish.channels,
+                .unwrap_or_else(|| codec.default_payload_type(config.channels)),
+            channels: config.channels,
             rate_hz: codec.rate_hz(),
             models,
-            made: Instant::now(),
-            heard: None,
-            cleaned: 0,
-            spoken: 0,
+            created_at: Instant::now(),
+            last_packet_at: None,
+            denoised: 0,
+            with_speech: 0,
             send_failures: 0,
             replayed: 0,
-            unopened: 0,
+            not_authentic: 0,
             cpu: Duration::ZERO,
             last_error: None,
-            strips: None,
-            watched: None,
-            has_more: false,
+            feed: None,
+            feed_requested_at: None,
+            is_readable: false,
             is_ready: false,
         })
     }
@@ -181,115 +117,131 @@ impl Stream {
         &mut self.socket
     }
 
-    /// Whether datagrams wait that the socket will not tell of again.
-    pub fn has_more(&self) -> bool {
-        self.has_more
+    /// Datagrams may wait in the socket. The poll reports a socket once only.
+    pub fn set_readable(&mut self) {
+        self.is_readable = true;
     }
 
-    /// Takes in what has come.
-    pub fn receive(&mut self, now: Instant, since: Duration, buffer: &mut [u8]) {
-        self.has_more = true;
-        for _ in 0..MAX_AT_ONCE {
+    pub fn is_readable(&self) -> bool {
+        self.is_readable
+    }
+
+    /// A block waits for the denoiser; see [`prepare`](Self::prepare).
+    pub fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// Adds processor time that was spent on the stream.
+    pub fn add_cpu(&mut self, time: Duration) {
+        self.cpu += time;
+    }
+
+    /// Receives the datagrams in the socket. `clock`: `now` on the clock of the RTP stream.
+    pub fn receive(&mut self, now: Instant, clock: Duration, buffer: &mut [u8]) {
+        for _ in 0..MAX_DATAGRAMS_PER_TURN {
             match self.socket.recv_from(buffer) {
-                Ok((len, _)) => {
-                    let mut datagram = &buffer[..len];
-                    // RTCP, which other keys protect, is told as it is without them.
-                    let is_rtcp = |datagram| Packet::parse(datagram) == Err(RtpError::Rtcp);
-                    let opener = self.srtp_in.as_mut().filter(|_| !is_rtcp(datagram));
-                    if let Some((_, opener)) = opener {
-                        match opener.open(datagram, &mut self.opened) {
-                            Ok(()) => datagram = &self.opened,
-                            Err(Closed::Again) => {
-                                self.replayed += 1;
-                                continue;
-                            }
-                            Err(Closed::Wrong(error)) => {
-                                self.unopened += 1;
-                                self.last_error = Some(format!("srtp_in: {error}"));
-                                continue;
-                            }
-                        }
-                    }
-                    let result = self.rtp.receive(since, datagram);
-                    if result.is_ok() {
-                        self.heard = Some(now);
-                    } else if let Err(error) = result
-                        && !matches!(error, RtpError::Late { .. })
-                    {
-                        self.last_error = Some(error.to_string());
-                    }
-                }
+                Ok((len, _)) => self.receive_datagram(now, clock, &buffer[..len]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.has_more = false;
+                    self.is_readable = false;
                     return;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody we sent to was not there; what comes to us is another matter.
-                Err(error) => self.fail(&error),
+                // An ICMP error of an earlier send. Receiving continues.
+                Err(error) => self.count_send_failure(&error),
             }
         }
     }
 
-    /// Goes on to a block that waits to be cleaned.
-    pub fn prepare(&mut self, now: Instant, since: Duration) -> bool {
-        let ready = self.rtp.prepare(since);
-        self.is_ready = ready;
-        let watched = self.watched.is_some_and(|at| now < at + WATCHED);
-        if !watched {
-            self.strips = None;
-        } else if let (Some(strips), Some(block)) = (&mut self.strips, self.rtp.block()) {
-            strips.hear(0, block, self.channels);
+    fn receive_datagram(&mut self, now: Instant, clock: Duration, datagram: &[u8]) {
+        let mut packet = datagram;
+        // RTCP has other keys. It is reported as RTCP with SRTP too.
+        let is_rtcp = Packet::parse(datagram) == Err(RtpError::Rtcp);
+        if let Some((_, decryptor)) = self.srtp_in.as_mut().filter(|_| !is_rtcp) {
+            match decryptor.decrypt(datagram, &mut self.decrypted) {
+                Ok(()) => packet = &self.decrypted,
+                Err(SrtpError::Replayed) => {
+                    self.replayed += 1;
+                    return;
+                }
+                Err(SrtpError::Invalid(error)) => {
+                    self.not_authentic += 1;
+                    self.last_error = Some(format!("srtp_in: {error}"));
+                    return;
+                }
+            }
         }
-        ready
+        match self.rtp.receive(clock, packet) {
+            Ok(()) => self.last_packet_at = Some(now),
+            // Usual on every network.
+            Err(RtpError::Late { .. } | RtpError::Duplicate { .. }) => {}
+            Err(error) => self.last_error = Some(error.to_string()),
+        }
     }
 
+    /// Advances until a block waits for the denoiser (true) or nothing more is due (false).
+    pub fn prepare(&mut self, now: Instant, clock: Duration) -> bool {
+        let is_ready = self.rtp.prepare(clock);
+        self.is_ready = is_ready;
+        let requested_at = self.feed_requested_at;
+        if requested_at.is_none_or(|at| now >= at + FEED_TIMEOUT) {
+            self.feed = None;
+        } else if let (Some(feed), Some(block)) = (&mut self.feed, self.rtp.block()) {
+            feed.push(Signal::Input, block, self.channels);
+        }
+        is_ready
+    }
+
+    /// When [`prepare`](Self::prepare) must be called even without a packet.
     pub fn timeout(&self) -> Option<Duration> {
         self.rtp.timeout()
     }
 
-    /// Sends what is ready.
+    /// Sends the packets that are ready. `packet` is scratch memory.
     pub fn send(&mut self, packet: &mut Vec<u8>) {
         while self.rtp.poll_packet(packet) {
-            if let Some((_, closer)) = &mut self.srtp_out
-                && let Err(error) = closer.close(packet)
+            if let Some((_, encryptor)) = &mut self.srtp_out
+                && let Err(error) = encryptor.encrypt(packet)
             {
                 self.send_failures += 1;
                 self.last_error = Some(format!("srtp_out: {error}"));
                 continue;
             }
             if let Err(error) = self.socket.send_to(packet, self.send_to) {
-                self.fail(&error);
+                self.count_send_failure(&error);
             }
         }
     }
 
-    fn fail(&mut self, error: &std::io::Error) {
+    fn count_send_failure(&mut self, error: &std::io::Error) {
         self.send_failures += 1;
         self.last_error = Some(format!("{}: {error}", self.send_to));
     }
 
-    pub fn change(&mut self, change: &Change) -> Result<(), Refusal> {
-        // All or nothing: what may fail comes first.
+    /// Applies all of a change or, on an error, nothing.
+    pub fn change(&mut self, change: &Change) -> Result<(), ApiError> {
+        // First everything that can fail.
         let model = match &change.model {
-            Some(model) => Some(place(&self.models, model)?),
+            Some(model) => Some(options::model_index(&self.models, model)?),
             None => None,
         };
-        check_attenuation(change.attenuation_db)?;
-        if let Some(send_to) = change.send_to {
-            check_target(send_to)?;
-            check_pair(self.listen, send_to)?;
+        if let Some(attenuation) = change.attenuation_db {
+            options::check_attenuation(attenuation)?;
         }
-        let srtp_in = under_key("srtp_in", change.srtp_in.as_ref(), Opener::new)?;
-        let srtp_out = under_key("srtp_out", change.srtp_out.as_ref(), Closer::new)?;
-        if let Some(attenuation_db) = change.attenuation_db {
+        if let Some(send_to) = change.send_to {
+            options::check_target(send_to)?;
+            options::check_pair(self.listen, send_to)?;
+        }
+        let srtp_in = options::srtp("srtp_in", change.srtp_in.as_ref(), SrtpDecryptor::new)?;
+        let srtp_out = options::srtp("srtp_out", change.srtp_out.as_ref(), SrtpEncryptor::new)?;
+        if let Some(attenuation) = change.attenuation_db {
             self.rtp
-                .set_attenuation_db(attenuation_db)
-                .map_err(|e| Refusal::Invalid(e.to_string()))?;
+                .set_attenuation(attenuation.0)
+                .map_err(|error| ApiError::Invalid(error.to_string()))?;
         }
         if let Some(index) = model {
             self.rtp
                 .set_model(index)
-                .map_err(|e| Refusal::Invalid(e.to_string()))?;
+                .map_err(|error| ApiError::Invalid(error.to_string()))?;
         }
         if let Some(on) = change.on {
             self.rtp.set_bypass(!on);
@@ -300,46 +252,62 @@ impl Stream {
         Ok(())
     }
 
-    /// Its strips after column `since`; makes them from now on.
-    pub fn strips(&mut self, now: Instant, column: u64, since: u64) -> view::Strip {
-        self.watched = Some(now);
-        let strips = &mut self.strips;
-        let strips = strips.get_or_insert_with(|| Strips::new(self.rate_hz, column));
-        strips.since(since)
+    /// The spectrogram columns after column `since`. Starts their computation. `column`: the present
+    /// column.
+    pub fn strip(&mut self, now: Instant, column: u64, since: u64) -> Strip {
+        self.feed_requested_at = Some(now);
+        let feed = &mut self.feed;
+        let feed = feed.get_or_insert_with(|| SpectrogramFeed::new(self.rate_hz, column));
+        feed.since(since)
     }
 
-    pub fn draw_until(&mut self, column: u64) {
-        if let Some(strips) = &mut self.strips {
-            strips.draw_until(column);
+    /// Computes the spectrogram columns up to `column`, if a client requested them.
+    pub fn advance_feed(&mut self, column: u64) {
+        if let Some(feed) = &mut self.feed {
+            feed.advance_to(column);
         }
     }
 
-    pub fn view(&self, now: Instant) -> view::Stream {
-        let mut packets = self.rtp.counts();
-        packets.failed += self.send_failures;
-        packets.malformed += self.unopened;
-        packets.duplicate += self.replayed;
-        let denoiser = self.rtp.denoiser();
-        let idle = self.heard.is_none_or(|at| now > at + IDLE);
-        let state = if idle {
+    fn state(&self, now: Instant) -> State {
+        let is_idle = self.last_packet_at.is_none_or(|at| now > at + IDLE_TIMEOUT);
+        if is_idle {
             State::Idle
-        } else if self.rtp.is_relaying() {
-            State::Relaying
-        } else if denoiser.steps_down() > 0 {
+        } else if self.rtp.is_passthrough() {
+            State::Passthrough
+        } else if self.rtp.denoiser().fallback_level() > 0 {
             State::SteppedDown
         } else {
             State::Denoising
-        };
-        let telemetry = denoiser.telemetry();
-        let levels = view::Levels {
+        }
+    }
+
+    fn levels(&self) -> Levels {
+        let telemetry = self.rtp.denoiser().telemetry();
+        Levels {
             input_dbfs: telemetry.input_dbfs,
             output_dbfs: telemetry.output_dbfs,
             snr_db: telemetry.snr_db,
             gain_db: telemetry.gain_db,
             speech_probability: telemetry.speech_probability,
-            speech_share: self.spoken as f32 / self.cleaned.max(1) as f32,
-        };
-        view::Stream {
+            speech_share: self.with_speech as f32 / self.denoised.max(1) as f32,
+        }
+    }
+
+    fn packet_stats(&self) -> PacketStats {
+        let mut packets = PacketStats::from(self.rtp.stats());
+        packets.failed += self.send_failures;
+        packets.malformed += self.not_authentic;
+        packets.duplicate += self.replayed;
+        packets
+    }
+
+    /// The stream as the control interface shows it.
+    pub fn snapshot(&self, now: Instant) -> StreamInfo {
+        let denoiser = self.rtp.denoiser();
+        let model_id = |model: &Arc<Model>| model.manifest().id().to_owned();
+        let state = self.state(now);
+        let has_levels = matches!(state, State::Denoising | State::SteppedDown);
+        StreamInfo {
             id: self.id.clone(),
             listen: self.listen,
             send_to: self.send_to,
@@ -348,96 +316,139 @@ impl Stream {
             codec: self.codec,
             payload_type: self.payload_type,
             channels: self.channels,
-            on: !denoiser.bypass(),
-            attenuation_db: denoiser.attenuation_db(),
-            model: denoiser.model().manifest().id().into(),
-            model_heard: denoiser.model_heard().map(|model| model.manifest().id().into()),
+            on: !denoiser.bypass_requested(),
+            attenuation_db: Attenuation(denoiser.attenuation()),
+            model: model_id(denoiser.model()),
+            model_heard: denoiser.active_model().map(model_id),
             delay_ms: self.rtp.delay().as_secs_f64() * 1000.0,
             state,
-            seconds: now.duration_since(self.made).as_secs_f64(),
-            levels: matches!(state, State::Denoising | State::SteppedDown).then_some(levels),
-            packets,
+            seconds: now.saturating_duration_since(self.created_at).as_secs_f64(),
+            levels: has_levels.then(|| self.levels()),
+            packets: self.packet_stats(),
             jitter_ms: self.rtp.jitter().as_secs_f64() * 1000.0,
-            missed_deadlines: self.rtp.missed_hops(),
+            missed_deadlines: self.rtp.deadline_misses(),
             cpu_seconds: self.cpu.as_secs_f64(),
             last_error: self.last_error.clone(),
         }
     }
 }
 
-/// What opens or closes packets on a leg that has a key; `field` is where the key came from.
-fn under_key<T>(
-    field: &str,
-    key: Option<&Srtp>,
-    new: fn(&Srtp) -> Result<T, String>,
-) -> Result<Option<(Suite, T)>, Refusal> {
-    let made = key.map(|key| new(key).map(|made| (key.suite, made)));
-    made.transpose()
-        .map_err(|e| Refusal::Invalid(format!("{field}: {e}")))
-}
-
-/// The place of a model among those that streams are made with.
-fn place(models: &[Arc<Model>], id: &str) -> Result<usize, Refusal> {
-    let place = models.iter().position(|model| model.manifest().id() == id);
-    place.ok_or_else(|| {
-        let known: Vec<&str> = models.iter().map(|model| model.manifest().id()).collect();
-        Refusal::Invalid(format!(
-            "model: `{id}` is not one of {}; start the relay with it",
-            known.join(", ")
-        ))
-    })
-}
-
-/// JSON has no infinity, so what is as good as no limit is one.
-fn check_attenuation(db: Option<f32>) -> Result<(), Refusal> {
-    match db {
-        Some(db) if !(0.0..=MAX_ATTENUATION_DB).contains(&db) => {
-            let text = format!("attenuation_db: {db} is not 0 to {MAX_ATTENUATION_DB}");
-            Err(Refusal::Invalid(text))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_target(send_to: SocketAddr) -> Result<(), Refusal> {
-    if send_to.port() == 0 || send_to.ip().is_unspecified() {
-        let text = format!("send_to: nothing can be sent to {send_to}");
-        return Err(Refusal::Invalid(text));
-    }
-    Ok(())
-}
-
-/// That a stream reaches its target, and does not hear itself.
-fn check_pair(listen: SocketAddr, send_to: SocketAddr) -> Result<(), Refusal> {
-    let any = listen.ip().is_unspecified() && send_to.ip().is_loopback();
-    if listen.is_ipv4() != send_to.is_ipv4() {
-        let text = format!("send_to: {send_to} cannot be reached from {listen}: IPv4 and IPv6");
-        return Err(Refusal::Invalid(text));
-    }
-    if listen.port() == send_to.port() && (listen.ip() == send_to.ip() || any) {
-        let text = format!("send_to: {send_to} is where the stream itself listens");
-        return Err(Refusal::Invalid(text));
-    }
-    Ok(())
-}
-
-impl Job for Stream {
-    fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
-        self.rtp.work()
+impl BatchStream for Stream {
+    fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
+        self.rtp.stream_and_block()
     }
 
-    fn done(&mut self, result: Result<(), Error>) {
-        if let (Some(strips), Some(block)) = (&mut self.strips, self.rtp.block()) {
-            strips.hear(1, block, self.channels);
+    fn complete(&mut self, result: Result<(), Error>) {
+        if let (Some(feed), Some(block)) = (&mut self.feed, self.rtp.block()) {
+            feed.push(Signal::Output, block, self.channels);
         }
         if let Err(error) = &result {
             self.last_error = Some(error.to_string());
         }
-        let began = Instant::now();
-        self.rtp.done(result);
-        self.cpu += began.elapsed();
-        self.cleaned += 1;
-        let speech = self.rtp.telemetry().speech_probability > 0.5;
-        self.spoken += u64::from(speech);
+        let start = Instant::now();
+        self.rtp.complete(result);
+        self.cpu += start.elapsed();
+        self.denoised += 1;
+        let speech_probability = self.rtp.denoiser().telemetry().speech_probability;
+        let has_speech = speech_probability.is_some_and(|p| p > SPEECH_THRESHOLD);
+        self.with_speech += u64::from(has_speech);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// L16 at 48 kHz.
+    const PAYLOAD_TYPE: u8 = 96;
+
+    fn stream(fields: &str) -> Result<Stream, ApiError> {
+        let text =
+            format!(r#"{{"send_to": "127.0.0.1:9", "codec": "l16", "rate_hz": 48000 {fields}}}"#);
+        let models = [Model::embedded("tiny").unwrap()];
+        let config = serde_json::from_str(&text).unwrap();
+        Stream::new("test".into(), &config, Arc::from(models))
+    }
+
+    /// 20 ms of silence.
+    fn packet(n: u16) -> Vec<u8> {
+        let mut bytes = vec![0x80, PAYLOAD_TYPE];
+        bytes.extend(n.to_be_bytes());
+        bytes.extend((u32::from(n) * 960).to_be_bytes());
+        bytes.extend([0, 0, 0, 1]);
+        bytes.extend([0; 2 * 960]);
+        bytes
+    }
+
+    fn drive(stream: &mut Stream, now: Instant, clock: Duration) {
+        while stream.prepare(now, clock) {
+            let (denoiser, block) = stream.stream_and_block().unwrap();
+            let result = denoiser.process_in_place(block);
+            stream.complete(result);
+        }
+    }
+
+    #[test]
+    fn a_stream_is_idle_one_second_after_its_last_packet() {
+        let mut stream = stream("").unwrap();
+        let start = Instant::now();
+        assert_eq!(stream.snapshot(start).state, State::Idle);
+        for n in 0..10 {
+            let clock = Duration::from_millis(20 * u64::from(n));
+            stream.receive_datagram(start + clock, clock, &packet(n));
+            drive(&mut stream, start + clock, clock);
+        }
+        let last = start + Duration::from_millis(180);
+        let snapshot = stream.snapshot(last + IDLE_TIMEOUT);
+        assert_eq!(snapshot.state, State::Denoising);
+        assert!(snapshot.levels.is_some());
+        let snapshot = stream.snapshot(last + IDLE_TIMEOUT + Duration::from_nanos(1));
+        assert_eq!(snapshot.state, State::Idle);
+        assert!(snapshot.levels.is_none());
+    }
+
+    #[test]
+    fn spectrograms_stop_five_seconds_after_the_last_request() {
+        let mut stream = stream("").unwrap();
+        let start = Instant::now();
+        stream.strip(start, 0, 0);
+        stream.prepare(
+            start + FEED_TIMEOUT - Duration::from_nanos(1),
+            Duration::ZERO,
+        );
+        assert!(stream.feed.is_some());
+        stream.prepare(start + FEED_TIMEOUT, Duration::ZERO);
+        assert!(stream.feed.is_none());
+    }
+
+    #[test]
+    fn a_change_with_an_error_changes_nothing() {
+        let mut stream = stream("").unwrap();
+        let now = Instant::now();
+        let change = |text: &str| serde_json::from_str::<Change>(text).unwrap();
+        let wrong = change(r#"{"on": false, "attenuation_db": 12, "model": "missing"}"#);
+        assert!(matches!(stream.change(&wrong), Err(ApiError::Invalid(_))));
+        assert!(stream.snapshot(now).on);
+        let right = change(r#"{"on": false, "attenuation_db": "unlimited"}"#);
+        stream.change(&right).unwrap();
+        let snapshot = stream.snapshot(now);
+        assert!(!snapshot.on);
+        assert_eq!(
+            snapshot.attenuation_db.0,
+            quietwire::AttenuationLimit::Unlimited
+        );
+    }
+
+    #[test]
+    fn an_attenuation_beyond_200_db_is_rejected() {
+        for (wrong, text) in [("-1", "-1"), ("200.5", "200.5")] {
+            let error = stream(&format!(r#", "attenuation_db": {wrong}"#)).err();
+            assert!(
+                matches!(&error, Some(ApiError::Invalid(found)) if found.contains(text)),
+                "{error:?}"
+            );
+        }
+        assert!(stream(r#", "attenuation_db": 200"#).is_ok());
+        assert!(stream(r#", "attenuation_db": null"#).is_ok());
     }
 }

@@ -1,205 +1,251 @@
-//! The options of an RTP stream, checked before any memory is taken.
+//! The options of an RTP stream, checked before any memory is allocated.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Codec, RtpDenoiser, RtpError};
-use crate::{Denoiser, DenoiserBuilder, Error, Model};
+use quietwire::{AttenuationLimit, DenoiserOptions, Model};
 
-/// Rates of L16 that a stream supports, Hz.
+use crate::codec::Codec;
+use crate::denoiser::RtpDenoiser;
+use crate::error::RtpBuildError;
+
+/// Range of the rates of L16, Hz.
 const L16_RANGE_HZ: (u32, u32) = (8_000, 192_000);
-const MAX_HOLD: Duration = Duration::from_millis(500);
+const MAX_REORDER_TIMEOUT: Duration = Duration::from_millis(500);
+/// Default Opus bitrate of one channel, bits per second.
+const BITRATE_PER_CHANNEL_BPS: u32 = 32_000;
 
-/// Options of an [`RtpDenoiser`], from [`RtpDenoiser::builder`].
+/// Options of an [`RtpDenoiser`] as a chain of calls, from [`RtpDenoiser::builder`].
 #[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct RtpDenoiserBuilder {
-    pub(super) denoiser: DenoiserBuilder,
-    pub(super) codec: Codec,
-    pub(super) channels: usize,
-    pub(super) payload_type: Option<u8>,
-    pub(super) red_payload_type: Option<u8>,
-    pub(super) red_out: bool,
-    pub(super) relayed_payload_types: Vec<u8>,
-    pub(super) audio_level_id: Option<u8>,
-    pub(super) hold: Duration,
-    pub(super) bitrate_bps: u32,
-    pub(super) complexity: u8,
-    pub(super) expected_loss_percent: u8,
-    pub(super) dtx: bool,
+    models: Vec<Arc<Model>>,
+    denoiser: DenoiserOptions,
+    rtp: RtpOptions,
+}
+
+/// The options that concern packets.
+#[derive(Debug, Clone)]
+pub(crate) struct RtpOptions {
+    pub(crate) codec: Codec,
+    pub(crate) payload_type: Option<u8>,
+    pub(crate) red_payload_type: Option<u8>,
+    pub(crate) send_red: bool,
+    pub(crate) passthrough_payload_types: Vec<u8>,
+    pub(crate) audio_level_id: Option<u8>,
+    pub(crate) reorder_timeout: Duration,
+    pub(crate) bitrate_bps: Option<u32>,
+    pub(crate) complexity: u8,
+    pub(crate) expected_loss_percent: u8,
+    pub(crate) dtx: bool,
 }
 
 impl RtpDenoiserBuilder {
-    pub(super) fn new(model: Arc<Model>) -> Self {
+    pub(crate) fn new(model: Arc<Model>) -> Self {
         Self {
-            denoiser: Denoiser::builder(model),
-            codec: Codec::Opus,
-            channels: 1,
-            payload_type: None,
-            red_payload_type: None,
-            red_out: false,
-            relayed_payload_types: Vec::new(),
-            audio_level_id: None,
-            hold: Duration::from_millis(40),
-            bitrate_bps: 0,
-            complexity: 5,
-            expected_loss_percent: 5,
-            dtx: false,
+            models: vec![model],
+            denoiser: DenoiserOptions::default(),
+            rtp: RtpOptions {
+                codec: Codec::Opus,
+                payload_type: None,
+                red_payload_type: None,
+                send_red: false,
+                passthrough_payload_types: Vec::new(),
+                audio_level_id: None,
+                reorder_timeout: Duration::from_millis(40),
+                bitrate_bps: None,
+                complexity: 5,
+                expected_loss_percent: 5,
+                dtx: false,
+            },
         }
     }
 
-    /// How sound is coded, in and out. Default: Opus.
+    /// Replaces all options of the denoiser. Two of them belong to the RTP stream:
+    /// [`rate_hz`](DenoiserOptions::rate_hz) must be `None` or the rate of the codec, and
+    /// [`hop_aligned`](DenoiserOptions::hop_aligned) is ignored, because the length of the packets
+    /// determines it. [`channels`](DenoiserOptions::channels) is 1 or 2.
+    pub fn denoiser(mut self, options: DenoiserOptions) -> Self {
+        self.denoiser = options;
+        self
+    }
+
+    /// Codec of the packets received and sent. Default: Opus.
     pub fn codec(mut self, codec: Codec) -> Self {
-        self.codec = codec;
+        self.rtp.codec = codec;
         self
     }
 
-    /// Channels of what is decoded, cleaned and sent, 1 or 2. Opus packets of either kind are
-    /// taken in any case. Default: 1.
+    /// Channels that are decoded, denoised and sent, 1 or 2; G.711: 1. Mono and stereo packets of
+    /// Opus are accepted in either case. Default: 1.
     pub fn channels(mut self, channels: usize) -> Self {
-        self.channels = channels;
+        self.denoiser.channels = channels;
         self
     }
 
-    /// Payload type of the codec, in and out. Default: [`Codec::usual_payload_type`].
+    /// Payload type of the codec, received and sent: 0 to 63 or 96 to 127. Default:
+    /// [`Codec::default_payload_type`].
     pub fn payload_type(mut self, payload_type: u8) -> Self {
-        self.payload_type = Some(payload_type);
+        self.rtp.payload_type = Some(payload_type);
         self
     }
 
-    /// Payload type of redundant audio (RFC 2198) around the codec's, taken in: what was lost is
-    /// found in later packets. Default: none.
+    /// Payload type of received redundant audio (RFC 2198) around the codec's. Lost packets are
+    /// recovered from later ones. Default: none.
     pub fn red_payload_type(mut self, payload_type: Option<u8>) -> Self {
-        self.red_payload_type = payload_type;
+        self.rtp.red_payload_type = payload_type;
         self
     }
 
-    /// Sends redundant audio too, each packet with the one before it. Default: false.
-    pub fn red_out(mut self, red_out: bool) -> Self {
-        self.red_out = red_out;
+    /// Sends redundant audio: each packet repeats the one before it. Needs
+    /// [`red_payload_type`](Self::red_payload_type). Default: false.
+    pub fn send_red(mut self, send_red: bool) -> Self {
+        self.rtp.send_red = send_red;
         self
     }
 
-    /// A payload type that passes as it is, in its place among the others: telephone events
-    /// (RFC 4733), say. Default: none.
-    pub fn relayed_payload_type(mut self, payload_type: u8) -> Self {
-        self.relayed_payload_types.push(payload_type);
+    /// Adds a payload type whose packets pass unchanged and in order, for example telephone events
+    /// (RFC 4733). Default: none.
+    pub fn passthrough_payload_type(mut self, payload_type: u8) -> Self {
+        self.rtp.passthrough_payload_types.push(payload_type);
         self
     }
 
-    /// Element of the header extension that holds the audio level (RFC 6464): it is set to the
-    /// clean one. Default: none; levels stay as they came.
+    /// Id of the header extension element that holds the audio level (RFC 6464), 1 to 255. The
+    /// level is set to that of the clean audio. Default: none; levels are not changed.
     pub fn audio_level_id(mut self, id: Option<u8>) -> Self {
-        self.audio_level_id = id;
+        self.rtp.audio_level_id = id;
         self
     }
 
-    /// The jitter buffer's bound: how long a missing packet is waited for once a later one is
-    /// there, at most 500 ms. Packets that come in order are never held. Default: 40 ms.
-    pub fn hold(mut self, hold: Duration) -> Self {
-        self.hold = hold;
+    /// How long the jitter buffer waits for a missing packet after a later one was received, at most
+    /// 500 ms. Packets in order never wait. Default: 40 ms.
+    pub fn reorder_timeout(mut self, timeout: Duration) -> Self {
+        self.rtp.reorder_timeout = timeout;
         self
     }
 
-    /// Opus bits a second, 6000 to 510000. Default: 32000 a channel.
+    /// Opus bitrate, bits per second, 6000 to 510000; 0 for the default. Default: 32000 per channel.
     pub fn bitrate_bps(mut self, bitrate_bps: u32) -> Self {
-        self.bitrate_bps = bitrate_bps;
+        self.rtp.bitrate_bps = (bitrate_bps > 0).then_some(bitrate_bps);
         self
     }
 
-    /// How much work the Opus encoder does, 0 to 10. Default: 5.
+    /// Complexity of the Opus encoder, 0 to 10. Default: 5.
     pub fn complexity(mut self, complexity: u8) -> Self {
-        self.complexity = complexity;
+        self.rtp.complexity = complexity;
         self
     }
 
-    /// Loss on the way out that Opus packets are made for, 0 to 100 %: above 0 they bring the
-    /// frame before again (in-band FEC). Default: 5.
+    /// Packet loss that the Opus encoder expects on the way to the receiver, percent, 0 to 100. Above
+    /// 0 each packet also holds the previous one at a low bitrate (in-band FEC). Default: 5.
     pub fn expected_loss_percent(mut self, percent: u8) -> Self {
-        self.expected_loss_percent = percent;
+        self.rtp.expected_loss_percent = percent;
         self
     }
 
-    /// Sends nothing, or next to nothing, while there is silence (Opus DTX). Default: false.
+    /// Sends few or no packets during silence (Opus DTX). Default: false.
     pub fn dtx(mut self, dtx: bool) -> Self {
-        self.dtx = dtx;
+        self.rtp.dtx = dtx;
         self
     }
 
-    /// See [`DenoiserBuilder::alternative`].
-    pub fn alternative(mut self, model: Arc<Model>) -> Self {
-        self.denoiser = self.denoiser.alternative(model);
+    /// Adds a model; see [`DenoiserBuilder::fallback_model`](quietwire::DenoiserBuilder::fallback_model).
+    pub fn fallback_model(mut self, model: Arc<Model>) -> Self {
+        self.models.push(model);
         self
     }
 
-    /// See [`DenoiserBuilder::attenuation_db`].
-    pub fn attenuation_db(mut self, attenuation_db: f32) -> Self {
-        self.denoiser = self.denoiser.attenuation_db(attenuation_db);
+    /// The largest attenuation; see [`DenoiserOptions::attenuation`]. Default: 40 dB.
+    pub fn attenuation(mut self, limit: impl Into<AttenuationLimit>) -> Self {
+        self.denoiser.attenuation = limit.into();
         self
     }
 
-    /// Whether the stream begins switched off. Default: false.
+    /// Whether the stream starts switched off. Default: false.
     pub fn bypass(mut self, bypass: bool) -> Self {
-        self.denoiser = self.denoiser.bypass(bypass);
+        self.denoiser.bypass = bypass;
         self
     }
 
-    /// Makes the stream.
+    /// Creates the stream.
     ///
     /// # Errors
-    /// [`Error::Rtp`] for an option out of range; else as [`DenoiserBuilder::build`].
-    pub fn build(mut self) -> Result<RtpDenoiser, Error> {
-        let option = |option, expected| Err(Error::Rtp(RtpError::Option { option, expected }));
-        if !(1..=2).contains(&self.channels) {
-            return option("channels", "1 or 2");
+    /// [`RtpBuildError::Option`] for an option out of range, [`RtpBuildError::Denoiser`] as
+    /// [`Denoiser::new`](quietwire::Denoiser::new), [`RtpBuildError::Codec`] when libopus cannot
+    /// create a coder.
+    pub fn build(mut self) -> Result<RtpDenoiser, RtpBuildError> {
+        self.rtp.check(&self.denoiser)?;
+        self.denoiser.rate_hz = Some(self.rtp.codec.rate_hz());
+        RtpDenoiser::new(&self.models, self.denoiser, self.rtp)
+    }
+}
+
+impl RtpOptions {
+    fn check(&self, denoiser: &DenoiserOptions) -> Result<(), RtpBuildError> {
+        let invalid = |option, expected| Err(RtpBuildError::Option { option, expected });
+        let channels = denoiser.channels;
+        if !(1..=2).contains(&channels) {
+            return invalid("channels", "1 or 2");
         }
         if let Codec::L16 { rate_hz } = self.codec
             && !(L16_RANGE_HZ.0..=L16_RANGE_HZ.1).contains(&rate_hz)
         {
-            return option("codec", "L16 at 8000 to 192000 Hz");
+            return invalid("codec", "L16 at 8000 to 192000 Hz");
         }
-        if matches!(self.codec, Codec::Pcmu | Codec::Pcma) && self.channels != 1 {
-            return option("channels", "1 for G.711");
+        if matches!(self.codec, Codec::Pcmu | Codec::Pcma) && channels != 1 {
+            return invalid("channels", "1 for G.711");
         }
-        let usual = self.codec.usual_payload_type(self.channels);
-        let sound = *self.payload_type.get_or_insert(usual);
-        let mut types = vec![sound];
+        if denoiser
+            .rate_hz
+            .is_some_and(|rate| rate != self.codec.rate_hz())
+        {
+            return invalid("rate_hz", "none, or the rate of the codec");
+        }
+        let mut types = vec![self.audio_payload_type(channels)];
         types.extend(self.red_payload_type);
-        types.extend(&self.relayed_payload_types);
+        types.extend(&self.passthrough_payload_types);
         types.sort_unstable();
-        let alike = types.windows(2).any(|pair| pair[0] == pair[1]);
-        // 64 to 95 are taken for RTCP on a shared port (RFC 5761 section 4).
-        if alike || types.iter().any(|pt| *pt > 127 || (64..96).contains(pt)) {
-            return option("payload types", "0 to 63 or 96 to 127, each once");
+        let repeated = types.windows(2).any(|pair| pair[0] == pair[1]);
+        // On a port shared with RTCP, 64 to 95 would be read as RTCP (RFC 5761 section 4).
+        if repeated || types.iter().any(|pt| *pt > 127 || (64..96).contains(pt)) {
+            return invalid("payload types", "0 to 63 or 96 to 127, each once");
         }
-        if self.red_out && self.red_payload_type.is_none() {
-            return option(
+        if self.send_red && self.red_payload_type.is_none() {
+            return invalid(
                 "red_payload_type",
-                "a payload type, for redundancy is to be sent",
+                "a payload type, to send redundant audio",
             );
         }
-        if self.audio_level_id.is_some_and(|id| id == 0) {
-            return option("audio_level_id", "1 to 14, or to 255 with two-byte headers");
+        if self.audio_level_id == Some(0) {
+            return invalid(
+                "audio_level_id",
+                "1 to 14, or 1 to 255 with two-byte headers",
+            );
         }
-        if self.hold > MAX_HOLD {
-            return option("hold", "at most 500 ms");
+        if self.reorder_timeout > MAX_REORDER_TIMEOUT {
+            return invalid("reorder_timeout", "at most 500 ms");
         }
-        if self.bitrate_bps == 0 {
-            self.bitrate_bps = 32_000 * self.channels as u32;
-        }
-        if !(6_000..=510_000).contains(&self.bitrate_bps) {
-            return option("bitrate_bps", "6000 to 510000");
+        if !(6_000..=510_000).contains(&self.bitrate_bps(channels)) {
+            return invalid("bitrate_bps", "6000 to 510000");
         }
         if self.complexity > 10 {
-            return option("complexity", "0 to 10");
+            return invalid("complexity", "0 to 10");
         }
         if self.expected_loss_percent > 100 {
-            return option("expected_loss_percent", "0 to 100");
+            return invalid("expected_loss_percent", "0 to 100");
         }
-        RtpDenoiser::new(self)
+        Ok(())
     }
 
-    pub(super) fn sound(&self) -> u8 {
+    /// Payload type of the codec's packets.
+    pub(crate) fn audio_payload_type(&self, channels: usize) -> u8 {
         self.payload_type
-            .unwrap_or_else(|| self.codec.usual_payload_type(self.channels))
+            .unwrap_or_else(|| self.codec.default_payload_type(channels))
+    }
+
+    pub(crate) fn bitrate_bps(&self, channels: usize) -> u32 {
+        self.bitrate_bps
+            .unwrap_or(BITRATE_PER_CHANNEL_BPS * channels as u32)
     }
 }

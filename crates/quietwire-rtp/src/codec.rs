@@ -1,21 +1,23 @@
-//! Payloads to samples and back.
+//! Decodes payloads to samples and encodes samples to payloads.
 
 mod conceal;
 mod g711;
 
 use opus::{Application, Bitrate, Channels, ErrorCode, Signal};
 
-use super::{RtpDenoiserBuilder, RtpError};
+use crate::builder::RtpOptions;
+use crate::error::RtpBuildError;
 use conceal::Concealer;
 use g711::Law;
 
-/// Longest packet of sound: 120 ms (RFC 6716 section 2.1.4).
-pub(super) const MAX_SECONDS: f32 = 0.12;
-/// The most that an Opus encoder may fill: what fits a datagram with its headers.
-pub(super) const MAX_CODED: usize = 1275;
+/// Longest packet of audio, seconds (RFC 6716 section 2.1.4).
+pub(crate) const MAX_PACKET_S: f32 = 0.12;
+/// Largest Opus frame, bytes (RFC 6716 section 3.2.1): fits one datagram with its headers.
+const MAX_OPUS_BYTES: usize = 1275;
 
-/// How sound is coded in a stream's packets.
+/// The codec of a stream's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Codec {
     /// Opus (RFC 7587), 48 kHz.
     #[default]
@@ -24,7 +26,7 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law, 8 kHz (RFC 3551).
     Pcma,
-    /// 16-bit samples, most significant byte first (RFC 3551).
+    /// Linear 16-bit samples, big-endian (RFC 3551 section 4.5.11).
     L16 {
         /// Sample rate and RTP clock, Hz.
         rate_hz: u32,
@@ -32,7 +34,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Sample rate of what is decoded, and ticks a second of RTP timestamps.
+    /// Sample rate of the decoded audio and clock rate of the RTP timestamps, Hz.
     pub fn rate_hz(self) -> u32 {
         match self {
             Self::Opus => 48_000,
@@ -41,8 +43,9 @@ impl Codec {
         }
     }
 
-    /// The payload type that RFC 3551 gives it, or else that most applications choose.
-    pub fn usual_payload_type(self, channels: usize) -> u8 {
+    /// The static payload type of RFC 3551 section 6; for codecs without one, the dynamic type that
+    /// most applications choose.
+    pub fn default_payload_type(self, channels: usize) -> u8 {
         match (self, channels) {
             (Self::Pcmu, _) => 0,
             (Self::Pcma, _) => 8,
@@ -53,8 +56,8 @@ impl Codec {
         }
     }
 
-    /// Whether one packet can hold `frames`: 2.5 to 60 ms for one of Opus (RFC 6716 section 2.1.4).
-    pub(super) fn has_packets_of(self, frames: usize) -> bool {
+    /// Whether one packet can hold `frames`. Opus has frames of 2.5 to 60 ms (RFC 6716 section 2.1.4).
+    pub(crate) fn supports_packet_len(self, frames: usize) -> bool {
         match self {
             Self::Opus => [120, 240, 480, 960, 1920, 2880].contains(&frames),
             _ => true,
@@ -62,29 +65,29 @@ impl Codec {
     }
 }
 
-/// The fault of one packet's payload: it is replaced as if it had been lost.
+/// The payload of a packet cannot be decoded. It is concealed like a lost packet.
 #[derive(Debug)]
-pub(super) struct Undecodable;
+pub(crate) struct DecodeError;
 
-/// Payloads to samples, interleaved.
-pub(super) enum Decoder {
+/// Decodes payloads to interleaved samples.
+pub(crate) enum Decoder {
     Opus(opus::Decoder),
-    Plain {
-        coding: Plain,
+    Pcm {
+        format: PcmFormat,
         channels: usize,
         concealer: Concealer,
     },
 }
 
-/// Codecs whose samples stand alone.
+/// Codecs without state: one code per sample.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Plain {
+pub(crate) enum PcmFormat {
     G711(Law),
     L16,
 }
 
-impl Plain {
-    fn bytes(self) -> usize {
+impl PcmFormat {
+    fn bytes_per_sample(self) -> usize {
         match self {
             Self::G711(_) => 1,
             Self::L16 => 2,
@@ -92,16 +95,16 @@ impl Plain {
     }
 }
 
-fn plain(codec: Codec) -> Option<Plain> {
+fn pcm_format(codec: Codec) -> Option<PcmFormat> {
     match codec {
         Codec::Opus => None,
-        Codec::Pcmu => Some(Plain::G711(Law::Mu)),
-        Codec::Pcma => Some(Plain::G711(Law::A)),
-        Codec::L16 { .. } => Some(Plain::L16),
+        Codec::Pcmu => Some(PcmFormat::G711(Law::Mu)),
+        Codec::Pcma => Some(PcmFormat::G711(Law::A)),
+        Codec::L16 { .. } => Some(PcmFormat::L16),
     }
 }
 
-fn layout(channels: usize) -> Channels {
+fn opus_channels(channels: usize) -> Channels {
     if channels == 2 {
         Channels::Stereo
     } else {
@@ -109,115 +112,116 @@ fn layout(channels: usize) -> Channels {
     }
 }
 
-/// What libopus says of options that were checked, or of its own memory.
-fn refused(_: opus::Error) -> RtpError {
-    RtpError::Option {
-        option: "codec",
-        expected: "options that libopus takes",
+fn build_error(error: opus::Error) -> RtpBuildError {
+    RtpBuildError::Codec {
+        reason: error.description(),
     }
 }
 
 impl Decoder {
-    pub(super) fn new(codec: Codec, channels: usize) -> Result<Self, RtpError> {
-        Ok(match plain(codec) {
+    pub(crate) fn new(codec: Codec, channels: usize) -> Result<Self, RtpBuildError> {
+        Ok(match pcm_format(codec) {
             None => {
-                let decoder = opus::Decoder::new(codec.rate_hz(), layout(channels));
-                Self::Opus(decoder.map_err(refused)?)
+                let decoder = opus::Decoder::new(codec.rate_hz(), opus_channels(channels));
+                Self::Opus(decoder.map_err(build_error)?)
             }
-            Some(coding) => Self::Plain {
-                coding,
+            Some(format) => Self::Pcm {
+                format,
                 channels,
                 concealer: Concealer::new(codec.rate_hz(), channels),
             },
         })
     }
 
-    /// Samples of each channel in a payload.
-    pub(super) fn frames(&self, coded: &[u8], rate_hz: u32) -> Result<usize, Undecodable> {
+    /// Frames of a payload, 1 to 120 ms of them.
+    pub(crate) fn frames(&self, payload: &[u8], rate_hz: u32) -> Result<usize, DecodeError> {
         let frames = match self {
-            Self::Opus(_) => opus::packet::get_nb_samples(coded, rate_hz).unwrap_or(0),
-            Self::Plain {
-                coding, channels, ..
-            } => coded.len() / (coding.bytes() * channels),
+            Self::Opus(_) => opus::packet::get_nb_samples(payload, rate_hz).unwrap_or(0),
+            Self::Pcm {
+                format, channels, ..
+            } => payload.len() / (format.bytes_per_sample() * channels),
         };
-        let most = (rate_hz as f32 * MAX_SECONDS) as usize;
-        if (1..=most).contains(&frames) {
+        let max = (rate_hz as f32 * MAX_PACKET_S) as usize;
+        if (1..=max).contains(&frames) {
             Ok(frames)
         } else {
-            Err(Undecodable)
+            Err(DecodeError)
         }
     }
 
-    /// Fills `block`, as long as [`Self::frames`] says.
-    pub(super) fn decode(&mut self, coded: &[u8], block: &mut [f32]) -> Result<(), Undecodable> {
+    /// Decodes a payload into `block`, which holds [`Self::frames`] frames.
+    pub(crate) fn decode(&mut self, payload: &[u8], block: &mut [f32]) -> Result<(), DecodeError> {
         match self {
             Self::Opus(decoder) => {
                 decoder
-                    .decode_float(coded, block, false)
-                    .map_err(|_| Undecodable)?;
+                    .decode_float(payload, block, false)
+                    .map_err(|_| DecodeError)?;
             }
-            Self::Plain {
-                coding, concealer, ..
+            Self::Pcm {
+                format, concealer, ..
             } => {
-                match coding {
-                    Plain::G711(law) => {
-                        for (sample, byte) in block.iter_mut().zip(coded) {
+                match format {
+                    PcmFormat::G711(law) => {
+                        for (sample, byte) in block.iter_mut().zip(payload) {
                             *sample = f32::from(law.expand(*byte)) / 32_768.0;
                         }
                     }
-                    Plain::L16 => {
-                        let (pairs, _) = coded.as_chunks::<2>();
+                    PcmFormat::L16 => {
+                        let (pairs, _) = payload.as_chunks::<2>();
                         for (sample, pair) in block.iter_mut().zip(pairs) {
                             *sample = f32::from(i16::from_be_bytes(*pair)) / 32_768.0;
                         }
                     }
                 }
-                concealer.hear(block);
+                concealer.push(block);
             }
         }
         Ok(())
     }
 
-    /// Fills `block` with what was lost just before `next`, if `next` brings it again (in-band
-    /// FEC, RFC 6716 section 4.2.5).
-    pub(super) fn recover(&mut self, next: &[u8], block: &mut [f32]) -> bool {
+    /// Decodes the lost packet before `next` into `block`, if `next` holds it at a low bitrate
+    /// (in-band FEC, RFC 6716 section 2.1.7). False: it does not.
+    pub(crate) fn recover(&mut self, next: &[u8], block: &mut [f32]) -> bool {
         match self {
-            Self::Opus(decoder) if brings_again(next) => {
+            Self::Opus(decoder) if has_lbrr(next) => {
                 decoder.decode_float(next, block, true).is_ok()
             }
             _ => false,
         }
     }
 
-    /// Fills `block` with what may have been there.
-    pub(super) fn conceal(&mut self, block: &mut [f32]) {
+    /// Fills `block` with an extrapolation of the audio before it.
+    pub(crate) fn conceal(&mut self, block: &mut [f32]) {
         match self {
             Self::Opus(decoder) => {
-                // An empty payload asks libopus for concealment.
+                // An empty payload makes libopus conceal.
                 if decoder.decode_float(&[], block, false).is_err() {
                     block.fill(0.0);
                 }
             }
-            Self::Plain { concealer, .. } => concealer.conceal(block),
+            Self::Pcm { concealer, .. } => concealer.conceal(block),
         }
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         match self {
-            Self::Opus(decoder) => decoder.reset_state().expect("a reset takes no argument"),
-            Self::Plain { concealer, .. } => concealer.reset(),
+            Self::Opus(decoder) => decoder
+                .reset_state()
+                .expect("a reset of libopus has no argument that could be wrong"),
+            Self::Pcm { concealer, .. } => concealer.reset(),
         }
     }
 }
 
-/// Whether an Opus packet has the frame before it too: the flag after the voice activity flags of
-/// its first SILK frame (RFC 6716 sections 3.1 and 4.2.3).
-fn brings_again(packet: &[u8]) -> bool {
+/// Whether an Opus packet also holds the previous frame at a low bitrate: the LBRR flag after the
+/// voice activity flags of its first SILK frame (RFC 6716 sections 3.1 and 4.2.3).
+fn has_lbrr(packet: &[u8]) -> bool {
     let [toc, rest @ ..] = packet else {
         return false;
     };
     let config = toc >> 3;
-    // The first byte of a packet with one frame; others are rare, and concealed instead.
+    // The first byte of a packet with one frame. Packets with several frames are rare; the loss
+    // before them is concealed.
     let (Some(first), 0, 0..16) = (rest.first(), toc & 3, config) else {
         return false;
     };
@@ -228,100 +232,103 @@ fn brings_again(packet: &[u8]) -> bool {
     first >> (7 - silk_frames) & 1 == 1
 }
 
-/// Samples, interleaved, to payloads.
-pub(super) enum Encoder {
+/// Encodes interleaved samples to payloads.
+pub(crate) enum Encoder {
     Opus(opus::Encoder),
-    Plain(Plain),
+    Pcm(PcmFormat),
 }
 
 impl Encoder {
-    pub(super) fn new(options: &RtpDenoiserBuilder) -> Result<Self, RtpError> {
-        if let Some(coding) = plain(options.codec) {
-            return Ok(Self::Plain(coding));
+    pub(crate) fn new(options: &RtpOptions, channels: usize) -> Result<Self, RtpBuildError> {
+        if let Some(format) = pcm_format(options.codec) {
+            return Ok(Self::Pcm(format));
         }
-        let (rate_hz, channels) = (options.codec.rate_hz(), layout(options.channels));
-        // Of the applications the one without a high-pass filter: what came went through one, and
-        // what goes out must line up with it.
-        let encoder = opus::Encoder::new(rate_hz, channels, Application::Audio);
+        let (rate_hz, layout) = (options.codec.rate_hz(), opus_channels(channels));
+        // The application without a high-pass filter: the received audio went through one, and the
+        // sent audio must have the phase of the received.
+        let encoder = opus::Encoder::new(rate_hz, layout, Application::Audio);
         let set = |mut encoder: opus::Encoder| {
             encoder.set_signal(Signal::Voice)?;
-            encoder.set_bitrate(Bitrate::Bits(options.bitrate_bps as i32))?;
+            encoder.set_bitrate(Bitrate::Bits(options.bitrate_bps(channels) as i32))?;
             encoder.set_complexity(i32::from(options.complexity))?;
             encoder.set_inband_fec(options.expected_loss_percent > 0)?;
             encoder.set_packet_loss_perc(i32::from(options.expected_loss_percent))?;
             encoder.set_dtx(options.dtx)?;
             Ok(Self::Opus(encoder))
         };
-        encoder.and_then(set).map_err(refused)
+        encoder.and_then(set).map_err(build_error)
     }
 
-    /// Samples that a decoder's output is behind the encoder's input.
-    pub(super) fn lookahead(&mut self) -> usize {
+    /// Delay from the encoder's input to a decoder's output, frames.
+    pub(crate) fn lookahead(&mut self) -> usize {
         match self {
             Self::Opus(encoder) => encoder.get_lookahead().map_or(0, |n| n.max(0) as usize),
-            Self::Plain(_) => 0,
+            Self::Pcm(_) => 0,
         }
     }
 
-    /// Codes in the mode of a packet that came (speech, or general sound: RFC 6716 section 3.1), so
-    /// that the receiver's decoder takes one for the other when the stream is switched.
-    pub(super) fn follow(&mut self, came: &[u8]) {
-        if let (Self::Opus(encoder), Some(toc)) = (self, came.first()) {
-            let is_general = toc >> 3 >= 16;
-            let signal = if is_general {
+    /// Selects the mode of a received packet (SILK and hybrid for speech, CELT for other audio: RFC
+    /// 6716 section 3.1), so that the receiver's decoder does not change its mode when the stream
+    /// is switched on or off.
+    pub(crate) fn match_mode(&mut self, received: &[u8]) {
+        if let (Self::Opus(encoder), Some(toc)) = (self, received.first()) {
+            let is_celt = toc >> 3 >= 16;
+            let signal = if is_celt {
                 Signal::Music
             } else {
                 Signal::Voice
             };
-            // A hint: no encoder of this library refuses it.
+            // A hint for the encoder. Every encoder of libopus accepts it.
             let _ = encoder.set_signal(signal);
         }
     }
 
-    /// Whether the next packets should need none before them.
-    pub(super) fn set_independent(&mut self, independent: bool) {
+    /// Whether the next packets are decodable without the packets before them.
+    pub(crate) fn set_independent(&mut self, independent: bool) {
         if let Self::Opus(encoder) = self {
-            // No encoder of this library refuses it; others sound rougher without it.
+            // Every encoder of libopus accepts it. Without it the switch is only less smooth.
             let _ = encoder.set_prediction_disabled(independent);
         }
     }
 
-    /// Appends the payload of `block` to `packet`; false: nothing to send (DTX).
-    pub(super) fn encode(
+    /// Appends the payload of `block` to `packet`. False: no packet needs to be sent (DTX).
+    pub(crate) fn encode(
         &mut self,
         block: &[f32],
         packet: &mut Vec<u8>,
     ) -> Result<bool, ErrorCode> {
         match self {
             Self::Opus(encoder) => {
-                let begin = packet.len();
-                packet.resize(begin + MAX_CODED, 0);
-                let coded = encoder.encode_float(block, &mut packet[begin..]);
-                let len = coded.as_ref().map_or(0, |len| *len);
-                packet.truncate(begin + len);
-                // Two bytes or fewer need not be sent (opus_encode's documentation).
-                coded.map(|len| len > 2).map_err(|error| error.code())
+                let start = packet.len();
+                packet.resize(start + MAX_OPUS_BYTES, 0);
+                let encoded = encoder.encode_float(block, &mut packet[start..]);
+                let len = encoded.as_ref().map_or(0, |len| *len);
+                packet.truncate(start + len);
+                // Payloads of two bytes or fewer need not be sent (documentation of opus_encode).
+                encoded.map(|len| len > 2).map_err(|error| error.code())
             }
-            Self::Plain(Plain::G711(law)) => {
+            Self::Pcm(PcmFormat::G711(law)) => {
                 packet.extend(block.iter().map(|x| law.compress(to_i16(*x))));
                 Ok(true)
             }
-            Self::Plain(Plain::L16) => {
+            Self::Pcm(PcmFormat::L16) => {
                 packet.extend(block.iter().flat_map(|x| to_i16(*x).to_be_bytes()));
                 Ok(true)
             }
         }
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         if let Self::Opus(encoder) = self {
-            encoder.reset_state().expect("a reset takes no argument");
+            encoder
+                .reset_state()
+                .expect("a reset of libopus has no argument that could be wrong");
         }
     }
 }
 
 fn to_i16(sample: f32) -> i16 {
-    // The cast holds at the ends of the range.
+    // The cast saturates.
     (sample * 32_768.0).round() as i16
 }
 
@@ -330,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flag_of_redundancy_is_where_libopus_puts_it() {
+    fn the_lbrr_flag_is_found_where_libopus_writes_it() {
         let tone: Vec<f32> = (0..48_000).map(|n| (n as f32 * 0.05).sin() * 0.3).collect();
         for (fec, frames) in [(true, 960), (false, 960), (true, 2880), (false, 2880)] {
             let mut encoder =
@@ -342,8 +349,12 @@ mod tests {
                 .unwrap();
             let packets = tone.chunks_exact(frames);
             let packets = packets.map(|block| encoder.encode_vec_float(block, 1275).unwrap());
-            let with = packets.filter(|packet| brings_again(packet)).count();
-            assert_eq!(with > 5, fec, "{with} packets of {frames} samples");
+            let with_lbrr = packets.filter(|packet| has_lbrr(packet)).count();
+            assert_eq!(
+                with_lbrr > 5,
+                fec,
+                "{with_lbrr} packets of {frames} samples"
+            );
         }
     }
 }

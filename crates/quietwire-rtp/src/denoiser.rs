@@ -1,414 +1,414 @@
-//! One stream of packets: in order, decoded, cleaned, coded, and sent in the same places.
+//! One RTP stream: reorder, decode, denoise, encode, send.
 //!
-//! A packet goes out when one comes in: the clean packet of `delay` ticks before. Timestamps say
-//! when a sound was sampled, so they are those of the packets that came, and only a change of
-//! source moves them. A stream that is off sends what came, as late as the clean one would be.
+//! A packet is sent for each packet received: the clean packet of `delay` ticks before. A timestamp
+//! is the sampling instant of the audio, so the timestamps are those of the received packets; only a
+//! change of source shifts them. A stream that is off sends the received packets with the same
+//! delay.
 
-mod intake;
-mod turn;
+mod playout;
+mod receive;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::buffer::Buffer;
-use super::codec::{Decoder, Encoder, MAX_SECONDS};
-use super::counts::Jitter;
-use super::sender::{Clean, Sender};
-use super::{RtpStats, RtpDenoiserBuilder, RtpError};
-use crate::fifo::Queue;
-use crate::{Denoiser, Error, Job, Model, Telemetry};
-use intake::FIRST_TURN;
+use quietwire::{AttenuationLimit, BatchStream, Denoiser, DenoiserOptions, Error, Model};
 
-/// Packets of another length in a row, until the delay is made whole packets again.
+use crate::builder::{RtpDenoiserBuilder, RtpOptions};
+use crate::codec::{Decoder, Encoder, MAX_PACKET_S};
+use crate::error::{RtpBuildError, RtpError};
+use crate::fifo::Fifo;
+use crate::jitter_buffer::JitterBuffer;
+use crate::sender::{EncodedFrame, Sender};
+use crate::stats::{InterarrivalJitter, RtpStats};
+use receive::FIRST_SEQUENCE;
+
+/// After this many packets of a new length in a row, the delay becomes a multiple of it.
 const STEADY_PACKETS: u32 = 8;
-/// Packets after switching on that need no packet before them, for the receiver's decoder has
-/// heard another encoder.
+/// Packets after switching on that are encoded without prediction from packets before them, because
+/// the receiver's decoder has the state of the other encoder.
 const INDEPENDENT_PACKETS: u8 = 2;
+/// Speech probability from which a packet counts as voice activity (RFC 6464).
+const VOICE_ACTIVITY_THRESHOLD: f32 = 0.5;
 
-/// One stream of RTP packets: noisy in, clean out; see the [module](crate::rtp).
+/// One stream of RTP packets: noisy in, clean out. See the [crate] for an example.
 ///
-/// ```
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use std::time::Duration;
-/// use quietwire::{Model, rtp::RtpDenoiser};
-///
-/// let mut stream = RtpDenoiser::builder(Model::embedded("base")?).build()?;
-/// # let datagram = [0x80, 111, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xF8, 0xFF, 0xFE];
-/// # let now = Duration::ZERO;
-/// // For each datagram of this stream, and when `timeout` says so:
-/// let _ = stream.receive(now, &datagram); // what is wrong with one packet is its matter alone
-/// stream.drive(now);
-/// let mut packet = Vec::new();
-/// while stream.poll_packet(&mut packet) {
-///     // send `packet`
-/// }
-/// # Ok(())
-/// # }
-/// ```
+/// The time is a [`Duration`] on any clock that counts forward. `RtpDenoiser` is `Send`.
 pub struct RtpDenoiser {
-    options: RtpDenoiserBuilder,
-    /// whether the models take hops as they come, at the codec's rate
-    can_be_whole_hops: bool,
+    options: RtpOptions,
+    /// whether the denoiser supports hop-aligned blocks at the codec's rate
+    supports_hop_aligned: bool,
+    is_hop_aligned: bool,
     rate_hz: u32,
     channels: usize,
+    audio_payload_type: u8,
     decoder: Decoder,
     denoiser: Denoiser,
     encoder: Encoder,
-    lookahead: usize,
-    buffer: Buffer,
+    /// delay of the encoder, frames
+    encoder_lookahead: usize,
+    jitter_buffer: JitterBuffer,
     sender: Sender,
-    /// ticks from what comes in to what goes out
+    /// from a received to a sent packet, ticks
     delay: usize,
-    /// [delay - latencies] clean samples that wait, so that the delay is whole packets
-    pad: Queue,
+    /// clean samples that wait, so that the delay is a whole number of packets
+    pad: Fifo,
     pad_frames: usize,
 
-    /// who sends
+    /// the present source
     ssrc: Option<u32>,
-    /// who may be sending instead: source and next sequence number
-    candidate: Option<(u32, u16)>,
-    /// the packet whose turn it is, and the ticks of its first sample
-    turn: u64,
-    expected: i64,
-    /// samples of each channel in the latest packet
-    frames: usize,
-    /// ticks made up since the latest packet
-    made_up: usize,
-    /// when something must be made up if nothing comes
-    due: Option<Duration>,
-    /// when the latest packet's turn was
-    taken_at: Duration,
-    is_fresh: bool,
-    /// the latest packet was no sound
-    after_other: bool,
+    /// a source on probation and its expected next sequence number
+    probation: Option<(u32, u16)>,
+    /// sequence number of the next packet to be played, and the ticks of its first frame
+    next_sequence: u64,
+    expected_ticks: i64,
+    /// frames of the latest packet
+    packet_frames: usize,
+    /// ticks concealed since the latest packet
+    concealed_ticks: usize,
+    /// when audio is concealed if no packet is received
+    conceal_at: Option<Duration>,
+    /// when the latest packet was played
+    played_at: Duration,
+    /// no packet was played yet
+    is_first: bool,
+    /// the latest packet was a passthrough packet
+    after_passthrough: bool,
 
-    /// [most frames][channels]
+    /// [largest packet][channels]
     block: Vec<f32>,
-    /// frames of the block that waits to be cleaned, and its ticks
+    /// frames and ticks of the block that waits for the denoiser
     pending: Option<(usize, i64)>,
-    /// what came goes out, while the stream is off
-    relaying: bool,
-    /// nothing is decoded: the stream is off, and nothing of its own is on the way any more
-    asleep: bool,
-    /// samples that were the input since the stream is off
-    dry: usize,
-    independent: u8,
-    coded: Vec<u8>,
-    jitter: Jitter,
-    counts: RtpStats,
-    /// of denoisers before this one
-    missed_hops: u64,
-    /// packets in a row of the latest length
-    alike: u32,
+    /// received packets are sent unchanged: the stream is off
+    passthrough: bool,
+    /// nothing is decoded: all audio on the way to the receiver is the input
+    passthrough_idle: bool,
+    /// frames since the denoiser outputs its input
+    dry_frames: usize,
+    /// packets still to be encoded without prediction
+    independent_left: u8,
+    encoded: Vec<u8>,
+    jitter: InterarrivalJitter,
+    stats: RtpStats,
+    /// deadline misses of earlier denoisers of this stream
+    earlier_deadline_misses: u64,
+    /// packets of the latest length in a row
+    same_len_packets: u32,
 }
 
 impl RtpDenoiser {
-    /// Starts from `model`: Opus, mono, payload type 111.
+    /// Options as a chain of calls. Default: Opus, mono, payload type 111.
     pub fn builder(model: Arc<Model>) -> RtpDenoiserBuilder {
         RtpDenoiserBuilder::new(model)
     }
 
-    pub(super) fn new(mut options: RtpDenoiserBuilder) -> Result<Self, Error> {
-        let (rate_hz, channels) = (options.codec.rate_hz(), options.channels);
-        options.denoiser = options.denoiser.rate_hz(rate_hz).channels(channels);
-        let mut encoder = Encoder::new(&options)?;
-        let lookahead = encoder.lookahead();
-        // Packets are whole hops wherever hops are whole samples of the codec.
-        options.denoiser.whole_hops = true;
-        let denoiser = match options.denoiser.clone().build() {
-            Err(Error::WholeHops { .. }) => {
-                options.denoiser.whole_hops = false;
-                options.denoiser.clone().build()?
+    pub(crate) fn new(
+        models: &[Arc<Model>],
+        mut denoiser_options: DenoiserOptions,
+        options: RtpOptions,
+    ) -> Result<Self, RtpBuildError> {
+        let (rate_hz, channels) = (options.codec.rate_hz(), denoiser_options.channels);
+        let mut encoder = Encoder::new(&options, channels)?;
+        let encoder_lookahead = encoder.lookahead();
+        // Packets are whole hops wherever a hop is a whole number of frames at the codec's rate.
+        denoiser_options.hop_aligned = true;
+        let denoiser = match Denoiser::new(models, &denoiser_options) {
+            Err(Error::HopAligned { .. }) => {
+                denoiser_options.hop_aligned = false;
+                Denoiser::new(models, &denoiser_options)?
             }
             built => built?,
         };
-        // Until the first packet tells: 20 ms, as nearly all packets have.
-        let frames = rate_hz as usize / 50;
+        // Until the first packet is received: 20 ms, the usual length.
+        let packet_frames = rate_hz as usize / 50;
+        let audio_payload_type = options.audio_payload_type(channels);
         let sender = Sender::new(
-            options.sound(),
-            options.red_payload_type.filter(|_| options.red_out),
+            audio_payload_type,
+            options.red_payload_type.filter(|_| options.send_red),
             options.audio_level_id,
         );
-        let most = (rate_hz as f32 * MAX_SECONDS) as usize;
+        let max_frames = (rate_hz as f32 * MAX_PACKET_S) as usize;
         let mut stream = Self {
-            can_be_whole_hops: options.denoiser.whole_hops,
+            supports_hop_aligned: denoiser_options.hop_aligned,
+            is_hop_aligned: denoiser_options.hop_aligned,
             rate_hz,
             channels,
+            audio_payload_type,
             decoder: Decoder::new(options.codec, channels)?,
-            relaying: denoiser.is_dry(),
-            asleep: denoiser.is_dry(),
+            passthrough: denoiser.is_bypassed(),
+            passthrough_idle: denoiser.is_bypassed(),
             denoiser,
             encoder,
-            lookahead,
-            buffer: Buffer::new(),
+            encoder_lookahead,
+            jitter_buffer: JitterBuffer::new(),
             sender,
             delay: 0,
-            pad: Queue::new(0),
+            pad: Fifo::new(0, 0),
             pad_frames: 0,
             ssrc: None,
-            candidate: None,
-            turn: FIRST_TURN,
-            expected: 0,
-            frames,
-            made_up: 0,
-            due: None,
-            taken_at: Duration::ZERO,
-            is_fresh: true,
-            after_other: false,
-            block: vec![0.0; most * channels],
+            probation: None,
+            next_sequence: FIRST_SEQUENCE,
+            expected_ticks: 0,
+            packet_frames,
+            concealed_ticks: 0,
+            conceal_at: None,
+            played_at: Duration::ZERO,
+            is_first: true,
+            after_passthrough: false,
+            block: vec![0.0; max_frames * channels],
             pending: None,
-            dry: 0,
-            independent: 0,
-            coded: Vec::new(),
-            jitter: Jitter::default(),
-            counts: RtpStats::default(),
-            missed_hops: 0,
-            alike: 0,
+            dry_frames: 0,
+            independent_left: 0,
+            encoded: Vec::new(),
+            jitter: InterarrivalJitter::default(),
+            stats: RtpStats::default(),
+            earlier_deadline_misses: 0,
+            same_len_packets: 0,
             options,
         };
-        stream.set_delay(frames, frames);
+        stream.set_delay(packet_frames, packet_frames);
         Ok(stream)
     }
 
-    /// Time from a sound in a packet that came to the same sound in one that goes out, on top of
-    /// the network's: constant, on or off. With 20 ms packets of Opus and the embedded models,
-    /// 20 ms. Packets of another length, if they stay, make it the next whole number of them.
+    /// Delay from audio in a received packet to the same audio in a sent packet: constant, on or
+    /// off. With 20 ms packets of Opus and the embedded models, 20 ms. When the length of the packets
+    /// changes and stays, it becomes the next whole number of packets.
     pub fn delay(&self) -> Duration {
-        self.time_of(self.delay)
+        self.duration_of(self.delay)
     }
 
-    fn time_of(&self, frames: usize) -> Duration {
+    fn duration_of(&self, frames: usize) -> Duration {
         Duration::from_secs_f64(frames as f64 / f64::from(self.rate_hz))
     }
 
-    /// The stream of samples inside, to read its telemetry.
+    /// The denoiser of the stream, to read its telemetry and settings.
     pub fn denoiser(&self) -> &Denoiser {
         &self.denoiser
     }
 
-    /// See [`Denoiser::telemetry`].
-    pub fn telemetry(&self) -> Telemetry {
-        self.denoiser.telemetry()
+    /// Packet counts since the stream was created.
+    pub fn stats(&self) -> RtpStats {
+        let mut stats = self.stats;
+        stats.passed_through = self.sender.passed_through;
+        stats.sent = self.sender.encoded_packets + self.sender.passed_through;
+        stats.failed += self.sender.dropped;
+        stats
     }
 
-    /// Counts of packets.
-    pub fn counts(&self) -> RtpStats {
-        let mut counts = self.counts;
-        counts.relayed = self.sender.relayed;
-        counts.sent = self.sender.sent + self.sender.relayed;
-        counts.failed += self.sender.dropped;
-        counts
+    /// Hops without time for a model, since the stream was created; see
+    /// [`DenoiserStats::deadline_misses`](quietwire::DenoiserStats::deadline_misses).
+    pub fn deadline_misses(&self) -> u64 {
+        self.earlier_deadline_misses + self.denoiser.stats().deadline_misses
     }
 
-    /// See [`Denoiser::missed_hops`]; since the stream was made.
-    pub fn missed_hops(&self) -> u64 {
-        self.missed_hops + self.denoiser.missed_hops()
-    }
-
-    /// Variation of arrival, as RTCP has it (RFC 3550 section 6.4.1).
+    /// Interarrival jitter (RFC 3550 section 6.4.1).
     pub fn jitter(&self) -> Duration {
-        Duration::from_secs_f64(self.jitter.seconds)
+        Duration::from_secs_f64(self.jitter.jitter_s)
     }
 
-    /// Off (true): packets go out with the very payloads that they came with, as late as before,
-    /// and nothing is decoded. Both ways it takes effect without a gap or a click, within 200 ms.
+    /// Switches the stream off (true) or on. Off: packets are sent with the payloads that were
+    /// received, with the same delay, and nothing is decoded. Takes effect within 200 ms without a
+    /// gap or a click.
     pub fn set_bypass(&mut self, bypass: bool) {
         self.denoiser.set_bypass(bypass);
     }
 
-    /// Whether packets go out as they came.
-    pub fn is_relaying(&self) -> bool {
-        self.relaying
+    /// Whether packets are sent unchanged.
+    pub fn is_passthrough(&self) -> bool {
+        self.passthrough
     }
 
-    /// See [`Denoiser::set_attenuation_db`].
+    /// See [`Denoiser::set_attenuation`].
     ///
     /// # Errors
-    /// As there.
-    pub fn set_attenuation_db(&mut self, attenuation_db: f32) -> Result<(), Error> {
-        self.denoiser.set_attenuation_db(attenuation_db)
+    /// As [`Denoiser::set_attenuation`].
+    pub fn set_attenuation(&mut self, limit: impl Into<AttenuationLimit>) -> Result<(), Error> {
+        self.denoiser.set_attenuation(limit)
     }
 
     /// See [`Denoiser::set_model`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Denoiser::set_model`].
     pub fn set_model(&mut self, index: usize) -> Result<(), Error> {
         self.denoiser.set_model(index)
     }
 
-    /// Takes a datagram that came at `now`, on any clock that goes forward.
+    /// Takes a datagram that was received at `now`.
     ///
     /// # Errors
-    /// [`RtpError`] for a packet that is left out; it is counted, and the stream goes on.
+    /// [`RtpError`] for a packet that is dropped. It is counted, and the stream continues.
     ///
     /// # Real-time
-    /// Takes memory for the longest packets so far.
+    /// Allocates when a packet is longer than every packet before it.
     pub fn receive(&mut self, now: Duration, datagram: &[u8]) -> Result<(), RtpError> {
-        let result = self.take_in(now, datagram);
-        match result {
-            Ok(()) => self.counts.received += 1,
-            Err(RtpError::Malformed(_) | RtpError::TooLong { .. }) => self.counts.malformed += 1,
-            Err(RtpError::Rtcp | RtpError::PayloadType { .. }) => self.counts.foreign += 1,
-            Err(RtpError::Strange { .. }) => self.counts.strange += 1,
-            // Counted where it is known whether it is late or came twice.
-            Err(_) => {}
-        }
+        let result = self.insert(now, datagram);
+        let count = match result {
+            Ok(()) => &mut self.stats.received,
+            Err(RtpError::Malformed(_) | RtpError::TooLong { .. }) => &mut self.stats.malformed,
+            Err(RtpError::Rtcp | RtpError::PayloadType { .. }) => {
+                &mut self.stats.unexpected_payload_type
+            }
+            Err(RtpError::Probation { .. }) => &mut self.stats.probation,
+            Err(RtpError::Late { .. }) => &mut self.stats.late,
+            Err(RtpError::Duplicate { .. }) => &mut self.stats.duplicate,
+        };
+        *count += 1;
         result
     }
 
-    /// When [`prepare`](Self::prepare) or [`drive`](Self::drive) must be called even if no packet
-    /// comes.
+    /// When [`drive`](Self::drive) or [`prepare`](Self::prepare) must be called even if no packet is
+    /// received. `None`: only after a packet.
     pub fn timeout(&self) -> Option<Duration> {
-        if self.buffer.holds(self.turn) {
+        if self.jitter_buffer.contains(self.next_sequence) {
             return Some(Duration::ZERO);
         }
-        match self.buffer.waiting_since(self.turn) {
-            Some(since) => Some(since + self.options.hold),
-            None => self.due,
+        match self.jitter_buffer.earliest_arrival(self.next_sequence) {
+            Some(arrival) => Some(arrival + self.options.reorder_timeout),
+            None => self.conceal_at,
         }
     }
 
-    /// Does everything that is due: for a stream that is not in a batch.
+    /// Processes everything that is due at `now`. For a stream that is not in a batch.
+    ///
+    /// # Real-time
+    /// As [`Denoiser::process`], except when the length of the packets changes: then the stream may
+    /// create a new denoiser, which allocates.
     pub fn drive(&mut self, now: Duration) {
         while self.prepare(now) {
-            let (frames, _) = self.pending.expect("prepare said so");
+            let (frames, _) = self.pending.expect("prepare returned true");
             let block = &mut self.block[..frames * self.channels];
             let result = self.denoiser.process_in_place(block);
-            self.finish(result);
+            self.finish_block(result);
         }
     }
 
-    /// Goes on until a block waits to be cleaned (true), or nothing is due any more (false). True
-    /// calls for the stream's turn in a [`Batch`](crate::Batch), and then for another `prepare`.
+    /// Advances until a block waits for the denoiser (true) or nothing more is due at `now` (false).
+    /// After true, process the stream in a [`Batch`](quietwire::Batch) and call `prepare` again.
+    ///
+    /// # Real-time
+    /// As [`drive`](Self::drive).
     pub fn prepare(&mut self, now: Duration) -> bool {
         while self.pending.is_none() {
-            if !self.step(now) {
+            if !self.play_next(now) {
                 return false;
             }
         }
         true
     }
 
-    /// The block that waits, interleaved; clean after its turn in a batch, until
-    /// [`done`](Job::done) has been called.
+    /// The block that waits, interleaved: noisy before its turn in a batch, clean after it until
+    /// [`complete`](BatchStream::complete) is called.
     pub fn block(&self) -> Option<&[f32]> {
         let (frames, _) = self.pending?;
         Some(&self.block[..frames * self.channels])
     }
 
-    /// The next packet to be sent, in `packet`'s place; false: none.
+    /// Replaces `packet` by the next packet to be sent. False: there is none.
     pub fn poll_packet(&mut self, packet: &mut Vec<u8>) -> bool {
-        self.sender.take(packet)
+        self.sender.poll(packet)
     }
 
-    /// The block was cleaned.
-    fn finish(&mut self, result: Result<(), Error>) {
+    /// Encodes and sends the block after the denoiser.
+    fn finish_block(&mut self, result: Result<(), Error>) {
         let Some((frames, ticks)) = self.pending.take() else {
             return;
         };
-        self.counts.failed += u64::from(result.is_err());
+        self.stats.failed += u64::from(result.is_err());
         let block = &mut self.block[..frames * self.channels];
-        self.pad.push(block);
-        self.pad.pop(block);
-        let is_dry = self.denoiser.is_dry();
-        if is_dry && self.denoiser.bypass() {
-            self.dry += frames;
+        self.pad.delay(block);
+        let is_bypassed = self.denoiser.is_bypassed();
+        if is_bypassed && self.denoiser.bypass_requested() {
+            self.dry_frames += frames;
         } else {
-            self.dry = 0;
+            self.dry_frames = 0;
         }
-        if self.relaying && !is_dry {
-            self.relaying = false;
-            self.independent = INDEPENDENT_PACKETS;
-        } else if self.dry >= self.pad_frames + self.lookahead + frames {
-            // All that is on the way to the receiver is the input.
-            self.relaying = true;
-            self.asleep = true;
+        if self.passthrough && !is_bypassed {
+            self.passthrough = false;
+            self.independent_left = INDEPENDENT_PACKETS;
+        } else if self.dry_frames >= self.pad_frames + self.encoder_lookahead + frames {
+            // All audio on the way to the receiver is the input.
+            self.passthrough = true;
+            self.passthrough_idle = true;
         }
         let telemetry = self.denoiser.telemetry();
-        let level = level_below_full_scale(block);
-        self.encoder.set_independent(self.independent > 0);
-        self.coded.clear();
-        let coded = self.encoder.encode(block, &mut self.coded);
-        if self.relaying {
-            self.relay(ticks, frames);
+        let level = audio_level(block);
+        self.encoder.set_independent(self.independent_left > 0);
+        self.encoded.clear();
+        let encoded = self.encoder.encode(block, &mut self.encoded);
+        if self.passthrough {
+            self.forward(ticks, frames);
             return;
         }
-        self.independent = self.independent.saturating_sub(1);
-        let payload = match coded {
-            Ok(wanted) => wanted.then_some(&self.coded[..]),
+        self.independent_left = self.independent_left.saturating_sub(1);
+        let payload = match encoded {
+            Ok(is_sent) => is_sent.then_some(&self.encoded[..]),
             Err(_) => {
-                self.counts.failed += 1;
+                self.stats.failed += 1;
                 None
             }
         };
-        self.sender.send(&Clean {
+        let speech_probability = telemetry.speech_probability.unwrap_or(0.0);
+        self.sender.send(&EncodedFrame {
             ticks: ticks - self.delay as i64,
             frames,
             payload,
-            voice: telemetry.speech_probability > 0.5,
+            voice_activity: speech_probability > VOICE_ACTIVITY_THRESHOLD,
             level,
         });
     }
 
-    /// Makes the delay whole packets of this length, and the denoiser one that takes them.
-    fn fit(&mut self, frames: usize) {
-        self.alike = if frames == self.frames {
-            self.alike + 1
+    /// Adapts the delay and the denoiser to packets of `frames`.
+    fn adapt_packet_len(&mut self, frames: usize) {
+        self.same_len_packets = if frames == self.packet_frames {
+            self.same_len_packets + 1
         } else {
             0
         };
-        let is_whole = frames.is_multiple_of(self.denoiser.hop_frames());
-        let whole_hops = self.can_be_whole_hops && is_whole;
-        let breaks_hops = self.options.denoiser.whole_hops && !is_whole;
-        // A stream whose packets go up and down by a sample is not made anew for each.
-        let suits = self.delay.is_multiple_of(frames) || self.alike != STEADY_PACKETS;
-        if suits && !breaks_hops && !self.is_fresh {
+        let is_whole_hops = frames.is_multiple_of(self.denoiser.hop_frames());
+        let hop_aligned = self.supports_hop_aligned && is_whole_hops;
+        let breaks_hops = self.is_hop_aligned && !is_whole_hops;
+        // The length of some senders' packets varies by one frame: do not adapt to each of them.
+        let fits = self.delay.is_multiple_of(frames) || self.same_len_packets != STEADY_PACKETS;
+        if fits && !breaks_hops && !self.is_first {
             return;
         }
-        if whole_hops != self.options.denoiser.whole_hops && self.remake(whole_hops).is_err() {
-            // The delay stays, and switching may be heard.
-            self.counts.failed += 1;
+        if hop_aligned != self.is_hop_aligned && self.rebuild_denoiser(hop_aligned).is_err() {
+            // The delay stays. Switching may then be audible.
+            self.stats.failed += 1;
             return;
         }
-        // Before the first packet there is no length that the delay should suit too.
-        let before = if self.is_fresh { frames } else { self.delay };
+        // Before the first packet there is no earlier length to keep.
+        let before = if self.is_first { frames } else { self.delay };
         self.set_delay(frames, before);
     }
 
-    /// Makes the denoiser anew, as far as it can be told from the old one by its options.
-    fn remake(&mut self, whole_hops: bool) -> Result<(), Error> {
-        let old = &self.denoiser;
-        let options = self.options.denoiser.clone();
-        let options = options
-            .whole_hops(whole_hops)
-            .bypass(old.bypass())
-            .attenuation_db(old.attenuation_db());
-        let mut new = options.clone().build()?;
-        new.set_steps_down(old.steps_down());
-        let mut models = std::iter::once(&options.model).chain(&options.alternatives);
-        let index = models.position(|model| Arc::ptr_eq(model, old.model()));
-        new.set_model(index.unwrap_or(0))?;
-        self.missed_hops += old.missed_hops();
-        self.options.denoiser = options;
+    /// Replaces the denoiser by one with the same settings and another `hop_aligned`.
+    fn rebuild_denoiser(&mut self, hop_aligned: bool) -> Result<(), Error> {
+        let new = self
+            .denoiser
+            .rebuild(|options| options.hop_aligned = hop_aligned)?;
+        self.earlier_deadline_misses += self.denoiser.stats().deadline_misses;
+        self.is_hop_aligned = hop_aligned;
         self.denoiser = new;
         Ok(())
     }
 
-    /// Makes the delay whole packets of `frames`, and if it can be of the length `before` too.
+    /// Sets the delay to a whole number of packets of `frames`, and of `before` frames if possible.
     fn set_delay(&mut self, frames: usize, before: usize) {
-        let most = self.block.len() / self.channels;
-        let both = frames / gcd(frames, before) * before;
-        let step = if both <= most { both } else { frames };
-        self.delay = (self.denoiser.latency() + self.lookahead).next_multiple_of(step);
-        self.set_pad();
+        let max_frames = self.block.len() / self.channels;
+        let common_multiple = frames / gcd(frames, before) * before;
+        let step = if common_multiple <= max_frames {
+            common_multiple
+        } else {
+            frames
+        };
+        self.delay = (self.denoiser.latency() + self.encoder_lookahead).next_multiple_of(step);
+        self.reset_pad();
     }
 
-    fn set_pad(&mut self) {
-        self.pad_frames = self.delay - self.denoiser.latency() - self.lookahead;
-        let most = self.block.len();
-        self.pad = Queue::new(self.pad_frames * self.channels + most);
-        self.pad.prime(self.pad_frames * self.channels);
+    fn reset_pad(&mut self) {
+        self.pad_frames = self.delay - self.denoiser.latency() - self.encoder_lookahead;
+        self.pad = Fifo::new(self.pad_frames * self.channels, self.block.len());
     }
 }
 
@@ -416,15 +416,15 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// As an audio level has it: 0 to 127 dB (RFC 6464 section 3).
-fn level_below_full_scale(block: &[f32]) -> u8 {
+/// Audio level, 0 to 127 dB below full scale (RFC 6464 section 3).
+fn audio_level(block: &[f32]) -> u8 {
     let power = block.iter().map(|x| x * x).sum::<f32>() / block.len().max(1) as f32;
-    // The cast holds at 0, and for silence, whose logarithm is infinite.
+    // The cast saturates at 0; the logarithm of silence is infinite.
     (-10.0 * power.log10()).round().min(127.0) as u8
 }
 
-impl Job for RtpDenoiser {
-    fn work(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
+impl BatchStream for RtpDenoiser {
+    fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
         let (frames, _) = self.pending?;
         Some((
             &mut self.denoiser,
@@ -432,8 +432,8 @@ impl Job for RtpDenoiser {
         ))
     }
 
-    fn done(&mut self, result: Result<(), Error>) {
-        self.finish(result);
+    fn complete(&mut self, result: Result<(), Error>) {
+        self.finish_block(result);
     }
 }
 
@@ -444,5 +444,16 @@ impl std::fmt::Debug for RtpDenoiser {
             .field("channels", &self.channels)
             .field("delay", &self.delay())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_can_move_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<RtpDenoiser>();
     }
 }

@@ -1,52 +1,75 @@
-//! What can be wrong with a packet or with a stream's options.
+//! The errors of packets and of the options of a stream.
 
-/// Every error of the RTP transform. Those of a packet concern that packet alone: it is counted
-/// and left out, and the stream goes on.
+/// Why a packet was dropped. It concerns this packet only: it is counted, and the stream continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RtpError {
-    /// The bytes are no RTP packet.
+    /// The bytes are not an RTP packet.
     #[error("not an RTP packet: {0}")]
     Malformed(&'static str),
-    /// RTCP on the port of RTP: it belongs to whoever ends the session.
-    #[error("an RTCP packet: not for the audio path")]
+    /// RTCP on the RTP port (RFC 5761): pass it to the code that handles the session.
+    #[error("RTCP packet on the RTP port: expected RTP")]
     Rtcp,
-    /// A payload type that the stream was not told of.
-    #[error("payload type {found}: the stream carries {expected}")]
+    /// A payload type that the stream was not configured for.
+    #[error("payload type {found} is not configured: this stream carries {expected}")]
     PayloadType {
-        /// Of the packet.
+        /// Payload type of the packet.
         found: u8,
-        /// Of the stream.
+        /// Payload type of the stream's codec.
         expected: u8,
     },
     /// A datagram longer than any audio packet.
-    #[error("a packet of {found} bytes: audio packets have at most {most}")]
+    #[error("packet of {found} bytes is too long: expected at most {max}")]
     TooLong {
         /// Bytes of the packet.
         found: usize,
-        /// The most.
-        most: usize,
+        /// Largest number of bytes.
+        max: usize,
     },
-    /// A packet whose place in the stream was over, or that came before.
-    #[error("packet {sequence} came too late or twice")]
+    /// The packet was received after its playout time.
+    #[error("packet {sequence} was received after its playout time")]
     Late {
         /// Its sequence number.
         sequence: u16,
     },
-    /// A packet far from where the stream is, or of another source: taken once a second follows.
-    #[error("packet {sequence} of source {ssrc:08x} does not follow: waiting for another")]
-    Strange {
+    /// The packet was received before.
+    #[error("packet {sequence} was received twice")]
+    Duplicate {
+        /// Its sequence number.
+        sequence: u16,
+    },
+    /// The packet is of another source, or its sequence number is far from the expected one. The
+    /// stream switches to it when its successor is received too (RFC 3550, appendix A.1).
+    #[error(
+        "packet {sequence} of source {ssrc:08x} does not continue the stream: on probation until its successor is received"
+    )]
+    Probation {
         /// Its sequence number.
         sequence: u16,
         /// Its source.
         ssrc: u32,
     },
-    /// An option that cannot be.
-    #[error("{option}: expected {expected}")]
+}
+
+/// Why a stream cannot be created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RtpBuildError {
+    /// An option is out of range or contradicts another one.
+    #[error("option {option} is not valid: expected {expected}")]
     Option {
-        /// Its name.
+        /// Name of the option.
         option: &'static str,
-        /// What would be right.
+        /// Valid values.
         expected: &'static str,
+    },
+    /// The options of the denoiser are not valid, or a model does not support them.
+    #[error(transparent)]
+    Denoiser(#[from] quietwire::Error),
+    /// The codec library cannot create a coder with these options, usually for lack of memory.
+    #[error("the codec cannot be created: {reason}")]
+    Codec {
+        /// Reason given by the codec library.
+        reason: &'static str,
     },
 }

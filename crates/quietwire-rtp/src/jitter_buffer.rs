@@ -1,52 +1,52 @@
-//! Packets on their way in: put in order, and kept until their turn.
+//! The jitter buffer: received packets by sequence number, until their playout.
 
 use std::time::Duration;
 
-/// Packets ahead of the one whose turn it is that are kept.
-pub(super) const WINDOW: u64 = 64;
+/// Packets that the buffer holds, counted from the next one to be played.
+pub(crate) const WINDOW: u64 = 64;
 
-/// A packet that was taken in.
+/// A received packet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Entry {
-    /// counted on across wraps
-    pub(super) sequence: u64,
-    /// ticks, counted on across wraps
-    pub(super) ticks: i64,
-    /// what `ticks` were when it came
-    pub(super) stamp: i64,
-    pub(super) arrival: Duration,
-    pub(super) marker: bool,
-    pub(super) payload_type: u8,
-    pub(super) kind: Kind,
-    /// [header] as it came
-    pub(super) header: Vec<u8>,
-    /// as it came
-    pub(super) payload: Vec<u8>,
-    /// of the payload: what the codec reads
-    pub(super) coded: std::ops::Range<usize>,
+pub(crate) struct BufferedPacket {
+    /// without wraps
+    pub(crate) sequence: u64,
+    /// timestamp without wraps, ticks; the sender's delay line replaces it by the playout time
+    pub(crate) ticks: i64,
+    /// timestamp of the packet itself without wraps, ticks
+    pub(crate) timestamp_ticks: i64,
+    pub(crate) arrival: Duration,
+    pub(crate) marker: bool,
+    pub(crate) payload_type: u8,
+    pub(crate) kind: PacketKind,
+    /// as received, with contributing sources and extension
+    pub(crate) header: Vec<u8>,
+    /// as received
+    pub(crate) payload: Vec<u8>,
+    /// the part of the payload that the codec decodes
+    pub(crate) codec_range: std::ops::Range<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Kind {
-    /// sound that came in its own packet
+pub(crate) enum PacketKind {
+    /// audio in its own packet
     #[default]
-    Sound,
-    /// sound that a later packet brought again
-    Recovered,
-    /// neither decoded nor changed
-    Other,
-    /// never came
+    Audio,
+    /// audio from the redundant block of a later packet
+    Redundant,
+    /// of a passthrough payload type: neither decoded nor changed
+    Passthrough,
+    /// not received
     Lost,
 }
 
-impl Entry {
-    /// What the codec reads.
-    pub(super) fn coded(&self) -> &[u8] {
-        &self.payload[self.coded.clone()]
+impl BufferedPacket {
+    /// The bytes that the codec decodes.
+    pub(crate) fn codec_payload(&self) -> &[u8] {
+        &self.payload[self.codec_range.clone()]
     }
 
-    /// Takes over what another says, in this one's memory.
-    pub(super) fn copy_from(&mut self, other: &Self) {
+    /// Copies another packet into the memory of this one.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
         let Self {
             mut header,
             mut payload,
@@ -59,66 +59,66 @@ impl Entry {
         *self = Self {
             header,
             payload,
-            coded: other.coded.clone(),
+            codec_range: other.codec_range.clone(),
             ..*other
         };
     }
 }
 
-/// Packets by their sequence numbers.
+/// Packets by sequence number.
 #[derive(Debug)]
-pub(super) struct Buffer {
-    /// [WINDOW] by the sequence number's rest
-    slots: Vec<(bool, Entry)>,
+pub(crate) struct JitterBuffer {
+    /// [WINDOW] by sequence number modulo WINDOW: whether the slot is in use, and its packet
+    slots: Vec<(bool, BufferedPacket)>,
 }
 
-impl Buffer {
-    pub(super) fn new() -> Self {
-        let slot = || (false, Entry::default());
+impl JitterBuffer {
+    pub(crate) fn new() -> Self {
+        let slot = || (false, BufferedPacket::default());
         Self {
             slots: (0..WINDOW).map(|_| slot()).collect(),
         }
     }
 
-    fn place(sequence: u64) -> usize {
+    fn slot(sequence: u64) -> usize {
         (sequence % WINDOW) as usize
     }
 
-    pub(super) fn holds(&self, sequence: u64) -> bool {
-        self.slots[Self::place(sequence)].0
+    pub(crate) fn contains(&self, sequence: u64) -> bool {
+        self.slots[Self::slot(sequence)].0
     }
 
-    /// The place of a packet within the window, to be filled.
-    pub(super) fn put(&mut self, sequence: u64) -> &mut Entry {
-        let (held, entry) = &mut self.slots[Self::place(sequence)];
-        *held = true;
-        entry.sequence = sequence;
-        entry
+    /// Occupies the slot of a packet within the window and returns it to be filled.
+    pub(crate) fn insert(&mut self, sequence: u64) -> &mut BufferedPacket {
+        let (used, packet) = &mut self.slots[Self::slot(sequence)];
+        *used = true;
+        packet.sequence = sequence;
+        packet
     }
 
-    pub(super) fn get(&self, sequence: u64) -> Option<&Entry> {
-        let (held, entry) = &self.slots[Self::place(sequence)];
-        held.then_some(entry)
+    pub(crate) fn get(&self, sequence: u64) -> Option<&BufferedPacket> {
+        let (used, packet) = &self.slots[Self::slot(sequence)];
+        used.then_some(packet)
     }
 
-    /// The first that is there, from `sequence` on.
-    pub(super) fn first_from(&self, sequence: u64) -> Option<&Entry> {
+    /// The first received packet from `sequence` on.
+    pub(crate) fn first_from(&self, sequence: u64) -> Option<&BufferedPacket> {
         (sequence..sequence + WINDOW).find_map(|sequence| self.get(sequence))
     }
 
-    /// When the first of those came that wait, from `sequence` on.
-    pub(super) fn waiting_since(&self, sequence: u64) -> Option<Duration> {
-        let waiting = (sequence..sequence + WINDOW).filter_map(|sequence| self.get(sequence));
-        waiting.map(|entry| entry.arrival).min()
+    /// The earliest arrival among the packets from `sequence` on.
+    pub(crate) fn earliest_arrival(&self, sequence: u64) -> Option<Duration> {
+        let packets = (sequence..sequence + WINDOW).filter_map(|sequence| self.get(sequence));
+        packets.map(|packet| packet.arrival).min()
     }
 
-    pub(super) fn drop_one(&mut self, sequence: u64) {
-        self.slots[Self::place(sequence)].0 = false;
+    pub(crate) fn remove(&mut self, sequence: u64) {
+        self.slots[Self::slot(sequence)].0 = false;
     }
 
-    pub(super) fn clear(&mut self) {
-        for (held, _) in &mut self.slots {
-            *held = false;
+    pub(crate) fn clear(&mut self) {
+        for (used, _) in &mut self.slots {
+            *used = false;
         }
     }
 }

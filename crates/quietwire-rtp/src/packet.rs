@@ -1,93 +1,97 @@
-//! RTP packets, read in place and written (RFC 3550 section 5.1), with header extensions
-//! (RFC 8285) and the audio level among them (RFC 6464).
+//! Reads RTP packets in place and writes headers (RFC 3550 section 5.1), with header extensions
+//! (RFC 8285) and the audio level (RFC 6464).
 
-use super::RtpError;
+use crate::error::RtpError;
 
-/// Bytes of a header without contributing sources and extension.
-const FIXED: usize = 12;
+/// Bytes of a header without contributing sources and extension (RFC 3550 section 5.1).
+const FIXED_HEADER: usize = 12;
 const VERSION: u8 = 2;
-/// Profiles of an extension whose elements have headers of one byte, and of two (RFC 8285).
+/// Extension profiles with element headers of one byte and of two bytes (RFC 8285 section 4).
 const ONE_BYTE: u16 = 0xBEDE;
 const TWO_BYTE: u16 = 0x1000;
 
-/// A packet, where it lies.
+/// An RTP packet, borrowed from its datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet<'a> {
     bytes: &'a [u8],
     /// bytes of the header with contributing sources and extension
     header: usize,
-    /// where the payload ends and padding begins
-    end: usize,
+    /// end of the payload, start of the padding
+    payload_end: usize,
 }
 
 impl<'a> Packet<'a> {
     /// Reads a datagram.
     ///
     /// # Errors
-    /// [`RtpError::Malformed`] for what cannot be RTP, [`RtpError::Rtcp`] for RTCP on the same
-    /// port (RFC 5761 section 4).
+    /// [`RtpError::Malformed`] for bytes that are not RTP, [`RtpError::Rtcp`] for RTCP on the
+    /// same port (RFC 5761 section 4).
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RtpError> {
-        let short = RtpError::Malformed("shorter than its header says");
-        if bytes.len() < FIXED {
+        let short = RtpError::Malformed("shorter than its header fields require");
+        if bytes.len() < FIXED_HEADER {
             return Err(short);
         }
         if bytes[0] >> 6 != VERSION {
-            return Err(RtpError::Malformed("not version 2 of RTP"));
+            return Err(RtpError::Malformed("version is not 2"));
         }
         if (192..=223).contains(&bytes[1]) {
             return Err(RtpError::Rtcp);
         }
-        let mut header = FIXED + 4 * usize::from(bytes[0] & 0x0F);
+        let mut header = FIXED_HEADER + 4 * usize::from(bytes[0] & 0x0F);
         if bytes[0] & 0x10 != 0 {
             let length = bytes.get(header + 2..header + 4).ok_or(short)?;
             header += 4 + 4 * usize::from(u16::from_be_bytes([length[0], length[1]]));
         }
-        let mut end = bytes.len();
+        let mut payload_end = bytes.len();
         if bytes[0] & 0x20 != 0 {
-            let padding = usize::from(bytes[end - 1]);
-            if padding == 0 || padding > end {
-                return Err(RtpError::Malformed("impossible padding"));
+            let padding = usize::from(bytes[payload_end - 1]);
+            if padding == 0 || padding > payload_end {
+                return Err(RtpError::Malformed("padding is longer than the packet"));
             }
-            end -= padding;
+            payload_end -= padding;
         }
-        if header > end {
+        if header > payload_end {
             return Err(short);
         }
-        Ok(Self { bytes, header, end })
+        Ok(Self {
+            bytes,
+            header,
+            payload_end,
+        })
     }
 
-    /// First packet after a silence, in most audio profiles.
+    /// The marker bit. In audio profiles it marks the first packet after a silence.
     pub fn marker(&self) -> bool {
         self.bytes[1] & 0x80 != 0
     }
 
-    /// What the payload is, 0 to 127.
+    /// Payload type, 0 to 127.
     pub fn payload_type(&self) -> u8 {
         self.bytes[1] & 0x7F
     }
 
-    /// Counts packets, modulo 2^16.
+    /// Sequence number: counts packets modulo 2^16.
     pub fn sequence(&self) -> u16 {
         u16::from_be_bytes([self.bytes[2], self.bytes[3]])
     }
 
-    /// Sampling instant of the first sample, in ticks of the codec's clock, modulo 2^32.
+    /// Timestamp: sampling instant of the first frame, ticks of the codec's clock modulo 2^32.
     pub fn timestamp(&self) -> u32 {
         u32::from_be_bytes(self.word(4))
     }
 
-    /// The source.
+    /// Synchronization source.
     pub fn ssrc(&self) -> u32 {
         u32::from_be_bytes(self.word(8))
     }
 
-    /// What is carried.
+    /// The payload, without padding.
     pub fn payload(&self) -> &'a [u8] {
-        &self.bytes[self.header..self.end]
+        &self.bytes[self.header..self.payload_end]
     }
 
-    /// The header as it came, with contributing sources and extension.
-    pub(super) fn header(&self) -> &'a [u8] {
+    /// The header as received, with contributing sources and extension.
+    pub(crate) fn header(&self) -> &'a [u8] {
         &self.bytes[..self.header]
     }
 
@@ -95,8 +99,8 @@ impl<'a> Packet<'a> {
         [0, 1, 2, 3].map(|byte| self.bytes[at + byte])
     }
 
-    /// The audio level (RFC 6464) in the extension element `id`: whether there is a voice, and how
-    /// far below full scale it is, 0 to 127 dB.
+    /// The audio level (RFC 6464) in the extension element `id`: whether it is voice activity, and
+    /// the level, 0 to 127 dB below full scale. `None`: the packet has no such element.
     pub fn audio_level(&self, id: u8) -> Option<(bool, u8)> {
         let at = element(self.header(), id)?;
         let byte = self.bytes[at];
@@ -104,12 +108,12 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Where the first byte of an extension element is in a header that was checked.
+/// Index of the first data byte of an extension element in a header that was checked.
 fn element(header: &[u8], id: u8) -> Option<usize> {
     if header[0] & 0x10 == 0 {
         return None;
     }
-    let extension = FIXED + 4 * usize::from(header[0] & 0x0F);
+    let extension = FIXED_HEADER + 4 * usize::from(header[0] & 0x0F);
     let profile = u16::from_be_bytes([header[extension], header[extension + 1]]);
     let mut at = extension + 4;
     while at < header.len() {
@@ -119,7 +123,7 @@ fn element(header: &[u8], id: u8) -> Option<usize> {
                 at += 1; // padding
                 continue;
             }
-            // 15 ends the elements.
+            // Id 15 ends the elements (RFC 8285 section 4.2).
             ONE_BYTE if first >> 4 == 15 => return None,
             ONE_BYTE => (first >> 4, usize::from(first & 0x0F) + 1, at + 1),
             _ if profile & 0xFFF0 == TWO_BYTE => (first, usize::from(*header.get(at + 1)?), at + 2),
@@ -133,22 +137,22 @@ fn element(header: &[u8], id: u8) -> Option<usize> {
     None
 }
 
-/// What changes in a header on its way.
+/// The fields of a header that change between the received and the sent packet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rewrite {
-    pub(super) marker: bool,
-    pub(super) payload_type: u8,
-    pub(super) sequence: u16,
-    pub(super) timestamp: u32,
-    pub(super) ssrc: u32,
-    /// extension element, voice, dB below full scale
-    pub(super) audio_level: Option<(u8, bool, u8)>,
+pub(crate) struct HeaderFields {
+    pub(crate) marker: bool,
+    pub(crate) payload_type: u8,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) ssrc: u32,
+    /// id of the extension element, voice activity, dB below full scale
+    pub(crate) audio_level: Option<(u8, bool, u8)>,
 }
 
-impl Rewrite {
-    /// Writes `header` with the changes, its contributing sources and its extension; the payload
-    /// comes after it, without padding.
-    pub(super) fn write(&self, header: &[u8], packet: &mut Vec<u8>) {
+impl HeaderFields {
+    /// Writes `header` with the changes, with its contributing sources and its extension. The
+    /// caller appends the payload, without padding.
+    pub(crate) fn write(&self, header: &[u8], packet: &mut Vec<u8>) {
         packet.clear();
         packet.extend_from_slice(header);
         packet[0] &= !0x20;
@@ -164,15 +168,15 @@ impl Rewrite {
     }
 }
 
-/// A header without extension, for a packet that stands for none that came.
-pub(super) const PLAIN_HEADER: [u8; FIXED] = [VERSION << 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// A header without extension, for packets that replace no received packet.
+pub(crate) const PLAIN_HEADER: [u8; FIXED_HEADER] = [VERSION << 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_header_with_everything_is_read_and_rewritten() {
+    fn a_header_with_all_fields_is_read_and_rewritten() {
         let mut bytes = vec![0xB1, 0xEF, 0xFF, 0xFE, 0, 0, 0, 9, 1, 2, 3, 4, 9, 9, 9, 9];
         // Extension of two words: element 3 with one byte, padding, element 1 with the level.
         bytes.extend([0xBE, 0xDE, 0, 2, 0x30, 0x55, 0, 0x10, 0x80 | 37, 0, 0, 0]);
@@ -188,7 +192,7 @@ mod tests {
         assert_eq!(packet.audio_level(1), Some((true, 37)));
         assert_eq!(packet.audio_level(2), None);
 
-        let rewrite = Rewrite {
+        let fields = HeaderFields {
             marker: false,
             payload_type: 96,
             sequence: 5,
@@ -197,7 +201,7 @@ mod tests {
             audio_level: Some((1, false, 127)),
         };
         let mut out = Vec::new();
-        rewrite.write(packet.header(), &mut out);
+        fields.write(packet.header(), &mut out);
         out.extend([1, 2]);
         let written = Packet::parse(&out).unwrap();
         assert_eq!((written.marker(), written.payload_type()), (false, 96));
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_in_two_byte_elements_are_found() {
+    fn levels_with_two_byte_headers_are_found() {
         let mut bytes = vec![0x90, 111, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         bytes.extend([0x10, 0, 0, 2, 20, 0, 21, 1, 0x80 | 5, 0, 0, 0]);
         assert_eq!(
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn malformed_packets_are_rejected() {
         for bytes in [
             &[][..],
             &[0x80; 11],

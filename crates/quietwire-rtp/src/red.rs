@@ -1,37 +1,38 @@
-//! Redundant audio: a packet that brings earlier ones again (RFC 2198).
+//! Redundant audio: packets that repeat earlier ones (RFC 2198).
 
 use std::ops::Range;
 
-use super::RtpError;
+use crate::error::RtpError;
 
-/// Most blocks that are read of a packet, the primary one among them.
+/// Largest number of blocks of a packet, with the primary one.
 const MAX_BLOCKS: usize = 8;
-/// Longest redundant block, and most ticks that it may be behind: what their fields can say.
+/// Largest length (bytes) and timestamp offset (ticks) that the header fields of a redundant block
+/// hold.
 const MAX_LEN: usize = (1 << 10) - 1;
-const MAX_BEHIND: u32 = (1 << 14) - 1;
+const MAX_OFFSET: u32 = (1 << 14) - 1;
 
-/// One of the blocks of a packet.
+/// One block of a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) payload_type: u8,
-    /// ticks before the packet's timestamp
-    pub(super) behind: u32,
-    /// where it lies in the packet's payload
-    pub(super) bytes: Range<usize>,
+pub(crate) struct Block {
+    pub(crate) payload_type: u8,
+    /// ticks before the timestamp of the packet
+    pub(crate) timestamp_offset: u32,
+    /// its range in the payload of the packet
+    pub(crate) bytes: Range<usize>,
 }
 
 /// The blocks of a packet.
 #[derive(Debug, Default)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     blocks: [Block; MAX_BLOCKS],
-    /// of them, those in front of the primary one
+    /// blocks before the primary one
     redundant: usize,
 }
 
 impl Blocks {
     /// Reads the payload of a packet.
-    pub(super) fn parse(payload: &[u8]) -> Result<Self, RtpError> {
-        let short = RtpError::Malformed("redundant blocks are longer than their packet");
+    pub(crate) fn parse(payload: &[u8]) -> Result<Self, RtpError> {
+        let short = RtpError::Malformed("redundant blocks are longer than the packet");
         let mut all = Self::default();
         let (mut at, mut len) = (0, 0);
         let primary = loop {
@@ -40,17 +41,15 @@ impl Blocks {
                 break first;
             }
             if all.redundant == MAX_BLOCKS - 1 {
-                return Err(RtpError::Malformed(
-                    "more redundant blocks than anybody sends",
-                ));
+                return Err(RtpError::Malformed("more than 7 redundant blocks"));
             }
             let rest = payload.get(at + 1..at + 4).ok_or(short)?;
-            let begin = len;
+            let start = len;
             len += usize::from(rest[1] & 3) << 8 | usize::from(rest[2]);
             all.blocks[all.redundant] = Block {
                 payload_type: first & 0x7F,
-                behind: u32::from(rest[0]) << 6 | u32::from(rest[1] >> 2),
-                bytes: begin..len,
+                timestamp_offset: u32::from(rest[0]) << 6 | u32::from(rest[1] >> 2),
+                bytes: start..len,
             };
             all.redundant += 1;
             at += 4;
@@ -65,38 +64,39 @@ impl Blocks {
         }
         all.blocks[all.redundant] = Block {
             payload_type: primary,
-            behind: 0,
+            timestamp_offset: 0,
             bytes: headers + len..payload.len(),
         };
         Ok(all)
     }
 
-    pub(super) fn primary(&self) -> &Block {
+    pub(crate) fn primary(&self) -> &Block {
         &self.blocks[self.redundant]
     }
 
-    /// Those of earlier packets, oldest first.
-    pub(super) fn redundant(&self) -> &[Block] {
+    /// The blocks of earlier packets, oldest first.
+    pub(crate) fn redundant(&self) -> &[Block] {
         &self.blocks[..self.redundant]
     }
 }
 
-/// Writes `payload` after a `redundant` one, if that fits what the fields can say.
-pub(super) fn write(
+/// Writes `payload` after a `redundant` block (timestamp offset and payload). Leaves out a redundant
+/// block that its header fields cannot describe.
+pub(crate) fn write(
     payload_type: u8,
     redundant: Option<(u32, &[u8])>,
     payload: &[u8],
     packet: &mut Vec<u8>,
 ) {
-    let redundant = redundant.filter(|(behind, bytes)| {
-        *behind <= MAX_BEHIND && bytes.len() <= MAX_LEN && !bytes.is_empty()
+    let redundant = redundant.filter(|(timestamp_offset, bytes)| {
+        *timestamp_offset <= MAX_OFFSET && bytes.len() <= MAX_LEN && !bytes.is_empty()
     });
-    if let Some((behind, bytes)) = redundant {
+    if let Some((timestamp_offset, bytes)) = redundant {
         let len = bytes.len();
         packet.extend([
             0x80 | payload_type,
-            (behind >> 6) as u8,
-            (behind << 2) as u8 | (len >> 8) as u8,
+            (timestamp_offset >> 6) as u8,
+            (timestamp_offset << 2) as u8 | (len >> 8) as u8,
             len as u8,
         ]);
     }
@@ -110,22 +110,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_blocks_are_read() {
         let (old, new) = ([7u8; 300], [9u8; 40]);
         let mut packet = Vec::new();
         write(111, Some((960, &old)), &new, &mut packet);
         let blocks = Blocks::parse(&packet).unwrap();
-        let [again] = blocks.redundant() else {
+        let [redundant] = blocks.redundant() else {
             panic!("{blocks:?}");
         };
-        assert_eq!((again.payload_type, again.behind), (111, 960));
-        assert_eq!(packet[again.bytes.clone()], old);
+        assert_eq!(
+            (redundant.payload_type, redundant.timestamp_offset),
+            (111, 960)
+        );
+        assert_eq!(packet[redundant.bytes.clone()], old);
         assert_eq!(blocks.primary().payload_type, 111);
         assert_eq!(packet[blocks.primary().bytes.clone()], new);
     }
 
     #[test]
-    fn a_block_that_the_fields_cannot_say_is_left_out() {
+    fn a_block_that_exceeds_its_header_fields_is_left_out() {
         for redundant in [(20_000, &[1u8; 10][..]), (960, &[1; 1024]), (960, &[])] {
             let mut packet = Vec::new();
             write(111, Some(redundant), &[5], &mut packet);
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn lies_are_refused() {
+    fn malformed_blocks_are_rejected() {
         for bytes in [
             &[][..],
             &[0x80],

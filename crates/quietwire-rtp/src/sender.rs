@@ -1,258 +1,284 @@
-//! Packets on their way out: those that came, delayed, or clean ones in their place.
+//! The sending side: packets that wait for the delay, and packets that wait for the caller.
 
 use std::collections::VecDeque;
 
-use super::buffer::{Entry, Kind};
-use super::packet::{PLAIN_HEADER, Rewrite};
-use super::red;
+use crate::jitter_buffer::{BufferedPacket, PacketKind};
+use crate::packet::{HeaderFields, PLAIN_HEADER};
+use crate::red;
 
-/// Packets that came and whose turn to go out has not: the delay holds a few.
-const LINE: usize = 64;
-/// Packets that wait for the caller to take them.
-const OUTBOX: usize = 64;
+/// Packets of the delay line. The delay is a few packets long.
+const MAX_DELAYED: usize = 64;
+/// Packets that wait for [`Sender::poll`].
+const MAX_QUEUED: usize = 64;
 
-/// One stream's.
-pub(super) struct Sender {
-    /// those that came, oldest first
-    line: VecDeque<Entry>,
-    /// memory of entries that were dropped from the line
-    spare: Vec<Entry>,
-    outbox: VecDeque<Vec<u8>>,
-    /// memory of packets that were taken
-    taken: Vec<Vec<u8>>,
+/// The sending side of one stream.
+pub(crate) struct Sender {
+    /// played packets whose time to be sent has not come, oldest first
+    delay_line: VecDeque<BufferedPacket>,
+    /// memory of packets that left the delay line
+    packet_pool: Vec<BufferedPacket>,
+    /// packets for the caller, oldest first
+    tx_queue: VecDeque<Vec<u8>>,
+    /// memory of packets that the caller took
+    byte_pool: Vec<Vec<u8>>,
     ssrc: u32,
-    sequence: u16,
-    /// added to the ticks of what came
-    shift: i64,
-    /// end of what was sent, ticks with `shift`
-    end: Option<i64>,
-    silent: bool,
+    next_sequence: u16,
+    /// sent timestamp minus received timestamp, ticks
+    timestamp_offset: i64,
+    /// end of the audio that was sent, ticks with `timestamp_offset`
+    sent_until: Option<i64>,
+    /// the next packet is the first after a silence
+    after_silence: bool,
     payload_type: u8,
     red_payload_type: Option<u8>,
     audio_level_id: Option<u8>,
-    /// what the next packet brings again, and since when
+    /// timestamp and payload that the next packet repeats
     redundant: (i64, Vec<u8>),
-    pub(super) sent: u64,
-    pub(super) relayed: u64,
-    pub(super) dropped: u64,
+    pub(crate) encoded_packets: u64,
+    pub(crate) passed_through: u64,
+    pub(crate) dropped: u64,
 }
 
-/// What was cleaned, as a packet wants it.
-pub(super) struct Clean<'a> {
-    /// of its first sample, without shift
-    pub(super) ticks: i64,
-    pub(super) frames: usize,
-    /// none: nothing needs to be sent (DTX)
-    pub(super) payload: Option<&'a [u8]>,
-    pub(super) voice: bool,
+/// A block of clean audio, encoded.
+pub(crate) struct EncodedFrame<'a> {
+    /// received timestamp of its first frame, ticks
+    pub(crate) ticks: i64,
+    pub(crate) frames: usize,
+    /// `None`: no packet needs to be sent (DTX)
+    pub(crate) payload: Option<&'a [u8]>,
+    pub(crate) voice_activity: bool,
     /// dB below full scale
-    pub(super) level: u8,
+    pub(crate) level: u8,
 }
 
 impl Sender {
-    pub(super) fn new(
+    /// `red_payload_type`: sends redundant audio with this payload type.
+    pub(crate) fn new(
         payload_type: u8,
         red_payload_type: Option<u8>,
         audio_level_id: Option<u8>,
     ) -> Self {
         Self {
-            line: VecDeque::with_capacity(LINE),
-            spare: Vec::with_capacity(LINE),
-            outbox: VecDeque::with_capacity(OUTBOX),
-            taken: Vec::with_capacity(OUTBOX),
+            delay_line: VecDeque::with_capacity(MAX_DELAYED),
+            packet_pool: Vec::with_capacity(MAX_DELAYED),
+            tx_queue: VecDeque::with_capacity(MAX_QUEUED),
+            byte_pool: Vec::with_capacity(MAX_QUEUED),
             ssrc: 0,
-            sequence: 0,
-            shift: 0,
-            end: None,
-            silent: true,
+            next_sequence: 0,
+            timestamp_offset: 0,
+            sent_until: None,
+            after_silence: true,
             payload_type,
             red_payload_type,
             audio_level_id,
             redundant: (0, Vec::new()),
-            sent: 0,
-            relayed: 0,
+            encoded_packets: 0,
+            passed_through: 0,
             dropped: 0,
         }
     }
 
-    /// The first packet of the stream decides on its numbers.
-    pub(super) fn begin(&mut self, ssrc: u32, sequence: u16) {
+    /// Takes the source and the first sequence number from the first packet of the stream.
+    pub(crate) fn start(&mut self, ssrc: u32, sequence: u16) {
         self.ssrc = ssrc;
-        self.sequence = sequence;
+        self.next_sequence = sequence;
     }
 
-    /// Another source, or one that jumped, goes on at `ticks` where the last ended, `passed` ticks
-    /// later.
-    pub(super) fn splice(&mut self, ticks: i64, passed: i64) {
-        for entry in self.line.drain(..) {
-            self.spare.push(entry);
-        }
-        if let Some(end) = self.end {
-            self.shift = end + passed - ticks;
+    /// Continues with another source, or with a source whose timestamps jumped: received timestamp
+    /// `ticks` is sent as the end of the sent audio plus `elapsed` ticks.
+    pub(crate) fn rebase_timeline(&mut self, ticks: i64, elapsed: i64) {
+        self.packet_pool.extend(self.delay_line.drain(..));
+        if let Some(sent_until) = self.sent_until {
+            self.timestamp_offset = sent_until + elapsed - ticks;
         }
         self.redundant.1.clear();
-        self.silent = true;
+        self.after_silence = true;
     }
 
-    /// Remembers a packet whose turn it was, at `ticks`.
-    pub(super) fn remember(&mut self, entry: &Entry, ticks: i64) {
-        let mut kept = self.spare.pop().unwrap_or_default();
-        kept.copy_from(entry);
-        kept.ticks = ticks;
-        self.keep(kept);
+    /// Appends a played packet to the delay line. `ticks`: its playout time.
+    pub(crate) fn enqueue(&mut self, packet: &BufferedPacket, ticks: i64) {
+        let mut delayed = self.packet_pool.pop().unwrap_or_default();
+        delayed.copy_from(packet);
+        delayed.ticks = ticks;
+        self.push_delayed(delayed);
     }
 
-    /// Remembers that a packet never came, whose turn was at `ticks`.
-    pub(super) fn remember_lost(&mut self, ticks: i64) {
-        let mut kept = self.spare.pop().unwrap_or_default();
-        kept.ticks = ticks;
-        kept.kind = Kind::Lost;
-        self.keep(kept);
+    /// Appends a lost packet to the delay line. `ticks`: its playout time.
+    pub(crate) fn enqueue_lost(&mut self, ticks: i64) {
+        let mut delayed = self.packet_pool.pop().unwrap_or_default();
+        delayed.ticks = ticks;
+        delayed.kind = PacketKind::Lost;
+        self.push_delayed(delayed);
     }
 
-    fn keep(&mut self, entry: Entry) {
-        if self.line.len() == LINE {
-            self.spare.extend(self.line.pop_front());
+    fn push_delayed(&mut self, packet: BufferedPacket) {
+        if self.delay_line.len() == MAX_DELAYED {
+            self.packet_pool.extend(self.delay_line.pop_front());
             self.dropped += 1;
         }
-        self.line.push_back(entry);
+        self.delay_line.push_back(packet);
     }
 
-    /// Nothing comes for a while: the next packet begins anew.
-    pub(super) fn rest(&mut self) {
-        self.silent = true;
+    /// A silence starts: the next packet has the marker bit.
+    pub(crate) fn mark_silence(&mut self) {
+        self.after_silence = true;
     }
 
-    /// Sends, as they came, the packets up to `ticks`. Those that were lost leave their numbers
-    /// out, so that the receiver knows of them.
-    pub(super) fn relay_until(&mut self, ticks: i64) {
-        self.pass_until(ticks, |_| true);
+    /// Sends the packets of the delay line up to `ticks` unchanged. Lost packets leave a gap in the
+    /// sequence numbers, so that the receiver detects them.
+    pub(crate) fn forward_all_until(&mut self, ticks: i64) {
+        self.forward_until(ticks, |_| true);
     }
 
-    /// Sends what is neither sound nor changed, up to `ticks`, and forgets the sound.
-    pub(super) fn pass_others_until(&mut self, ticks: i64) {
-        self.pass_until(ticks, |kind| kind == Kind::Other);
+    /// Sends the passthrough packets of the delay line up to `ticks` and drops the audio packets.
+    pub(crate) fn forward_passthrough_until(&mut self, ticks: i64) {
+        self.forward_until(ticks, |kind| kind == PacketKind::Passthrough);
     }
 
-    fn pass_until(&mut self, ticks: i64, is_sent: fn(Kind) -> bool) {
-        while self.line.front().is_some_and(|entry| entry.ticks <= ticks) {
-            let Some(entry) = self.line.pop_front() else {
+    fn forward_until(&mut self, ticks: i64, is_sent: fn(PacketKind) -> bool) {
+        while self
+            .delay_line
+            .front()
+            .is_some_and(|packet| packet.ticks <= ticks)
+        {
+            let Some(packet) = self.delay_line.pop_front() else {
                 break;
             };
-            if is_sent(entry.kind) {
-                self.relay(&entry);
+            if is_sent(packet.kind) {
+                self.forward(&packet);
             }
-            self.spare.push(entry);
+            self.packet_pool.push(packet);
         }
     }
 
-    fn relay(&mut self, entry: &Entry) {
-        let at = entry.ticks + self.shift;
-        // What was sent before a change of the delay is not sent twice.
-        if entry.kind != Kind::Other && self.end.is_some_and(|end| at < end) {
+    fn forward(&mut self, received: &BufferedPacket) {
+        let ticks = received.ticks + self.timestamp_offset;
+        // After the delay grew, some audio was sent already.
+        let is_passthrough = received.kind == PacketKind::Passthrough;
+        if !is_passthrough && self.sent_until.is_some_and(|end| ticks < end) {
             return;
         }
-        match entry.kind {
-            Kind::Lost | Kind::Recovered => {
-                self.sequence = self.sequence.wrapping_add(1);
+        match received.kind {
+            PacketKind::Lost | PacketKind::Redundant => {
+                self.next_sequence = self.next_sequence.wrapping_add(1);
                 return;
             }
-            Kind::Sound => self.silent = false,
-            Kind::Other => {}
+            PacketKind::Audio => self.after_silence = false,
+            PacketKind::Passthrough => {}
         }
-        // All packets of an event have the time of its beginning (RFC 4733 section 2.3.5).
-        let stamp = match entry.kind {
-            Kind::Other => entry.stamp + self.shift,
-            _ => at,
+        // All packets of an event have the timestamp of its start (RFC 4733 section 2.3.5).
+        let timestamp = if is_passthrough {
+            received.timestamp_ticks + self.timestamp_offset
+        } else {
+            ticks
         };
-        let mut packet = self.rewrite(entry.marker, entry.payload_type, stamp, None, &entry.header);
-        packet.extend_from_slice(&entry.payload);
-        self.post(packet);
-        self.relayed += 1;
+        let mut packet = self.write_header(
+            received.marker,
+            received.payload_type,
+            timestamp,
+            None,
+            &received.header,
+        );
+        packet.extend_from_slice(&received.payload);
+        self.push_tx(packet);
+        self.passed_through += 1;
     }
 
-    /// The end of what was relayed: `frames` after `ticks`.
-    pub(super) fn ends_at(&mut self, ticks: i64) {
-        let end = ticks + self.shift;
-        self.end = Some(self.end.map_or(end, |before| before.max(end)));
+    /// Audio was forwarded up to the received timestamp `ticks`.
+    pub(crate) fn extend_sent(&mut self, ticks: i64) {
+        let end = ticks + self.timestamp_offset;
+        self.sent_until = Some(self.sent_until.map_or(end, |before| before.max(end)));
     }
 
-    /// Sends what was cleaned in the place of what came.
-    pub(super) fn send(&mut self, clean: &Clean<'_>) {
-        self.pass_others_until(clean.ticks - 1);
-        let is_place = |came: &Entry| came.ticks == clean.ticks && came.kind == Kind::Sound;
-        let came = if self.line.front().is_some_and(is_place) {
-            self.line.pop_front()
+    /// Sends encoded audio in place of the received packet with the same timestamp.
+    pub(crate) fn send(&mut self, frame: &EncodedFrame<'_>) {
+        self.forward_passthrough_until(frame.ticks - 1);
+        let is_replaced = |packet: &BufferedPacket| {
+            packet.ticks == frame.ticks && packet.kind == PacketKind::Audio
+        };
+        let received = if self.delay_line.front().is_some_and(is_replaced) {
+            self.delay_line.pop_front()
         } else {
             None
         };
-        let at = clean.ticks + self.shift;
-        if self.end.is_none_or(|end| at >= end) {
-            let header = came.as_ref().map_or(&PLAIN_HEADER[..], |came| &came.header);
-            match clean.payload {
-                Some(payload) => self.post_clean(clean, payload, at, header),
-                None => self.silent = true,
+        let ticks = frame.ticks + self.timestamp_offset;
+        if self.sent_until.is_none_or(|end| ticks >= end) {
+            let header = received
+                .as_ref()
+                .map_or(&PLAIN_HEADER[..], |received| &received.header);
+            match frame.payload {
+                Some(payload) => self.send_encoded(frame, payload, ticks, header),
+                None => self.after_silence = true,
             }
-            self.ends_at(clean.ticks + clean.frames as i64);
+            self.extend_sent(frame.ticks + frame.frames as i64);
         }
-        self.spare.extend(came);
-        self.pass_others_until(clean.ticks);
+        self.packet_pool.extend(received);
+        self.forward_passthrough_until(frame.ticks);
     }
 
-    fn post_clean(&mut self, clean: &Clean<'_>, payload: &[u8], at: i64, header: &[u8]) {
-        let level = self.audio_level_id.map(|id| (id, clean.voice, clean.level));
-        let marker = std::mem::take(&mut self.silent);
+    fn send_encoded(
+        &mut self,
+        frame: &EncodedFrame<'_>,
+        payload: &[u8],
+        ticks: i64,
+        header: &[u8],
+    ) {
+        let level = self
+            .audio_level_id
+            .map(|id| (id, frame.voice_activity, frame.level));
+        let marker = std::mem::take(&mut self.after_silence);
         let payload_type = self.red_payload_type.unwrap_or(self.payload_type);
-        let mut packet = self.rewrite(marker, payload_type, at, level, header);
+        let mut packet = self.write_header(marker, payload_type, ticks, level, header);
         if self.red_payload_type.is_some() {
-            let behind = u32::try_from(at - self.redundant.0).unwrap_or(u32::MAX);
-            let redundant = (!marker).then_some((behind, &self.redundant.1[..]));
+            let offset = u32::try_from(ticks - self.redundant.0).unwrap_or(u32::MAX);
+            let redundant = (!marker).then_some((offset, &self.redundant.1[..]));
             red::write(self.payload_type, redundant, payload, &mut packet);
-            self.redundant.0 = at;
+            self.redundant.0 = ticks;
             self.redundant.1.clear();
             self.redundant.1.extend_from_slice(payload);
         } else {
             packet.extend_from_slice(payload);
         }
-        self.post(packet);
-        self.sent += 1;
+        self.push_tx(packet);
+        self.encoded_packets += 1;
     }
 
-    fn rewrite(
+    /// Starts a packet with the next sequence number.
+    fn write_header(
         &mut self,
         marker: bool,
         payload_type: u8,
-        at: i64,
+        ticks: i64,
         audio_level: Option<(u8, bool, u8)>,
         header: &[u8],
     ) -> Vec<u8> {
-        let rewrite = Rewrite {
+        let fields = HeaderFields {
             marker,
             payload_type,
-            sequence: self.sequence,
-            timestamp: at as u32,
+            sequence: self.next_sequence,
+            timestamp: ticks as u32,
             ssrc: self.ssrc,
             audio_level,
         };
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut packet = self.taken.pop().unwrap_or_default();
-        rewrite.write(header, &mut packet);
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        let mut packet = self.byte_pool.pop().unwrap_or_default();
+        fields.write(header, &mut packet);
         packet
     }
 
-    fn post(&mut self, packet: Vec<u8>) {
-        if self.outbox.len() == OUTBOX {
-            self.taken.extend(self.outbox.pop_front());
+    fn push_tx(&mut self, packet: Vec<u8>) {
+        if self.tx_queue.len() == MAX_QUEUED {
+            self.byte_pool.extend(self.tx_queue.pop_front());
             self.dropped += 1;
         }
-        self.outbox.push_back(packet);
+        self.tx_queue.push_back(packet);
     }
 
-    /// The next packet for the wire, in `packet`'s place.
-    pub(super) fn take(&mut self, packet: &mut Vec<u8>) -> bool {
-        match self.outbox.pop_front() {
+    /// Replaces `packet` by the next packet to be sent. False: there is none.
+    pub(crate) fn poll(&mut self, packet: &mut Vec<u8>) -> bool {
+        match self.tx_queue.pop_front() {
             Some(next) => {
-                self.taken.push(std::mem::replace(packet, next));
+                self.byte_pool.push(std::mem::replace(packet, next));
                 true
             }
             None => false,

@@ -4,6 +4,7 @@
 
 pub mod files;
 pub mod golden;
+pub mod network;
 pub mod random;
 pub mod signal;
 

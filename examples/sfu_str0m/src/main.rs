@@ -1,9 +1,9 @@
 //! A minimal SFU on str0m with noise suppression inside: one `RtpDenoiser` for each publisher.
 //!
-//! The publisher, the SFU's two ends and the listener run in this one process, with real ICE, DTLS
-//! and SRTP between them, and datagrams handed over in memory: all of it is sans-IO. In a server
-//! of your own the datagrams go through sockets; what stands between `Event::RtpPacket` and
-//! `write_rtp` stays as it is here.
+//! The publisher, both ends of the SFU and the listener run in this process, with real ICE, DTLS and
+//! SRTP between them. Datagrams are passed in memory, because str0m and `RtpDenoiser` are sans-IO. A
+//! server passes them through sockets; the code between `Event::RtpPacket` and `write_rtp` is the
+//! same.
 //!
 //!     cargo run -p sfu_str0m
 
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use quietwire::Model;
-use quietwire::rtp::{Packet, RtpDenoiser};
+use quietwire_rtp::{Packet, RtpDenoiser};
 use str0m::change::SdpOffer;
 use str0m::format::Codec;
 use str0m::media::{Direction, MediaKind, Mid, Pt};
@@ -47,12 +47,12 @@ impl Peer {
 
     fn opus(&self) -> Result<Pt> {
         let mut formats = self.rtc.codec_config().params().iter();
-        let opus = formats.find(|format| format.manifest().codec == Codec::Opus);
+        let opus = formats.find(|format| format.spec().codec == Codec::Opus);
         Ok(opus.ok_or("Opus is always offered")?.pt())
     }
 }
 
-/// Offers audio one way, and answers; as a web application would do it over HTTP.
+/// Offer and answer of one-way audio. A web application exchanges them over HTTP.
 fn negotiate(sender: &mut Peer, receiver: &mut Peer) -> Result<()> {
     let mut change = sender.rtc.sdp_api();
     let mid = change.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
@@ -64,14 +64,14 @@ fn negotiate(sender: &mut Peer, receiver: &mut Peer) -> Result<()> {
     Ok(())
 }
 
-/// Runs one connection until both ends wait; gives the RTP that came out at the right one.
+/// Runs one connection until both ends wait. Returns the RTP packets received by the right end.
 fn run(now: Instant, left: &mut Peer, right: &mut Peer) -> Result<Vec<RtpPacket>> {
     let mut packets = Vec::new();
     for peer in [&mut *left, &mut *right] {
         peer.rtc.handle_input(Input::Timeout(now))?;
     }
     loop {
-        let mut is_quiet = true;
+        let mut is_idle = true;
         for from_left in [true, false] {
             let (from, to) = if from_left {
                 (&mut *left, &mut *right)
@@ -82,7 +82,7 @@ fn run(now: Instant, left: &mut Peer, right: &mut Peer) -> Result<Vec<RtpPacket>
                 match from.rtc.poll_output()? {
                     Output::Timeout(_) => break,
                     Output::Transmit(datagram) => {
-                        is_quiet = false;
+                        is_idle = false;
                         let receive = Receive::new(
                             Protocol::Udp,
                             datagram.source,
@@ -100,7 +100,7 @@ fn run(now: Instant, left: &mut Peer, right: &mut Peer) -> Result<Vec<RtpPacket>
                 }
             }
         }
-        if is_quiet {
+        if is_idle {
             return Ok(packets);
         }
     }
@@ -123,7 +123,7 @@ fn write(peer: &mut Peer, now: Instant, packet: &Packet<'_>, sequence: u64) -> R
     Ok(())
 }
 
-/// A packet of str0m's as it was on the wire.
+/// The bytes of a packet of str0m.
 fn datagram(packet: &RtpPacket, payload_type: u8) -> Vec<u8> {
     let mut bytes = vec![0x80, u8::from(packet.header.marker) << 7 | payload_type];
     bytes.extend(packet.header.sequence_number.to_be_bytes());
@@ -150,7 +150,7 @@ fn main() -> Result<()> {
     negotiate(&mut publisher, &mut sfu_in)?;
     negotiate(&mut sfu_out, &mut listener)?;
 
-    // One for each publisher; in RTP mode str0m has taken SRTP off already.
+    // One for each publisher. In RTP mode the packets of str0m are decrypted.
     let payload_type = 111;
     let model = Model::embedded("base")?;
     let mut denoiser = RtpDenoiser::builder(model)
@@ -165,9 +165,9 @@ fn main() -> Result<()> {
     let (mut noise, mut levels) = (1u32, [Vec::new(), Vec::new()]);
     let mut forwarded = 0u64;
     let mut sent = 0;
-    let began = now;
+    let start = now;
     while sent < PACKETS {
-        // What a microphone in a noisy room would give.
+        // Noise, as from a microphone in a noisy room.
         if publisher.is_connected && sfu_out.is_connected {
             let block: Vec<f32> = (0..FRAMES)
                 .map(|_| {
@@ -185,17 +185,17 @@ fn main() -> Result<()> {
             sent += 1;
         }
 
-        // The SFU: what came from the publisher goes through its denoiser to every listener.
-        let since = now - began;
+        // The SFU: packets of the publisher pass through its denoiser to every listener.
+        let clock = now - start;
         for packet in run(now, &mut publisher, &mut sfu_in)? {
-            // What is wrong with one packet is that packet's matter.
-            let _ = denoiser.receive(since, &datagram(&packet, payload_type));
+            // An error concerns one packet only.
+            let _ = denoiser.receive(clock, &datagram(&packet, payload_type));
         }
-        denoiser.drive(since);
+        denoiser.drive(clock);
         let mut clean = Vec::new();
         while denoiser.poll_packet(&mut clean) {
             let packet = Packet::parse(&clean)?;
-            // str0m counts on across wraps; this stream begins with 0.
+            // str0m needs sequence numbers without wraps. This stream starts with 0.
             write(&mut sfu_out, now, &packet, forwarded)?;
             forwarded += 1;
         }
@@ -204,7 +204,7 @@ fn main() -> Result<()> {
             levels[1].push(level_dbfs(&mut decoders[1], &packet.payload)?);
         }
         now += Duration::from_millis(20);
-        if now - began > Duration::from_secs(60) {
+        if now - start > Duration::from_secs(60) {
             return Err("the peers did not connect".into());
         }
     }
@@ -212,13 +212,13 @@ fn main() -> Result<()> {
     let last = |levels: &[f32]| levels.iter().rev().take(50).sum::<f32>() / 50.0;
     let [noisy, clean] = [last(&levels[0]), last(&levels[1])];
     println!(
-        "{} packets published at {noisy:.1} dBFS, {} heard at {clean:.1} dBFS, {} ms later",
+        "{} packets published at {noisy:.1} dBFS, {} received at {clean:.1} dBFS, {} ms later",
         sent,
         levels[1].len(),
         denoiser.delay().as_millis()
     );
     if levels[1].len() + 5 < sent || clean > noisy - 15.0 {
-        return Err("the listener should have heard it all, and less noise".into());
+        return Err("the listener did not receive all packets, or the noise was not removed".into());
     }
     Ok(())
 }

@@ -1,20 +1,23 @@
-//! Convolutions with few channels a group, over the last two axes.
+//! Convolutions with few channels per group, over the last two axes (GTCRN, DeepFilterNet 3). As
+//! matrix products they would be many tiny ones.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
-use super::{Wide, add_product, add_scaled, run_wide, shape_of};
+use super::dispatch::{WeightedKernel, add_scaled, run_weighted};
+use super::kernel::{Kernel, impl_op_for_kernel};
+use super::shape::shape_of;
+use crate::fast_math::add_product;
 
-/// Output channels of a group up to which a convolution is computed directly; more of them fill
-/// the engine's tiles well enough.
+/// Maximum output channels of a group. More of them fill the tiles of tract's matrix products.
 const MAX_CHANNELS: usize = 8;
-/// Columns of a convolution whose sums stay in registers.
+/// Columns whose sums stay in registers.
 const COLUMNS: usize = 32;
-/// Rows, kernels and strides of what is computed directly fit these, for buffers on the stack.
-const WIDEST_ROW: usize = 272;
-const WIDEST_KERNEL: usize = 16;
+/// Maximum width of a row and of a kernel and maximum stride, for buffers on the stack.
+const MAX_ROW: usize = 272;
+const MAX_KERNEL: usize = 16;
 const MAX_STRIDE: usize = 2;
 
 /// A convolution over the last two axes of [1, channels, height, width], or its transpose.
@@ -30,16 +33,16 @@ pub(super) struct DirectConv {
     kernel: [usize; 2],
     strides: [usize; 2],
     dilations: [usize; 2],
-    /// zeros before the first row and column
-    before: [usize; 2],
-    /// [channels out, channels in of a group, kernel]
+    /// padding before the first row and column
+    padding: [usize; 2],
+    /// [output channels, input channels of a group, kernel height, kernel width]
     weights: Arc<Tensor>,
-    /// [channels out] or one number
+    /// [output channels] or one number
     bias: Arc<Tensor>,
 }
 
-/// Height and width of spatial axes; one of them may be missing.
-fn two(axes: &[usize], missing: usize) -> Option<[usize; 2]> {
+/// Height and width of spatial axes. A missing height is `missing`.
+fn height_width(axes: &[usize], missing: usize) -> Option<[usize; 2]> {
     match *axes {
         [w] => Some([missing, w]),
         [h, w] => Some([h, w]),
@@ -60,17 +63,18 @@ fn constants(model: &TypedModel, node: &TypedNode) -> TractResult<Option<[Arc<Te
     })
 }
 
-/// [channels, height, width] of a shape with one batch at most, channels first.
+/// [channels, height, width] of `shape`, if it has channels first and no batch axis above 1.
 fn sizes(spec: &PoolSpec, shape: &[usize]) -> Option<[usize; 3]> {
     let spatial = match spec.data_format {
         DataFormat::NCHW if shape[0] == 1 => &shape[1..],
         DataFormat::CHW => shape,
         _ => return None,
     };
-    let [h, w] = two(&spatial[1..], 1)?;
+    let [h, w] = height_width(&spatial[1..], 1)?;
     Some([spatial[0], h, w])
 }
 
+/// The kernel for a convolution with few channels per group.
 pub(super) fn convolution(
     model: &TypedModel,
     node: &TypedNode,
@@ -84,15 +88,16 @@ pub(super) fn convolution(
     direct(model, node, spec, op.group, false)
 }
 
+/// The kernel for a depthwise transposed convolution.
 pub(super) fn deconvolution(
     model: &TypedModel,
     node: &TypedNode,
     op: &Deconv,
 ) -> TractResult<Option<DirectConv>> {
     let spec = &op.pool_spec;
-    // Channel by channel alone: there the orders of weights that are in use agree.
-    let one = spec.output_channels == op.group && spec.input_channels == op.group;
-    if op.kernel_format != KernelFormat::OIHW || !one {
+    // Only depthwise ones: for these, all orders of the weights are the same.
+    let is_depthwise = spec.output_channels == op.group && spec.input_channels == op.group;
+    if op.kernel_format != KernelFormat::OIHW || !is_depthwise {
         return Ok(None);
     }
     direct(model, node, spec, op.group, true)
@@ -105,9 +110,9 @@ fn direct(
     group: usize,
     transposed: bool,
 ) -> TractResult<Option<DirectConv>> {
-    let before = match &spec.padding {
-        PaddingSpec::Valid => two(&tvec![0; spec.kernel_shape.len()], 0),
-        PaddingSpec::Explicit(before, _) => two(before, 0),
+    let padding = match &spec.padding {
+        PaddingSpec::Valid => height_width(&tvec![0; spec.kernel_shape.len()], 0),
+        PaddingSpec::Explicit(before, _) => height_width(before, 0),
         _ => None,
     };
     let (Some([weights, bias]), Some(input), Some(output_shape)) = (
@@ -117,22 +122,22 @@ fn direct(
     ) else {
         return Ok(None);
     };
-    let (Some(input), Some(output), Some(before), Some(kernel), Some(strides), Some(dilations)) = (
+    let (Some(input), Some(output), Some(padding), Some(kernel), Some(strides), Some(dilations)) = (
         sizes(spec, &input),
         sizes(spec, &output_shape),
-        before,
-        two(&spec.kernel_shape, 1),
-        two(&spec.strides(), 1),
-        two(&spec.dilations(), 1),
+        padding,
+        height_width(&spec.kernel_shape, 1),
+        height_width(&spec.strides(), 1),
+        height_width(&spec.dilations(), 1),
     ) else {
         return Ok(None);
     };
-    let right = weights.len() == output[0] * input[0] / group * kernel[0] * kernel[1]
+    let is_supported = weights.len() == output[0] * input[0] / group * kernel[0] * kernel[1]
         && (bias.len() == output[0] || bias.len() == 1)
-        && input[2].max(output[2]) <= WIDEST_ROW
-        && kernel[1] <= WIDEST_KERNEL
+        && input[2].max(output[2]) <= MAX_ROW
+        && kernel[1] <= MAX_KERNEL
         && (1..=MAX_STRIDE).contains(&strides[1]);
-    Ok(right.then_some(DirectConv {
+    Ok(is_supported.then_some(DirectConv {
         transposed,
         group,
         input,
@@ -141,19 +146,19 @@ fn direct(
         kernel,
         strides,
         dilations,
-        before,
+        padding,
         weights,
         bias,
     }))
 }
 
-/// A row's numbers, those of each phase of the stride together.
-type Phases = [[f32; WIDEST_ROW]; MAX_STRIDE];
+/// The numbers of a row, grouped by their phase within the stride.
+type Phases = [[f32; MAX_ROW]; MAX_STRIDE];
 
-/// Where a column of the kernel meets a row: outputs (inputs of a transpose) `first..end` meet what
-/// lies at `phase`, `phase + stride`, ... of the other side, from the `from`th of those on.
+/// The columns that one column of the kernel connects: the outputs (inputs of a transposed
+/// convolution) `first..end` with the columns `phase + stride * (from + n)` of the other side.
 #[derive(Clone, Copy, Default)]
-struct Meeting {
+struct TapSpan {
     first: usize,
     end: usize,
     phase: usize,
@@ -165,53 +170,55 @@ impl DirectConv {
     fn run<S: pulp::Simd>(&self, input: &[f32], weights: &[f32], bias: &[f32], output: &mut [f32]) {
         let [channels_in, height_in, width_in] = self.input;
         let [channels_out, height, width] = self.output;
-        let (of_group, into) = (channels_in / self.group, channels_out / self.group);
+        let (group_in, group_out) = (channels_in / self.group, channels_out / self.group);
         let taps = self.kernel[0] * self.kernel[1];
         let (few, many) = if self.transposed {
             (width_in, width)
         } else {
             (width, width_in)
         };
-        let mut meetings = [Meeting::default(); WIDEST_KERNEL];
-        for (tap, meeting) in meetings[..self.kernel[1]].iter_mut().enumerate() {
-            *meeting = self.meeting(tap, few, many);
+        let mut spans = [TapSpan::default(); MAX_KERNEL];
+        for (tap, span) in spans[..self.kernel[1]].iter_mut().enumerate() {
+            *span = self.tap_span(tap, few, many);
         }
-        let meetings = &meetings[..self.kernel[1]];
-        let mut phases = [[0.0f32; WIDEST_ROW]; MAX_STRIDE];
+        let spans = &spans[..self.kernel[1]];
+        let mut phases = [[0.0f32; MAX_ROW]; MAX_STRIDE];
         let planes = output.chunks_exact_mut(height * width);
-        let kernels = weights.chunks_exact(of_group * taps);
+        let kernels = weights.chunks_exact(group_in * taps);
         for (at, (plane, kernel)) in planes.zip(kernels).enumerate() {
             plane.fill(if bias.len() == 1 { bias[0] } else { bias[at] });
-            let first = at / into * of_group * height_in * width_in;
-            let heard = &input[first..][..of_group * height_in * width_in];
+            let first = at / group_out * group_in * height_in * width_in;
+            let input = &input[first..][..group_in * height_in * width_in];
             if self.transposed {
-                self.spread::<S>(heard, kernel, meetings, &mut phases, plane);
+                self.convolve_transposed::<S>(input, kernel, spans, &mut phases, plane);
             } else if self.kernel[1] == 1 && self.strides[1] == 1 && width == width_in {
-                self.gather_columns::<S>(heard, kernel, plane);
+                self.convolve_columns::<S>(input, kernel, plane);
             } else {
-                self.gather::<S>(heard, kernel, meetings, &mut phases, plane);
+                self.convolve::<S>(input, kernel, spans, &mut phases, plane);
             }
         }
     }
 
-    /// Row of the input for a row of the output and of the kernel, or the other way round.
+    /// The input row for `row` of the output and row `tap` of the kernel. For a transposed
+    /// convolution, the output row for `row` of the input.
     #[inline(always)]
     fn row(&self, row: usize, tap: usize, rows: usize) -> Option<usize> {
         let at = row * self.strides[0] + tap * self.dilations[0];
-        at.checked_sub(self.before[0]).filter(|at| *at < rows)
+        at.checked_sub(self.padding[0]).filter(|at| *at < rows)
     }
 
-    /// `few` positions, each `stride` of the `many` apart.
-    fn meeting(&self, tap: usize, few: usize, many: usize) -> Meeting {
+    /// The span of column `tap` of the kernel between `few` columns and `many` columns; a step of one
+    /// of the few is `stride` of the many.
+    fn tap_span(&self, tap: usize, few: usize, many: usize) -> TapSpan {
         let (stride, ahead) = (self.strides[1], tap * self.dilations[1]);
-        let first = self.before[1].saturating_sub(ahead).div_ceil(stride);
-        let start = first * stride + ahead - self.before[1];
+        let first = self.padding[1].saturating_sub(ahead).div_ceil(stride);
+        let start = first * stride + ahead - self.padding[1];
         let end = if start < many {
             few.min(first + (many - 1 - start) / stride + 1)
         } else {
             first
         };
-        Meeting {
+        TapSpan {
             first: first.min(end),
             end,
             phase: start % stride,
@@ -219,32 +226,32 @@ impl DirectConv {
         }
     }
 
-    /// One output plane: sums over shifted rows of the input.
+    /// One output plane: the sum of shifted and scaled input rows.
     #[inline(always)]
-    fn gather<S: pulp::Simd>(
+    fn convolve<S: pulp::Simd>(
         &self,
         input: &[f32],
         kernel: &[f32],
-        meetings: &[Meeting],
+        spans: &[TapSpan],
         phases: &mut Phases,
         plane: &mut [f32],
     ) {
         let [_, height_in, width_in] = self.input;
         let (width, stride) = (self.output[2], self.strides[1]);
         let planes = input.chunks_exact(height_in * width_in);
-        for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0] * self.kernel[1])) {
+        for (channel, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0] * self.kernel[1])) {
             for (tap, kernel) in kernel.chunks_exact(self.kernel[1]).enumerate() {
                 for (row, out) in plane.chunks_exact_mut(width).enumerate() {
                     let Some(from) = self.row(row, tap, height_in) else {
                         continue;
                     };
-                    let from = &heard[from * width_in..][..width_in];
+                    let from = &channel[from * width_in..][..width_in];
                     if stride == 1 {
-                        for (meeting, weight) in meetings.iter().zip(kernel) {
+                        for (span, weight) in spans.iter().zip(kernel) {
                             add_scaled::<S>(
                                 *weight,
-                                &from[meeting.from..],
-                                &mut out[meeting.first..meeting.end],
+                                &from[span.from..],
+                                &mut out[span.first..span.end],
                             );
                         }
                         continue;
@@ -254,32 +261,32 @@ impl DirectConv {
                             *to = *x;
                         }
                     }
-                    for (meeting, weight) in meetings.iter().zip(kernel) {
-                        let from = &phases[meeting.phase][meeting.from..];
-                        add_scaled::<S>(*weight, from, &mut out[meeting.first..meeting.end]);
+                    for (span, weight) in spans.iter().zip(kernel) {
+                        let from = &phases[span.phase][span.from..];
+                        add_scaled::<S>(*weight, from, &mut out[span.first..span.end]);
                     }
                 }
             }
         }
     }
 
-    /// The same for kernels of one column over rows of one width: sums stay in registers.
+    /// [`Self::convolve`] for kernels of one column and equal widths: the sums stay in registers.
     #[inline(always)]
-    fn gather_columns<S: pulp::Simd>(&self, input: &[f32], kernel: &[f32], plane: &mut [f32]) {
-        // No closures: what they do is compiled for the narrowest registers.
+    fn convolve_columns<S: pulp::Simd>(&self, input: &[f32], kernel: &[f32], plane: &mut [f32]) {
+        // No closures: they are not compiled for the wider instruction sets.
         let [_, height_in, width] = self.input;
         for (row, out) in plane.chunks_exact_mut(width).enumerate() {
             let (blocks, rest) = out.as_chunks_mut::<COLUMNS>();
-            let known = blocks.len() * COLUMNS;
+            let done = blocks.len() * COLUMNS;
             for (block, out) in blocks.iter_mut().enumerate() {
                 let mut sums = *out;
                 let planes = input.chunks_exact(height_in * width);
-                for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0])) {
+                for (channel, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0])) {
                     for (tap, weight) in kernel.iter().enumerate() {
                         let Some(from) = self.row(row, tap, height_in) else {
                             continue;
                         };
-                        let from = heard[from * width + block * COLUMNS..].first_chunk();
+                        let from = channel[from * width + block * COLUMNS..].first_chunk();
                         let from: &[f32; COLUMNS] = from.expect("a block inside the row");
                         for at in 0..COLUMNS {
                             sums[at] = add_product::<S>(sums[at], *weight, from[at]);
@@ -292,23 +299,23 @@ impl DirectConv {
                 continue;
             }
             let planes = input.chunks_exact(height_in * width);
-            for (heard, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0])) {
+            for (channel, kernel) in planes.zip(kernel.chunks_exact(self.kernel[0])) {
                 for (tap, weight) in kernel.iter().enumerate() {
                     if let Some(from) = self.row(row, tap, height_in) {
-                        add_scaled::<S>(*weight, &heard[from * width + known..], rest);
+                        add_scaled::<S>(*weight, &channel[from * width + done..], rest);
                     }
                 }
             }
         }
     }
 
-    /// One output plane of the transpose: each input number spreads over the kernel.
+    /// One output plane of a transposed convolution: the sum of shifted and scaled kernels.
     #[inline(always)]
-    fn spread<S: pulp::Simd>(
+    fn convolve_transposed<S: pulp::Simd>(
         &self,
         input: &[f32],
         kernel: &[f32],
-        meetings: &[Meeting],
+        spans: &[TapSpan],
         phases: &mut Phases,
         plane: &mut [f32],
     ) {
@@ -322,9 +329,9 @@ impl DirectConv {
                 for phase in &mut phases[..stride] {
                     phase[..width.div_ceil(stride)].fill(0.0);
                 }
-                for (meeting, weight) in meetings.iter().zip(kernel) {
-                    let out = &mut phases[meeting.phase][meeting.from..];
-                    add_scaled::<S>(*weight, &from[meeting.first..meeting.end], out);
+                for (span, weight) in spans.iter().zip(kernel) {
+                    let out = &mut phases[span.phase][span.from..];
+                    add_scaled::<S>(*weight, &from[span.first..span.end], out);
                 }
                 let out = &mut plane[to * width..][..width];
                 for (phase, from) in phases[..stride].iter().enumerate() {
@@ -337,7 +344,7 @@ impl DirectConv {
     }
 }
 
-impl pulp::WithSimd for Wide<'_, DirectConv> {
+impl pulp::WithSimd for WeightedKernel<'_, DirectConv> {
     type Output = TractResult<()>;
 
     #[inline(always)]
@@ -349,32 +356,24 @@ impl pulp::WithSimd for Wide<'_, DirectConv> {
     }
 }
 
-impl Op for DirectConv {
-    fn name(&self) -> StaticName {
+impl_op_for_kernel!(DirectConv);
+
+impl Kernel for DirectConv {
+    fn name(&self) -> &'static str {
         if self.transposed {
-            "DirectDeconv".into()
+            "DirectDeconv"
         } else {
-            "DirectConv".into()
+            "DirectConv"
         }
     }
 
-    op_as_typed_op!();
-}
-
-impl EvalOp for DirectConv {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        run_wide(self, &self.output_shape, &inputs[0], &self.weights)
-    }
-}
-
-impl TypedOp for DirectConv {
-    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec![f32::fact(&self.output_shape)])
+    fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        run_weighted(self, &self.output_shape, &inputs[0], &self.weights)
     }
 
-    as_op!();
+    fn output_facts(&self, _: &[&TypedFact]) -> TVec<TypedFact> {
+        tvec![f32::fact(&self.output_shape)]
+    }
 }
 
 #[cfg(test)]
@@ -382,8 +381,8 @@ mod tests {
     use super::super::tests::{difference, noise};
     use super::*;
 
-    /// What a case of a convolution says: channels in and out, groups, input, kernel, strides,
-    /// dilations, padding before and after.
+    /// A convolution: [input channels, output channels, groups], and [height, width] of input, kernel,
+    /// strides, dilations and padding on each side.
     type Case = (
         [usize; 3],
         [usize; 2],
@@ -393,7 +392,7 @@ mod tests {
         [usize; 2],
     );
 
-    fn convolved(case: Case, transposed: bool) -> (f32, Vec<String>) {
+    fn run_case(case: Case, transposed: bool) -> (f32, Vec<String>) {
         let ([channels, outputs, group], size, kernel, strides, dilations, pads) = case;
         let mut seed = 7;
         let mut model = TypedModel::default();
@@ -433,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn convolutions_equal_the_engines() {
+    fn convolutions_equal_those_of_tract() {
         let one = [1, 1];
         for case in [
             ([6, 6, 6], [1, 32], [1, 3], [1, 2], one, [0, 1]),
@@ -445,7 +444,7 @@ mod tests {
             ([8, 2, 1], [6, 45], [3, 1], one, one, [2, 0]),
             ([8, 1, 1], [1, 32], [1, 3], one, one, [0, 1]),
         ] {
-            let (difference, names) = convolved(case, false);
+            let (difference, names) = run_case(case, false);
             assert!(difference < 2e-5, "{case:?}: {difference}");
             assert_eq!(names, ["DirectConv"], "{case:?}");
         }
@@ -454,7 +453,7 @@ mod tests {
             ([6, 6, 6], [1, 16], [1, 5], one, one, [0, 2]),
             ([6, 6, 6], [3, 17], [3, 5], [1, 2], one, [1, 2]),
         ] {
-            let (difference, names) = convolved(case, true);
+            let (difference, names) = run_case(case, true);
             assert!(difference < 2e-5, "transposed {case:?}: {difference}");
             assert_eq!(names, ["DirectDeconv"], "{case:?}");
         }

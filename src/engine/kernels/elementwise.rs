@@ -1,11 +1,11 @@
-//! Sums, differences and products of tensors number by number, without the engine's general walk
-//! over axes.
+//! Binary elementwise operations, without tract's general iteration over axes.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
-use super::dims_of;
+use super::kernel::{Kernel, impl_op_for_kernel};
+use super::shape::dims_of;
 
 #[derive(Debug, Clone, Copy, Hash, PartialEq, Eq)]
 enum Kind {
@@ -16,21 +16,22 @@ enum Kind {
     Min,
 }
 
-/// Of [rows, numbers] and [rows, numbers], or [numbers] for every row, or one number for all.
+/// One operand is [rows, columns]. The other one is [rows, columns] too, or is broadcast: [columns]
+/// to every row, or one number to all elements.
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
-pub(super) struct Pairwise {
+pub(super) struct BinaryElementwise {
     kind: Kind,
-    /// whether the second operand is the larger one
+    /// whether the first operand is the one that is broadcast
     swapped: bool,
     output_shape: TVec<TDim>,
 }
 
-/// The same as `op`, if its operands are of these shapes.
-pub(super) fn pairwise(
+/// The kernel for `op`, if its operands have these shapes.
+pub(super) fn elementwise(
     model: &TypedModel,
     node: &TypedNode,
     op: &TypedBinOp,
-) -> TractResult<Option<Pairwise>> {
+) -> TractResult<Option<BinaryElementwise>> {
     let kind = match op.0.name() {
         "Add" => Kind::Add,
         "Sub" => Kind::Sub,
@@ -47,80 +48,81 @@ pub(super) fn pairwise(
         return Ok(None);
     };
     let swapped = a != output_shape;
-    let (whole, other) = if swapped { (&b, &a) } else { (&a, &b) };
+    let (full, other) = if swapped { (&b, &a) } else { (&a, &b) };
     let known = |dims: &[TDim]| dims.iter().all(|dim| dim.to_usize().is_ok());
-    // Axes of one that lie before the others repeat the others for every row.
-    let inner: TVec<TDim> = other
+    // Leading axes of size 1 are broadcast to the rows.
+    let columns: TVec<TDim> = other
         .iter()
         .skip_while(|dim| dim.is_one())
         .cloned()
         .collect();
-    let repeats = other == whole || (known(other) && whole.ends_with(&inner));
-    if *whole != output_shape || !repeats {
+    let is_broadcast = other == full || (known(other) && full.ends_with(&columns));
+    if *full != output_shape || !is_broadcast {
         return Ok(None);
     }
-    Ok(Some(Pairwise {
+    Ok(Some(BinaryElementwise {
         kind,
         swapped,
         output_shape,
     }))
 }
 
-struct Run<'a> {
-    op: &'a Pairwise,
+struct Rows<'a> {
+    op: &'a BinaryElementwise,
     to: &'a mut [f32],
     other: &'a [f32],
 }
 
-impl pulp::WithSimd for Run<'_> {
+impl pulp::WithSimd for Rows<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
         match (self.op.kind, self.op.swapped) {
-            (Kind::Add, _) => self.each::<Sum>(),
-            (Kind::Sub, false) => self.each::<Difference>(),
-            (Kind::Sub, true) => self.each::<Swapped>(),
-            (Kind::Mul, _) => self.each::<Product>(),
-            (Kind::Max, _) => self.each::<Larger>(),
-            (Kind::Min, _) => self.each::<Smaller>(),
+            (Kind::Add, _) => self.apply::<Sum>(),
+            (Kind::Sub, false) => self.apply::<Difference>(),
+            (Kind::Sub, true) => self.apply::<SwappedDifference>(),
+            (Kind::Mul, _) => self.apply::<Product>(),
+            (Kind::Max, _) => self.apply::<Larger>(),
+            (Kind::Min, _) => self.apply::<Smaller>(),
         }
     }
 }
 
-/// What becomes of two numbers. A closure would be compiled for the narrowest registers.
-trait Join {
-    fn join(a: f32, b: f32) -> f32;
+/// A function of two numbers. A type, because closures are not compiled for the wider instruction
+/// sets.
+trait BinaryFunction {
+    fn apply(a: f32, b: f32) -> f32;
 }
 
-macro_rules! joins {
-    ($($name:ident: $a:ident, $b:ident => $joined:expr;)*) => {$(
+macro_rules! binary_functions {
+    ($($name:ident: $a:ident, $b:ident => $result:expr;)*) => {$(
         struct $name;
 
-        impl Join for $name {
+        impl BinaryFunction for $name {
             #[inline(always)]
-            fn join($a: f32, $b: f32) -> f32 {
-                $joined
+            fn apply($a: f32, $b: f32) -> f32 {
+                $result
             }
         }
     )*};
 }
 
-joins! {
+binary_functions! {
     Sum: a, b => a + b;
     Difference: a, b => a - b;
-    Swapped: a, b => b - a;
+    SwappedDifference: a, b => b - a;
     Product: a, b => a * b;
     Larger: a, b => a.max(b);
     Smaller: a, b => a.min(b);
 }
 
-impl Run<'_> {
+impl Rows<'_> {
     #[inline(always)]
-    fn each<J: Join>(self) {
+    fn apply<B: BinaryFunction>(self) {
         if let [other] = *self.other {
             for to in self.to {
-                *to = J::join(*to, other);
+                *to = B::apply(*to, other);
             }
             return;
         }
@@ -128,30 +130,26 @@ impl Run<'_> {
             let len = row.len().min(self.other.len());
             let (row, other) = (&mut row[..len], &self.other[..len]);
             for at in 0..len {
-                row[at] = J::join(row[at], other[at]);
+                row[at] = B::apply(row[at], other[at]);
             }
         }
     }
 }
 
-impl Op for Pairwise {
-    fn name(&self) -> StaticName {
-        "Pairwise".into()
+impl_op_for_kernel!(BinaryElementwise);
+
+impl Kernel for BinaryElementwise {
+    fn name(&self) -> &'static str {
+        "BinaryElementwise"
     }
 
-    op_as_typed_op!();
-}
-
-impl EvalOp for Pairwise {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let whole = inputs.remove(usize::from(self.swapped));
-        // Written in place when nobody else holds it.
-        let mut output = whole.into_tensor();
+    fn run(&self, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let full = inputs.remove(usize::from(self.swapped));
+        // In place if the tensor has no other owner.
+        let mut output = full.into_tensor();
         {
             let other = inputs[0].try_as_plain_ram()?;
-            pulp::Arch::new().dispatch(Run {
+            pulp::Arch::new().dispatch(Rows {
                 op: self,
                 to: output.try_as_plain_ram_mut()?.as_slice_mut()?,
                 other: other.as_slice()?,
@@ -159,12 +157,8 @@ impl EvalOp for Pairwise {
         }
         Ok(tvec![output.into_tvalue()])
     }
-}
 
-impl TypedOp for Pairwise {
-    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec![f32::fact(self.output_shape.as_slice())])
+    fn output_facts(&self, _: &[&TypedFact]) -> TVec<TypedFact> {
+        tvec![f32::fact(self.output_shape.as_slice())]
     }
-
-    as_op!();
 }

@@ -1,26 +1,29 @@
-//! Numbers picked from rows by their places, with zeros for places past the end.
+//! Columns of a matrix by constant indices, with zeros for indices past the end.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::{Gather, Pad, PadMode};
 
-use super::dims_of;
+use super::kernel::{Kernel, impl_op_for_kernel};
+use super::shape::dims_of;
 
-/// [rows, from] to [rows, places].
+/// [rows, columns] to [rows, indices].
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
-pub(super) struct Pick {
-    from: usize,
-    places: Vec<usize>,
+pub(super) struct GatherColumns {
+    /// of the input
+    columns: usize,
+    indices: Vec<usize>,
 }
 
-/// What `node` hears, and the same as it, if it picks from rows at known places.
-pub(super) fn pick(
+/// The input and the kernel for `node`, if it gathers columns of a matrix by constant indices. A
+/// `Pad` that only appends zero columns is part of the kernel.
+pub(super) fn gather_columns(
     model: &TypedModel,
     node: &TypedNode,
     op: &Gather,
-) -> TractResult<Option<(OutletId, Pick)>> {
-    let places = model.outlet_fact(node.inputs[1])?.konst.clone();
-    let Some(places) = places.filter(|places| places.rank() == 1) else {
+) -> TractResult<Option<(OutletId, GatherColumns)>> {
+    let indices = model.outlet_fact(node.inputs[1])?.konst.clone();
+    let Some(indices) = indices.filter(|indices| indices.rank() == 1) else {
         return Ok(None);
     };
     let width = |outlet: OutletId| -> TractResult<Option<usize>> {
@@ -30,74 +33,58 @@ pub(super) fn pick(
     let (1, Some(padded)) = (op.axis, width(node.inputs[0])?) else {
         return Ok(None);
     };
-    let places = places.cast_to::<i64>()?;
-    let places = places.try_as_plain_ram()?;
-    let places: Option<Vec<usize>> = places
+    let indices = indices.cast_to::<i64>()?;
+    let indices = indices.try_as_plain_ram()?;
+    let indices: Option<Vec<usize>> = indices
         .as_slice::<i64>()?
         .iter()
         .map(|at| usize::try_from(if *at < 0 { at + padded as i64 } else { *at }).ok())
         .collect();
-    let Some(places) = places.filter(|places| places.iter().all(|at| *at < padded)) else {
+    let Some(indices) = indices.filter(|indices| indices.iter().all(|at| *at < padded)) else {
         return Ok(None);
     };
-    // Zeros that were put behind each row are what lies past the end.
-    let before = model.node(node.inputs[0].node);
-    let is_behind = |pad: &Pad| {
+    // Zeros that a `Pad` appends to each row equal the zeros for indices past the end.
+    let producer = model.node(node.inputs[0].node);
+    let appends_zeros = |pad: &Pad| {
         let zero = matches!(&pad.mode, PadMode::Constant(with) if with.cast_to_scalar::<f32>().ok() == Some(0.0));
         zero && pad.pads.len() == 2 && pad.pads[0] == (0, 0) && pad.pads[1].0 == 0
     };
-    let from = match before.op_as::<Pad>() {
-        Some(pad) if is_behind(pad) => before.inputs[0],
+    let input = match producer.op_as::<Pad>() {
+        Some(pad) if appends_zeros(pad) => producer.inputs[0],
         _ => node.inputs[0],
     };
-    Ok(width(from)?.map(|width| {
-        (
-            from,
-            Pick {
-                from: width,
-                places,
-            },
-        )
-    }))
+    Ok(width(input)?.map(|columns| (input, GatherColumns { columns, indices })))
 }
 
-impl Op for Pick {
-    fn name(&self) -> StaticName {
-        "Pick".into()
+impl_op_for_kernel!(GatherColumns);
+
+impl Kernel for GatherColumns {
+    fn name(&self) -> &'static str {
+        "GatherColumns"
     }
 
-    op_as_typed_op!();
-}
-
-impl EvalOp for Pick {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let input = inputs[0].try_as_plain_ram()?;
-        let rows = inputs[0].len() / self.from;
-        let mut output = Tensor::zero::<f32>(&[rows, self.places.len()])?;
+        let rows = inputs[0].len() / self.columns;
+        let mut output = Tensor::zero::<f32>(&[rows, self.indices.len()])?;
         {
             let mut output = output.try_as_plain_ram_mut()?;
             let to = output
                 .as_slice_mut::<f32>()?
-                .chunks_exact_mut(self.places.len());
-            for (row, to) in input.as_slice::<f32>()?.chunks_exact(self.from).zip(to) {
-                for (to, at) in to.iter_mut().zip(&self.places) {
+                .chunks_exact_mut(self.indices.len());
+            for (row, to) in input.as_slice::<f32>()?.chunks_exact(self.columns).zip(to) {
+                for (to, at) in to.iter_mut().zip(&self.indices) {
                     *to = row.get(*at).copied().unwrap_or(0.0);
                 }
             }
         }
         Ok(tvec![output.into_tvalue()])
     }
-}
 
-impl TypedOp for Pick {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TVec<TypedFact> {
         let rows = inputs[0].shape[0].clone();
-        Ok(tvec![f32::fact([rows, self.places.len().to_dim()])])
+        tvec![f32::fact([rows, self.indices.len().to_dim()])]
     }
-
-    as_op!();
 }
 
 #[cfg(test)]
@@ -105,7 +92,7 @@ mod tests {
     use super::super::tests::{difference, noise};
     use super::*;
 
-    fn graph(places: &[i64], padding: Option<(usize, usize)>) -> TypedModel {
+    fn graph(indices: &[i64], padding: Option<(usize, usize)>) -> TypedModel {
         let mut model = TypedModel::default();
         let mut from = model.add_source("from", f32::fact([3, 5])).unwrap();
         if let Some(padding) = padding {
@@ -113,24 +100,24 @@ mod tests {
             let pad = Pad::new(vec![(0, 0), padding], zero);
             from = model.wire_node("padded", pad, &[from]).unwrap()[0];
         }
-        let places = model.add_const("places", tensor1(places)).unwrap();
-        let picked = model
-            .wire_node("picked", Gather::new(1), &[from, places])
+        let indices = model.add_const("indices", tensor1(indices)).unwrap();
+        let gathered = model
+            .wire_node("gathered", Gather::new(1), &[from, indices])
             .unwrap();
-        model.select_output_outlets(&picked).unwrap();
+        model.select_output_outlets(&gathered).unwrap();
         model
     }
 
     #[test]
-    fn picks_equal_the_engines() {
+    fn gathers_equal_those_of_tract() {
         let cases: [(&[i64], _, &[&str]); 3] = [
-            (&[0, 4, 4, 1], None, &["Pick"]),
-            (&[5, 0, 6, 4, 5], Some((0, 2)), &["Pick"]),
-            (&[0, 1, 5], Some((1, 0)), &["Pad", "Pick"]),
+            (&[0, 4, 4, 1], None, &["GatherColumns"]),
+            (&[5, 0, 6, 4, 5], Some((0, 2)), &["GatherColumns"]),
+            (&[0, 1, 5], Some((1, 0)), &["Pad", "GatherColumns"]),
         ];
-        for (places, padding, expected) in cases {
+        for (indices, padding, expected) in cases {
             let input = noise(&mut 7, &[3, 5]);
-            let (error, ops) = difference(graph(places, padding), input);
+            let (error, ops) = difference(graph(indices, padding), input);
             assert_eq!(
                 (error, ops),
                 (0.0, expected.iter().map(|s| s.to_string()).collect())

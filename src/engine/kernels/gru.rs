@@ -1,36 +1,42 @@
-//! Small recurrences within a hop, over its bands: a step is a few dozen products, which the
-//! engine's kernels take longer to set up than to do.
+//! Small GRUs within a hop, over its bands (GTCRN). A step is a few dozen products, for which the
+//! set-up of tract's matrix products takes longer than the products.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 
-/// Numbers of a block that compilers turn into registers.
+use super::kernel::{Kernel, impl_op_for_kernel};
+use crate::fast_math::sigmoid;
+
+/// Numbers of a block, which compilers keep in registers.
 const BLOCK: usize = 8;
-/// Widest state, in blocks.
+/// Maximum width of the state, blocks.
 const MAX_BLOCKS: usize = 8;
 
 type Block = [f32; BLOCK];
 /// Update gate, reset gate and candidate.
 type Gates = [[Block; MAX_BLOCKS]; 3];
 
-/// A gated recurrent unit over [1, steps, in] with its reset gate after the product
-/// (ONNX `GRU` with `linear_before_reset`), from the state that it is given each time.
+/// A gated recurrent unit from [1, steps, inputs] and a state [1, 1, hidden] to [1, steps, hidden]
+/// and the next state. The reset gate is applied after the product (ONNX `GRU` with
+/// `linear_before_reset`).
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
 pub(super) struct SmallGru {
     hidden: usize,
     inputs: usize,
     steps: usize,
-    backwards: bool,
+    /// whether the last step comes first
+    is_reversed: bool,
+    /// whether the first output is used; otherwise it is empty
     emit_y: bool,
-    /// [in, 3, blocks of hidden], then one row of bias
-    into: Arc<Tensor>,
-    /// [hidden, 3, blocks of hidden], then one row of bias
-    back: Arc<Tensor>,
+    /// [inputs + 1, 3, padded hidden], the bias last
+    w_ih: Arc<Tensor>,
+    /// [hidden + 1, 3, padded hidden], the bias last
+    w_hh: Arc<Tensor>,
 }
 
-/// The same as `op`, if its weights are known and it is small.
-pub(super) fn small(
+/// The kernel for `op`, if its weights are constant and it is small.
+pub(super) fn small_gru(
     model: &TypedModel,
     node: &TypedNode,
     op: &GruSeq,
@@ -63,28 +69,29 @@ pub(super) fn small(
     if sizes != [3 * hidden * inputs, 3 * hidden * hidden, 6 * hidden] {
         return Ok(None);
     }
-    let (bias_into, bias_back) = bias.split_at(3 * hidden);
+    let (bias_ih, bias_hh) = bias.split_at(3 * hidden);
     Ok(Some(SmallGru {
         hidden,
         inputs,
         steps,
-        backwards: op.chunk < 0,
+        is_reversed: op.chunk < 0,
         emit_y: op.emit_y,
-        into: rows(&w, bias_into, hidden)?,
-        back: rows(&r, bias_back, hidden)?,
+        w_ih: pack(&w, bias_ih, hidden)?,
+        w_hh: pack(&r, bias_hh, hidden)?,
     }))
 }
 
-/// [3 x hidden, in] weights and [3 x hidden] bias to rows of padded gates, one for each input.
-fn rows(weights: &[f32], bias: &[f32], hidden: usize) -> TractResult<Arc<Tensor>> {
+/// Weights [3 * hidden, inputs] and biases [3 * hidden] as [inputs + 1, 3, padded hidden], the biases
+/// last.
+fn pack(weights: &[f32], bias: &[f32], hidden: usize) -> TractResult<Arc<Tensor>> {
     let inputs = weights.len() / (3 * hidden);
     let padded = hidden.div_ceil(BLOCK) * BLOCK;
-    let mut rows = vec![0.0; (inputs + 1) * 3 * padded];
-    for (input, row) in rows.chunks_exact_mut(3 * padded).enumerate() {
+    let mut packed = vec![0.0; (inputs + 1) * 3 * padded];
+    for (input, row) in packed.chunks_exact_mut(3 * padded).enumerate() {
         for (gate, row) in row.chunks_exact_mut(padded).enumerate() {
-            for (unit, number) in row[..hidden].iter_mut().enumerate() {
+            for (unit, weight) in row[..hidden].iter_mut().enumerate() {
                 let at = gate * hidden + unit;
-                *number = if input < inputs {
+                *weight = if input < inputs {
                     weights[at * inputs + input]
                 } else {
                     bias[at]
@@ -92,37 +99,37 @@ fn rows(weights: &[f32], bias: &[f32], hidden: usize) -> TractResult<Arc<Tensor>
             }
         }
     }
-    Ok(Tensor::from_shape(&[inputs + 1, 3, padded], &rows)?.into_arc_tensor())
+    Ok(Tensor::from_shape(&[inputs + 1, 3, padded], &packed)?.into_arc_tensor())
 }
 
-struct Run<'a> {
+struct Sequence<'a> {
     op: &'a SmallGru,
     input: &'a [f32],
-    into: &'a [f32],
-    back: &'a [f32],
+    w_ih: &'a [f32],
+    w_hh: &'a [f32],
     state: &'a mut [f32],
     output: &'a mut [f32],
 }
 
-impl pulp::WithSimd for Run<'_> {
+impl pulp::WithSimd for Sequence<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
         match self.op.hidden.div_ceil(BLOCK) {
-            1 => self.steps::<1>(),
-            2 => self.steps::<2>(),
-            3 => self.steps::<3>(),
-            4 => self.steps::<4>(),
-            _ => self.steps::<MAX_BLOCKS>(),
+            1 => self.run::<1>(),
+            2 => self.run::<2>(),
+            3 => self.run::<3>(),
+            4 => self.run::<4>(),
+            _ => self.run::<MAX_BLOCKS>(),
         }
     }
 }
 
-impl Run<'_> {
-    /// `N`: blocks of the state, or more.
+impl Sequence<'_> {
+    /// `N`: at least the blocks of the state.
     #[inline(always)]
-    fn steps<const N: usize>(self) {
+    fn run<const N: usize>(self) {
         let hidden = self.op.hidden;
         let blocks = hidden.div_ceil(BLOCK);
         let mut state = [[0.0f32; BLOCK]; MAX_BLOCKS];
@@ -130,31 +137,31 @@ impl Run<'_> {
             state[unit / BLOCK][unit % BLOCK] = *number;
         }
         for step in 0..self.op.steps {
-            let at = if self.op.backwards {
+            let at = if self.op.is_reversed {
                 self.op.steps - 1 - step
             } else {
                 step
             };
-            let heard = &self.input[at * self.op.inputs..][..self.op.inputs];
-            let new = weighed::<N>(heard.iter().copied(), self.into, blocks);
-            let known = state.iter().flatten().take(hidden).copied();
-            let old = weighed::<N>(known, self.back, blocks);
+            let input = &self.input[at * self.op.inputs..][..self.op.inputs];
+            let new = gate_sums::<N>(input.iter().copied(), self.w_ih, blocks);
+            let hidden_state = state.iter().flatten().take(hidden).copied();
+            let old = gate_sums::<N>(hidden_state, self.w_hh, blocks);
             for block in 0..N.min(blocks) {
                 for unit in 0..BLOCK {
-                    let of = |gates: &Gates, gate: usize| gates[gate][block][unit];
-                    let update = sigmoid(of(&new, 0) + of(&old, 0));
-                    let reset = sigmoid(of(&new, 1) + of(&old, 1));
+                    let gate = |gates: &Gates, index: usize| gates[index][block][unit];
+                    let update = sigmoid(gate(&new, 0) + gate(&old, 0));
+                    let reset = sigmoid(gate(&new, 1) + gate(&old, 1));
                     // tanh x = 2 sigmoid(2 x) - 1
-                    let sum = of(&new, 2) + reset * of(&old, 2);
+                    let sum = gate(&new, 2) + reset * gate(&old, 2);
                     let candidate = 2.0 * sigmoid(2.0 * sum) - 1.0;
-                    let kept = &mut state[block][unit];
-                    *kept = candidate + update * (*kept - candidate);
+                    let state = &mut state[block][unit];
+                    *state = candidate + update * (*state - candidate);
                 }
             }
             if self.op.emit_y {
-                let said = &mut self.output[at * hidden..][..hidden];
-                for (said, number) in said.iter_mut().zip(state.iter().flatten()) {
-                    *said = *number;
+                let output = &mut self.output[at * hidden..][..hidden];
+                for (to, number) in output.iter_mut().zip(state.iter().flatten()) {
+                    *to = *number;
                 }
             }
         }
@@ -164,9 +171,9 @@ impl Run<'_> {
     }
 }
 
-/// Sum of rows by the numbers heard, and of the row of bias after them.
+/// The sums of the gates: the products of `numbers` with rows of weights, and the biases.
 #[inline(always)]
-fn weighed<const N: usize>(
+fn gate_sums<const N: usize>(
     numbers: impl Iterator<Item = f32>,
     rows: &[f32],
     blocks: usize,
@@ -185,61 +192,25 @@ fn weighed<const N: usize>(
     gates
 }
 
-/// 1 / (1 + e^-x), to a few units in the last place.
-#[inline(always)]
-pub(super) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
-}
+impl_op_for_kernel!(SmallGru);
 
-/// e^x: a power of two, and a polynomial for what is left (Cephes `expf`), without a branch, so
-/// that a block of them runs at once.
-#[inline(always)]
-#[allow(clippy::excessive_precision)] // as published
-fn exp(x: f32) -> f32 {
-    let x = x.clamp(-87.0, 88.0);
-    // Adding and taking away 1.5 x 2^23 rounds to the nearest whole number.
-    const ROUNDER: f32 = 12_582_912.0;
-    let shifted = x * std::f32::consts::LOG2_E + ROUNDER;
-    let whole = shifted - ROUNDER;
-    let rest = x - whole * 0.693_359_375 + whole * 2.121_944_4e-4;
-    let mut sum = 1.987_569_15e-4;
-    for factor in [
-        1.398_199_95e-3,
-        8.333_451_9e-3,
-        4.166_579_6e-2,
-        1.666_666_55e-1,
-        5.000_000_1e-1,
-    ] {
-        sum = sum * rest + factor;
-    }
-    let fraction = sum * rest * rest + rest + 1.0;
-    let power = shifted.to_bits().wrapping_sub(ROUNDER.to_bits());
-    fraction * f32::from_bits(power.wrapping_add(127) << 23)
-}
-
-impl Op for SmallGru {
-    fn name(&self) -> StaticName {
-        "SmallGru".into()
+impl Kernel for SmallGru {
+    fn name(&self) -> &'static str {
+        "SmallGru"
     }
 
-    op_as_typed_op!();
-}
-
-impl EvalOp for SmallGru {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let steps = if self.emit_y { self.steps } else { 0 };
         let mut output = Tensor::zero::<f32>(&[1, steps, self.hidden])?;
         let mut state = inputs[1].clone().into_tensor();
         {
             let input = inputs[0].try_as_plain_ram()?;
-            let (into, back) = (self.into.try_as_plain_ram()?, self.back.try_as_plain_ram()?);
-            pulp::Arch::new().dispatch(Run {
+            let (w_ih, w_hh) = (self.w_ih.try_as_plain_ram()?, self.w_hh.try_as_plain_ram()?);
+            pulp::Arch::new().dispatch(Sequence {
                 op: self,
                 input: input.as_slice()?,
-                into: into.as_slice()?,
-                back: back.as_slice()?,
+                w_ih: w_ih.as_slice()?,
+                w_hh: w_hh.as_slice()?,
                 state: state.try_as_plain_ram_mut()?.as_slice_mut()?,
                 output: output.try_as_plain_ram_mut()?.as_slice_mut()?,
             });
@@ -247,36 +218,12 @@ impl EvalOp for SmallGru {
         state.set_shape(&[1, 1, self.hidden])?;
         Ok(tvec![output.into_tvalue(), state.into_tvalue()])
     }
-}
 
-impl TypedOp for SmallGru {
-    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+    fn output_facts(&self, _: &[&TypedFact]) -> TVec<TypedFact> {
         let steps = if self.emit_y { self.steps } else { 0 };
-        Ok(tvec![
+        tvec![
             f32::fact([1, steps, self.hidden]),
             f32::fact([1, 1, self.hidden])
-        ])
-    }
-
-    as_op!();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exponentials_are_right() {
-        for step in -880..=880 {
-            let x = step as f32 * 0.1;
-            if x < -87.0 {
-                continue;
-            }
-            let expected = f64::from(x).exp();
-            let error = (f64::from(exp(x)) / expected - 1.0).abs();
-            assert!(error < 3e-7, "{x}: {error}");
-        }
-        assert!(exp(1e9).is_finite() && exp(-1e9) > 0.0);
-        assert_eq!((sigmoid(1e30), sigmoid(0.0)), (1.0, 0.5));
+        ]
     }
 }

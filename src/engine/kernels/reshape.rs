@@ -1,63 +1,51 @@
-//! Other shapes of the same numbers, without the engine's algebra of shapes in every step.
+//! Changes of shape with constant work, instead of tract's symbolic shape arithmetic in every step.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 
-use super::dims_of;
+use super::kernel::{Kernel, impl_op_for_kernel};
+use super::shape::{dims_of, resolve};
 
-/// The same numbers in a shape of which one size at most follows from how many there are.
+/// The elements of the input, in their order, in another shape.
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
-pub(super) struct View {
+pub(super) struct Reshape {
+    /// at most one size is symbolic
     shape: TVec<TDim>,
 }
 
-/// The same as `op`, if it is a shape and nothing else.
-pub(super) fn view(model: &TypedModel, node: &TypedNode, op: &AxisOp) -> TractResult<Option<View>> {
+/// The kernel for `op`, if it changes the shape and keeps the order of the elements.
+pub(super) fn reshape(
+    model: &TypedModel,
+    node: &TypedNode,
+    op: &AxisOp,
+) -> TractResult<Option<Reshape>> {
     let (AxisOp::Reshape(..) | AxisOp::Add(_) | AxisOp::Rm(_)) = op else {
         return Ok(None);
     };
     let shape = dims_of(model, node.id.into())?;
-    let is_known =
+    let is_resolvable =
         |shape: &TVec<TDim>| shape.iter().filter(|dim| dim.to_usize().is_err()).count() <= 1;
-    Ok(shape.filter(is_known).map(|shape| View { shape }))
+    Ok(shape.filter(is_resolvable).map(|shape| Reshape { shape }))
 }
 
-impl Op for View {
-    fn name(&self) -> StaticName {
-        "View".into()
+impl_op_for_kernel!(Reshape);
+
+impl Kernel for Reshape {
+    fn name(&self) -> &'static str {
+        "Reshape"
     }
 
-    op_as_typed_op!();
-}
-
-impl EvalOp for View {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let mut numbers = args_1!(inputs).into_tensor();
-        let known = |dim: &TDim| match dim {
-            TDim::Val(size) => Some(*size as usize),
-            _ => None,
-        };
-        let others: usize = self.shape.iter().filter_map(known).product();
-        let rest = numbers.len() / others.max(1);
-        let shape: TVec<usize> = self
-            .shape
-            .iter()
-            .map(|dim| known(dim).unwrap_or(rest))
-            .collect();
-        numbers.set_shape(&shape)?;
-        Ok(tvec![numbers.into_tvalue()])
-    }
-}
-
-impl TypedOp for View {
-    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec![f32::fact(self.shape.as_slice())])
+    fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let mut tensor = args_1!(inputs).into_tensor();
+        let shape = resolve(&self.shape, tensor.len());
+        tensor.set_shape(&shape)?;
+        Ok(tvec![tensor.into_tvalue()])
     }
 
-    as_op!();
+    fn output_facts(&self, _: &[&TypedFact]) -> TVec<TypedFact> {
+        tvec![f32::fact(self.shape.as_slice())]
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_view_equals_the_engines_shape() {
+    fn reshapes_equal_those_of_tract() {
         let mut model = TypedModel::default();
         let x = model.add_source("x", f32::fact([6, 4])).unwrap();
         let axes = [
@@ -85,6 +73,6 @@ mod tests {
         model.select_output_outlets(&[x]).unwrap();
         let (error, ops) = difference(model, noise(&mut 3, &[6, 4]));
         assert_eq!(error, 0.0);
-        assert_eq!(ops, ["View"; 4]);
+        assert_eq!(ops, ["Reshape"; 4]);
     }
 }

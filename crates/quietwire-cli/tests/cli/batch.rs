@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use crate::shell::{Folder, sample};
-use crate::{quietwire, stderr, succeeded, wav};
+use quietwire_testing::files::Folder;
+
+use crate::audio::{sample, wav};
+use crate::{quietwire, stderr, succeeded};
 
 #[test]
 fn a_file_is_cleaned_beside_itself_with_one_line_on_stderr() {
@@ -78,7 +80,11 @@ fn a_bad_file_in_a_batch_is_named_and_the_others_go_on() {
     assert!(text.contains("error: b.wav is not an audio file"), "{text}");
     assert!(text.contains("error: c.wav holds no audio"), "{text}");
     assert!(text.contains("error: cannot open none.wav"), "{text}");
-    assert_eq!(text.matches("No such file").count(), 1, "told once: {text}");
+    assert_eq!(
+        text.matches("No such file").count(),
+        1,
+        "printed once: {text}"
+    );
     assert!(text.contains("3 of 5 failed"), "{text}");
 }
 

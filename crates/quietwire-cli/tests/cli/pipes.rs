@@ -4,8 +4,10 @@ use std::fs;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::shell::{Folder, Wav, chunk, data16, ffmpeg, sample, signal};
-use crate::{piped, quietwire, stderr, stdout, succeeded, wav};
+use quietwire_testing::files::{Folder, Wav, chunk, data16, ffmpeg, signal};
+
+use crate::audio::{piped, sample, wav};
+use crate::{quietwire, stderr, stdout, succeeded};
 
 #[test]
 fn a_wav_goes_through_the_standard_streams() {
@@ -44,7 +46,7 @@ fn a_wav_goes_through_the_standard_streams() {
 }
 
 #[test]
-fn bare_samples_go_through_the_standard_streams() {
+fn samples_without_a_header_go_through_the_standard_streams() {
     let folder = Folder::new("raw");
     let floats: Vec<u8> = signal(10_000)
         .iter()
@@ -88,7 +90,7 @@ fn bare_samples_go_through_the_standard_streams() {
 }
 
 #[test]
-fn a_refused_pipe_says_why() {
+fn a_refused_pipe_has_a_reason() {
     let folder = Folder::new("badpipe");
     for (input, expected) in [
         (&b""[..], "stdin holds no audio"),
@@ -102,7 +104,7 @@ fn a_refused_pipe_says_why() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_run_quietly() {
+fn a_reader_that_ends_early_is_no_failure() {
     let folder = Folder::new("brokenpipe");
     folder.put("talk.wav", &wav(2_000_000));
     let mut child = Command::new(env!("CARGO_BIN_EXE_quietwire"))

@@ -1,38 +1,35 @@
-//! Reading WAV from anything that reads, seekable or not.
+//! Reads WAV from a source that may be seekable or not.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{DS64_BYTES, GUID_TAIL, TAG_EXTENSIBLE, TAG_FLOAT, TAG_INT, WavSpec};
-use crate::file::error::FileError;
-use crate::file::sample::SampleFormat;
+use crate::error::FileError;
+use crate::sample_format::SampleFormat;
+use crate::wav::format::{DS64_BYTES, GUID_TAIL, TAG_EXTENSIBLE, TAG_FLOAT, TAG_INT, WavSpec};
 
-/// Frames decoded at a time.
-const BLOCK: usize = 4096;
+/// Frames of one read.
+const BLOCK_FRAMES: usize = 4096;
 
-/// What a WAV header holds.
+/// The contents of a WAV header.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::file) enum Header {
-    /// Samples that this module reads.
+pub(crate) enum Header {
+    /// Integer or floating-point samples.
     Pcm(WavSpec, DataLength),
     /// A compressed WAV (A-law, mu-law, ADPCM ...), by its format tag.
     Compressed(u16),
 }
 
-/// How many bytes of samples follow the header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::file) enum DataLength {
-    /// This many.
+/// The number of bytes of samples after the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DataLength {
+    /// Exactly this many.
     Exactly(u64),
-    /// At most this many: a pipe's placeholder, so fewer are no fault.
+    /// At most this many. The header of a pipe has no exact number.
     AtMost(u64),
 }
 
-/// Reads up to the first sample. The source must start at the `RIFF` mark.
-pub(in crate::file) fn read_header(
-    source: &mut impl Read,
-    path: &Path,
-) -> Result<Header, FileError> {
+/// Reads a header up to the first sample. The source must start at the `RIFF` mark.
+pub(crate) fn read_header(source: &mut impl Read, path: &Path) -> Result<Header, FileError> {
     HeaderReader { source, path }.read()
 }
 
@@ -46,7 +43,11 @@ impl<R: Read> HeaderReader<'_, R> {
         let [mark, riff_size, wave] = self.words("RIFF mark")?;
         let rf64 = matches!(&mark, b"RF64" | b"BW64");
         if !(rf64 || &mark == b"RIFF") || &wave != b"WAVE" {
-            return Err(self.fault("RIFF mark", "RIFF or RF64, then WAVE", show(&mark)));
+            return Err(self.header_error(
+                "RIFF mark",
+                "RIFF or RF64, then WAVE",
+                mark.escape_ascii(),
+            ));
         }
         let riff_size = u32::from_le_bytes(riff_size);
         let mut ds64_data = None;
@@ -57,7 +58,7 @@ impl<R: Read> HeaderReader<'_, R> {
             match &id {
                 b"ds64" => {
                     if size < DS64_BYTES {
-                        return Err(self.fault("ds64 chunk", "28 bytes or more", size));
+                        return Err(self.header_error("ds64 chunk", "28 bytes or more", size));
                     }
                     let [_, _, low, high] = self.words("ds64 chunk")?;
                     let (low, high) = (u32::from_le_bytes(low), u32::from_le_bytes(high));
@@ -67,7 +68,11 @@ impl<R: Read> HeaderReader<'_, R> {
                 b"fmt " => format = Some(self.format(size)?),
                 b"data" => {
                     let Some(format) = format else {
-                        return Err(self.fault("chunk list", "fmt before data", "data first"));
+                        return Err(self.header_error(
+                            "chunk list",
+                            "fmt before data",
+                            "data first",
+                        ));
                     };
                     let spec = match format {
                         Ok(spec) => spec,
@@ -81,12 +86,12 @@ impl<R: Read> HeaderReader<'_, R> {
         }
     }
 
-    /// The format, or the tag of one that only a codec can read.
+    /// The format, or the tag of a compressed format.
     fn format(&mut self, size: u32) -> Result<Result<WavSpec, u16>, FileError> {
         let mut body = [0; 40];
         let used = body.len().min(size as usize);
         if used < 16 {
-            return Err(self.fault("fmt chunk", "16 bytes or more", size));
+            return Err(self.header_error("fmt chunk", "16 bytes or more", size));
         }
         self.fill(&mut body[..used], "fmt chunk")?;
         self.skip(u64::from(size) - used as u64 + u64::from(size % 2))?;
@@ -98,7 +103,11 @@ impl<R: Read> HeaderReader<'_, R> {
         let mut channel_mask = None;
         if tag == TAG_EXTENSIBLE {
             if used < 40 {
-                return Err(self.fault("fmt chunk", "40 bytes, as it says extensible", size));
+                return Err(self.header_error(
+                    "fmt chunk",
+                    "40 bytes for WAVE_FORMAT_EXTENSIBLE",
+                    size,
+                ));
             }
             if body[26..40] != GUID_TAIL {
                 return Ok(Err(tag));
@@ -112,15 +121,19 @@ impl<R: Read> HeaderReader<'_, R> {
         let (channels, rate_hz) = (u16_at(2), u32_at(4));
         let (frame_bytes, bits) = (u16_at(12), u16_at(14));
         if channels == 0 {
-            return Err(self.fault("channels", "1 or more", channels));
+            return Err(self.header_error("channels", "1 or more", channels));
         }
         if rate_hz == 0 {
-            return Err(self.fault("sample rate", "1 Hz or more", rate_hz));
+            return Err(self.header_error("sample rate", "1 Hz or more", rate_hz));
         }
         let bytes = frame_bytes / channels;
         if frame_bytes % channels != 0 || bits == 0 || bits > 8 * bytes {
             let found = format!("{frame_bytes} for {channels} channels of {bits} bits");
-            return Err(self.fault("bytes per frame", "whole samples of every channel", found));
+            return Err(self.header_error(
+                "bytes per frame",
+                "whole samples of every channel",
+                found,
+            ));
         }
         let format = match (tag, bytes) {
             (TAG_INT, 1) => SampleFormat::U8,
@@ -156,7 +169,7 @@ impl<R: Read> HeaderReader<'_, R> {
         self.source
             .read_exact(bytes)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => self.fault(
+                io::ErrorKind::UnexpectedEof => self.header_error(
                     field,
                     "a header with a fmt and a data chunk",
                     "the end of the file",
@@ -169,7 +182,7 @@ impl<R: Read> HeaderReader<'_, R> {
     }
 
     fn skip(&mut self, bytes: u64) -> Result<(), FileError> {
-        // A cut-off chunk shows at the next read, as the end of the file.
+        // The next read finds the end of a file that ends within this chunk.
         io::copy(&mut self.source.by_ref().take(bytes), &mut io::sink())
             .map(drop)
             .map_err(|source| FileError::Read {
@@ -178,7 +191,7 @@ impl<R: Read> HeaderReader<'_, R> {
             })
     }
 
-    fn fault(
+    fn header_error(
         &self,
         field: &'static str,
         expected: &'static str,
@@ -193,8 +206,8 @@ impl<R: Read> HeaderReader<'_, R> {
     }
 }
 
-/// Programs that write into a pipe cannot go back and fill in the length. They leave all ones
-/// (ffmpeg), zero, 2 GiB (arecord) or a little less (SoX).
+/// The length of the data. Programs that write to a pipe cannot return to the header and write the
+/// length. Their headers contain all ones (ffmpeg), zero, 2 GiB (arecord) or slightly less (SoX).
 fn data_length(size: u32, riff_size: u32, ds64_data: Option<u64>) -> DataLength {
     let near_2_gib = 0x7FFF_0000..=0x8000_0000;
     let unfinished = riff_size == 0 || riff_size == u32::MAX || near_2_gib.contains(&riff_size);
@@ -207,12 +220,8 @@ fn data_length(size: u32, riff_size: u32, ds64_data: Option<u64>) -> DataLength 
     }
 }
 
-fn show(mark: &[u8]) -> String {
-    mark.escape_ascii().to_string()
-}
-
 /// The samples of a WAV file.
-pub(in crate::file) struct WavReader {
+pub(crate) struct WavReader {
     source: Box<dyn Read + Send + Sync>,
     path: PathBuf,
     spec: WavSpec,
@@ -222,8 +231,8 @@ pub(in crate::file) struct WavReader {
 }
 
 impl WavReader {
-    /// A reader of the samples that follow a header, or of bare samples.
-    pub(in crate::file) fn new(
+    /// A reader of the samples after a header.
+    pub(crate) fn new(
         source: Box<dyn Read + Send + Sync>,
         path: PathBuf,
         spec: WavSpec,
@@ -239,29 +248,25 @@ impl WavReader {
         }
     }
 
-    /// A reader of samples without any header.
-    pub(in crate::file) fn raw(
-        source: Box<dyn Read + Send + Sync>,
-        path: PathBuf,
-        spec: WavSpec,
-    ) -> Self {
+    /// A reader of samples without a header.
+    pub(crate) fn raw(source: Box<dyn Read + Send + Sync>, path: PathBuf, spec: WavSpec) -> Self {
         Self::new(source, path, spec, DataLength::AtMost(u64::MAX))
     }
 
-    /// Frames, where the header tells.
-    pub(in crate::file) fn frames(&self) -> Option<u64> {
+    /// Frames, if the header states them.
+    pub(crate) fn frames(&self) -> Option<u64> {
         match self.length {
             DataLength::Exactly(bytes) => Some(bytes / self.spec.frame_bytes() as u64),
             DataLength::AtMost(_) => None,
         }
     }
 
-    /// Appends the next samples; false at the end.
-    pub(in crate::file) fn read(&mut self, samples: &mut Vec<f32>) -> Result<bool, FileError> {
+    /// Appends the next samples. Returns false at the end.
+    pub(crate) fn read(&mut self, samples: &mut Vec<f32>) -> Result<bool, FileError> {
         let frame_bytes = self.spec.frame_bytes() as u64;
-        let (DataLength::Exactly(promised) | DataLength::AtMost(promised)) = self.length;
-        let left = promised / frame_bytes - self.frames;
-        let wanted = left.min(BLOCK as u64) * frame_bytes;
+        let (DataLength::Exactly(declared) | DataLength::AtMost(declared)) = self.length;
+        let left = declared / frame_bytes - self.frames;
+        let wanted = left.min(BLOCK_FRAMES as u64) * frame_bytes;
         self.bytes.clear();
         let found = self
             .source
@@ -272,7 +277,7 @@ impl WavReader {
                 path: self.path.clone(),
                 source,
             })?;
-        // An incomplete frame at the end of a broken-off stream is no audio.
+        // An incomplete frame at the end of a stream is ignored.
         let frames = found as u64 / frame_bytes;
         self.frames += frames;
         if (found as u64) < wanted

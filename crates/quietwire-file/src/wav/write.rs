@@ -1,76 +1,64 @@
-//! Writing WAV to a file, where the header is completed at the end, or into a pipe.
+//! Writes WAV to a file, whose header is completed at the end, or to a pipe.
 
 use std::io::{self, Write};
 
-use super::{DS64_BYTES, GUID_TAIL, TAG_EXTENSIBLE, TAG_FLOAT, TAG_INT, WavSpec};
+use crate::wav::format::{DS64_BYTES, GUID_TAIL, TAG_EXTENSIBLE, TAG_FLOAT, TAG_INT, WavSpec};
 
-/// A WAV header with its sample bytes after it.
-pub(in crate::file) struct WavWriter {
+/// Writes a WAV header and the samples after it.
+pub(crate) struct WavWriter {
     spec: WavSpec,
-    room_for_ds64: bool,
+    reserve_ds64: bool,
     data_bytes: u64,
     bytes: Vec<u8>,
 }
 
 impl WavWriter {
-    /// Writes the header; `frames` is the final length where it is known.
-    pub(in crate::file) fn new(
-        spec: WavSpec,
-        frames: Option<u64>,
-        out: &mut dyn Write,
-    ) -> io::Result<Self> {
+    /// Writes the header. `frames` is the final length, if it is known.
+    pub(crate) fn new(spec: WavSpec, frames: Option<u64>, out: &mut dyn Write) -> io::Result<Self> {
         let data_bytes = frames.map(|frames| frames.saturating_mul(spec.frame_bytes() as u64));
-        // A short file keeps the plain 44-byte header that every program reads.
-        let room_for_ds64 = data_bytes.is_none_or(|bytes| !fits_riff(bytes));
-        out.write_all(&header(&spec, data_bytes, room_for_ds64))?;
+        // A short file has the 44-byte header that every program reads.
+        let reserve_ds64 = data_bytes.is_none_or(|bytes| !fits_riff(bytes));
+        out.write_all(&header(&spec, data_bytes, reserve_ds64))?;
         Ok(Self {
             spec,
-            room_for_ds64,
+            reserve_ds64,
             data_bytes: 0,
             bytes: Vec::new(),
         })
     }
 
     /// Writes quantized samples.
-    pub(in crate::file) fn write(
-        &mut self,
-        samples: &[f32],
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    pub(crate) fn write(&mut self, samples: &[f32], out: &mut dyn Write) -> io::Result<()> {
         self.bytes.clear();
         self.spec.format.encode(samples, &mut self.bytes);
         self.data_bytes += self.bytes.len() as u64;
         out.write_all(&self.bytes)
     }
 
-    /// Pads the data and returns the header as it should have been.
-    pub(in crate::file) fn finish(self, out: &mut dyn Write) -> io::Result<Vec<u8>> {
+    /// Pads the data to an even length and returns the final header, which has the same length.
+    pub(crate) fn finish(self, out: &mut dyn Write) -> io::Result<Vec<u8>> {
         if self.data_bytes % 2 == 1 {
             out.write_all(&[0])?;
         }
-        Ok(header(
-            &self.spec,
-            Some(self.data_bytes),
-            self.room_for_ds64,
-        ))
+        Ok(header(&self.spec, Some(self.data_bytes), self.reserve_ds64))
     }
 }
 
-/// Whether the sizes of RIFF, 32 bits each, can tell this length, with 1 KiB for the header.
+/// Whether the 32-bit sizes of RIFF can represent this length and 1 KiB for the header.
 fn fits_riff(data_bytes: u64) -> bool {
     data_bytes < u64::from(u32::MAX) - 1024
 }
 
-/// The header of `data_bytes` of samples, or of an unknown number. With room for a `ds64` chunk
-/// its length does not depend on the number.
-fn header(spec: &WavSpec, data_bytes: Option<u64>, room_for_ds64: bool) -> Vec<u8> {
-    let rf64 = room_for_ds64 && data_bytes.is_some_and(|bytes| !fits_riff(bytes));
+/// The header for `data_bytes` bytes of samples, or for an unknown number. With a reserved `ds64`
+/// chunk its length does not depend on that number.
+fn header(spec: &WavSpec, data_bytes: Option<u64>, reserve_ds64: bool) -> Vec<u8> {
+    let rf64 = reserve_ds64 && data_bytes.is_some_and(|bytes| !fits_riff(bytes));
     let frames = data_bytes.map(|bytes| bytes / spec.frame_bytes() as u64);
     let mut h = Vec::with_capacity(128);
     h.extend(if rf64 { b"RF64" } else { b"RIFF" });
     h.extend([0; 4]);
     h.extend(b"WAVE");
-    if room_for_ds64 {
+    if reserve_ds64 {
         h.extend(if rf64 { b"ds64" } else { b"JUNK" });
         h.extend(DS64_BYTES.to_le_bytes());
         h.extend([0; DS64_BYTES as usize]);
@@ -126,7 +114,7 @@ fn format_chunk(spec: &WavSpec, h: &mut Vec<u8>) {
     }
 }
 
-/// A 32-bit size, all ones where it is unknown or stands in `ds64`.
+/// A 32-bit size. All ones when it is unknown or in the `ds64` chunk.
 fn size32(size: Option<u64>) -> u32 {
     size.and_then(|size| u32::try_from(size).ok())
         .unwrap_or(u32::MAX)
@@ -137,8 +125,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::file::sample::SampleFormat;
-    use crate::file::wav::read::{DataLength, Header, read_header};
+    use crate::sample_format::SampleFormat;
+    use crate::wav::read::{DataLength, Header, read_header};
 
     const SPEC: WavSpec = WavSpec {
         format: SampleFormat::S24,

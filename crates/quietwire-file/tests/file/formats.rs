@@ -1,11 +1,11 @@
-//! Every format and depth comes back as it was.
+//! Every format and depth is preserved.
 
 use std::fs;
 
-use quietwire::file::{Input, Reader, SampleFormat};
+use quietwire_file::{Input, Reader, SampleFormat};
 
-use crate::shell::{Folder, Wav, chunk, data16, ffmpeg, riff, sample, signal};
-use crate::{options, run, samples, unchanged};
+use crate::{options, run, sample, samples, unchanged};
+use quietwire_testing::files::{Folder, Wav, chunk, data16, ffmpeg, riff, signal};
 
 #[test]
 fn every_depth_comes_back_exactly_at_attenuation_0() {
@@ -148,7 +148,7 @@ fn headers_that_a_pipe_left_unfinished_are_read_to_the_end() {
 }
 
 #[test]
-fn rf64_is_read_and_tells_lengths_beyond_4_gib() {
+fn rf64_is_read_with_lengths_beyond_4_gib() {
     let folder = Folder::new("rf64");
     let wav = Wav::int(16, 2, data16(2000));
     let header = |data_bytes: u64| {
@@ -173,7 +173,7 @@ fn rf64_is_read_and_tells_lengths_beyond_4_gib() {
     assert!(chunk(&unchanged(&folder, &short), b"data") == wav.data);
 
     let long = folder.put("long.wav", &header(6 << 30));
-    // Sparse: takes no room on the disk.
+    // Sparse: takes no space on the disk.
     fs::File::options()
         .write(true)
         .open(&long)
@@ -197,7 +197,7 @@ fn flac_comes_back_exactly_at_16_and_24_bit() {
         assert_eq!(cleaned.output.info.sample_format, format);
         assert!(samples(&sample(name)) == samples(&output), "{name} changed");
     }
-    // And from WAV, as deep as FLAC goes.
+    // A float WAV becomes FLAC of 24 bits.
     let floats = signal(9999).iter().flat_map(|s| s.to_le_bytes()).collect();
     let input = folder.put("float.wav", &Wav::float(32, 1, floats).bytes());
     let cleaned = run(&input, &folder.join("float.flac"), &options(0.0)).unwrap();
@@ -210,7 +210,7 @@ fn flac_comes_back_exactly_at_16_and_24_bit() {
 }
 
 #[test]
-fn lossy_formats_play_exactly_as_long_as_they_should() {
+fn lossy_formats_keep_their_exact_length() {
     let folder = Folder::new("lossy");
     let original = samples(&sample("office-fan.clean.flac"));
     let input = sample("office-fan.clean.flac");
@@ -237,7 +237,7 @@ fn lossy_formats_play_exactly_as_long_as_they_should() {
         run(&file, &output, &options(0.0)).unwrap();
         let decoded = samples(&output);
         assert_eq!(decoded.len(), original.len(), "{name}");
-        // One sample of delay more or less would cost most of this.
+        // A delay of one sample would reduce the SNR below this limit.
         let (mut power, mut error) = (0.0f64, 0.0f64);
         for (a, b) in original.iter().zip(&decoded) {
             power += f64::from(a * a);

@@ -1,34 +1,36 @@
-//! The file shell: what goes in comes out at the same length, place and depth, and a file that
-//! cannot be cleaned leaves nothing behind.
-#![cfg(all(feature = "file", feature = "embedded-model"))]
+//! The output has the length, position and depth of the input. A file that cannot be cleaned leaves no
+//! output.
 
 mod formats;
 mod outputs;
 mod refusals;
-#[path = "../shell/mod.rs"]
-mod shell;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use quietwire::file::{
-    CleanOptions, Cleaned, FileError, Input, Job, Output, Reader, ReportFormat, clean,
+use quietwire::Model;
+use quietwire_file::{
+    CleanJob, CleanOptions, CleanReport, FileError, Input, Output, Reader, ReportFormat, clean,
 };
-use quietwire::{Error, Model};
-use shell::Folder;
+use quietwire_testing::files::Folder;
 
 fn options(attenuation_db: f32) -> CleanOptions {
     let mut options = CleanOptions::new(Model::embedded("base").unwrap());
-    options.attenuation_db = Some(attenuation_db);
+    options.denoiser.attenuation = attenuation_db.into();
     options
 }
 
-fn run(input: &Path, output: &Path, options: &CleanOptions) -> Result<Cleaned, Error> {
-    let job = Job::new(Input::File(input.into()), Output::File(output.into()));
+fn run(input: &Path, output: &Path, options: &CleanOptions) -> Result<CleanReport, FileError> {
+    let job = CleanJob::new(Input::File(input.into()), Output::File(output.into()));
     clean(job, options, &mut |_| ())
 }
 
-/// Cleans with an attenuation limit of 0, which changes nothing, and gives the output's bytes.
+/// A sample clip of the repository.
+fn sample(name: &str) -> PathBuf {
+    quietwire_testing::files::sample(env!("CARGO_MANIFEST_DIR"), name)
+}
+
+/// Cleans with an attenuation limit of 0 dB, which changes nothing. Returns the bytes of the output.
 fn unchanged(folder: &Folder, input: &[u8]) -> Vec<u8> {
     let input = folder.put("in.wav", input);
     let output = folder.join("out.wav");
@@ -46,19 +48,16 @@ fn samples(path: &Path) -> Vec<f32> {
     all
 }
 
-/// The error of a file that cannot be cleaned, after checking that it left nothing behind.
+/// The error of a file that cannot be cleaned. Checks that no output is left.
 fn refused(name: &str, file: &str, bytes: &[u8]) -> FileError {
     let folder = Folder::new(name);
     let input = folder.put(file, bytes);
-    let mut job = Job::new(Input::File(input), Output::File(folder.join("out.wav")));
+    let mut job = CleanJob::new(Input::File(input), Output::File(folder.join("out.wav")));
     job.residual = Some(folder.join("rest.wav"));
     job.spectrogram = Some(folder.join("picture.png"));
     job.reports = vec![(ReportFormat::Html, folder.join("out.html"))];
     job.telemetry = Some(folder.join("hops.jsonl"));
     let error = clean(job, &options(40.0), &mut |_| ()).unwrap_err();
     assert_eq!(folder.list(), [file], "{error}");
-    match error {
-        Error::File(error) => error,
-        other => panic!("{other}"),
-    }
+    error
 }

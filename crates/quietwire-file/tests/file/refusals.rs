@@ -1,13 +1,12 @@
-//! Bad input gets an error of its own kind and leaves no file.
+//! Each kind of bad input has its own error and leaves no output.
 
 use std::fs;
 use std::path::PathBuf;
 
-use quietwire::Error;
-use quietwire::file::{FileError, Input, OutputFormat, Reader};
+use quietwire_file::{FileError, Input, OutputFormat, Reader};
 
-use crate::shell::{Folder, Wav, data16, ffmpeg, riff, sample, signal};
-use crate::{options, refused, run};
+use crate::{options, refused, run, sample};
+use quietwire_testing::files::{Folder, Wav, data16, ffmpeg, riff, signal};
 
 #[test]
 fn files_without_audio_are_refused() {
@@ -126,7 +125,7 @@ fn a_damaged_flac_is_refused() {
 }
 
 #[test]
-fn samples_that_are_no_numbers_are_refused_with_their_place() {
+fn samples_that_are_not_finite_are_refused_with_their_position() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut samples = signal(96_000);
         samples[2 * 30_000 + 1] = bad;
@@ -148,15 +147,12 @@ fn samples_that_are_no_numbers_are_refused_with_their_place() {
 }
 
 #[test]
-fn flac_says_what_it_cannot_hold() {
+fn files_beyond_the_limits_of_flac_are_refused() {
     let folder = Folder::new("noflac");
     let input = folder.put("in.wav", &Wav::int(16, 9, data16(900)).bytes());
     let error = run(&input, &folder.join("o.flac"), &options(0.0)).unwrap_err();
     assert!(
-        matches!(
-            error,
-            Error::File(FileError::NotForFlac { channels: 9, .. })
-        ),
+        matches!(error, FileError::UnsupportedByFlac { channels: 9, .. }),
         "{error}"
     );
     let mut options = options(0.0);
@@ -193,7 +189,7 @@ fn damaged_files_of_every_format_never_panic() {
                 random = random
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1);
-                // Headers are small: hit them every other time.
+                // Every second file is damaged in its header.
                 let span = if round % 2 == 0 {
                     bytes.len()
                 } else {

@@ -1,4 +1,4 @@
-"""One relay for the tests that can share it. Tests share `ogg.py` with the scripts."""
+"""Fixtures: one relay for all tests of a module. `ogg.py` is shared with the scripts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[4] / "scripts"))
 
 from harness import Relay, noise, to_opus  # noqa: E402
 
@@ -21,11 +21,11 @@ def long_lived() -> Iterator[Relay]:
 
 @pytest.fixture
 def relay(long_lived: Relay) -> Iterator[Relay]:
-    """One relay for all tests, without streams at first; it must survive each of them."""
+    """The shared relay, without streams at the start. It must still run after the test."""
     yield long_lived
     assert long_lived.is_alive()
     for id in long_lived.ids():
-        assert long_lived.ask("DELETE", f"/v1/streams/{id}").status == 204
+        assert long_lived.request("DELETE", f"/v1/streams/{id}").status == 204
 
 
 @pytest.fixture(scope="module")

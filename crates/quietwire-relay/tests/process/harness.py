@@ -1,4 +1,4 @@
-"""A relay, its streams and the packets of their callers, for the tests."""
+"""A relay process, its streams, and the senders and receivers of their packets."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ import numpy as np
 import pytest
 from ogg import opus_file, opus_packets
 
-BINARY = os.environ.get("QUIETWIRE") or str(Path(__file__).parent / "../../target/debug/quietwire")
+ROOT = Path(__file__).parents[4]
+# cargo build -p quietwire-cli --features relay
+BINARY = os.environ.get("QUIETWIRE") or str(ROOT / "target/debug/quietwire")
 PACKET_S = 0.020
-ANYWHERE = "127.0.0.1:9"  # where nobody listens
+UNUSED_ADDRESS = "127.0.0.1:9"  # no socket is bound to it
 
 # The process and its interface.
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: http.client.HTTPMessage
     text: str
@@ -41,31 +43,31 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The only thing that a refusal says."""
+        """The text of an error."""
         assert self.headers.get_content_type() == "application/json", self.text
         assert list(self.json) == ["error"] and self.json["error"].strip()
         return self.json["error"]
 
 
 class Relay:
-    """A relay on a free port."""
+    """A relay process on a free port."""
 
     def __init__(self, *args: str, files: int | None = None) -> None:
         limit = files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
         command = [BINARY, "relay", "--http", "127.0.0.1:0", *args]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=limit)
-        said = ""
+        line = ""
         if select.select([self.process.stdout], [], [], 10)[0]:
-            said = self.process.stdout.readline()
-        found = re.fullmatch(r"relay: control on http://([0-9.:]+), \d+ workers?\n", said)
+            line = self.process.stdout.readline()
+        found = re.fullmatch(r"relay: control on http://([0-9.:]+), \d+ workers?\n", line)
         if not found:
             self.kill()
-            pytest.fail(f"the relay did not start: {said!r}, {self.process.stderr.read()!r}")
+            pytest.fail(f"the relay did not start: {line!r}, {self.process.stderr.read()!r}")
         self.address = found[1]
 
-    def ask(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """A request; a body that is no text is sent as JSON."""
+    def request(self, method: str, path: str, body: object = None, **headers: str) -> Response:
+        """Sends a request. A body that is not text is sent as JSON."""
         if body is not None and not isinstance(body, str | bytes):
             body = json.dumps(body)
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -74,36 +76,36 @@ class Relay:
         connection = http.client.HTTPConnection(self.address, timeout=5)
         with contextlib.closing(connection):
             connection.request(method, path, body, fields)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.msg, answer.read().decode())
+            response = connection.getresponse()
+            return Response(response.status, response.msg, response.read().decode())
 
-    def create(self, **wish: object) -> dict:
-        answer = self.ask("POST", "/v1/streams", {"send_to": ANYWHERE, **wish})
-        assert answer.status == 201, answer.text
-        return answer.json
+    def create(self, **fields: object) -> dict:
+        response = self.request("POST", "/v1/streams", {"send_to": UNUSED_ADDRESS, **fields})
+        assert response.status == 201, response.text
+        return response.json
 
     def show(self, id: str) -> dict:
-        answer = self.ask("GET", f"/v1/streams/{id}")
-        assert answer.status == 200, answer.text
-        return answer.json
+        response = self.request("GET", f"/v1/streams/{id}")
+        assert response.status == 200, response.text
+        return response.json
 
     def patch(self, id: str, **change: object) -> dict:
-        answer = self.ask("PATCH", f"/v1/streams/{id}", change)
-        assert answer.status == 200, answer.text
-        return answer.json
+        response = self.request("PATCH", f"/v1/streams/{id}", change)
+        assert response.status == 200, response.text
+        return response.json
 
     def ids(self) -> list[str]:
-        return [stream["id"] for stream in self.ask("GET", "/v1/streams").json["streams"]]
+        return [stream["id"] for stream in self.request("GET", "/v1/streams").json["streams"]]
 
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
     def wait(self, seconds: float) -> int:
-        """Its exit status."""
+        """Waits for the end of the process and returns its exit status."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"the relay still ran after {seconds} s")
+            pytest.fail(f"the relay still runs after {seconds} s")
 
     def kill(self) -> None:
         self.process.kill()
@@ -122,13 +124,13 @@ class Relay:
 
 
 def rtp(payload_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes = b"") -> bytes:
-    numbers = (0x80, payload_type, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc)
-    return struct.pack("!BBHII", *numbers) + payload
+    fields = (0x80, payload_type, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc)
+    return struct.pack("!BBHII", *fields) + payload
 
 
 @dataclass
-class Heard:
-    """A packet that the relay sent."""
+class ReceivedPacket:
+    """A packet that the relay sent, and when it was received."""
 
     at: float
     payload_type: int
@@ -139,7 +141,7 @@ class Heard:
     datagram: bytes
 
     @classmethod
-    def parse(cls, datagram: bytes) -> Heard:
+    def parse(cls, datagram: bytes) -> ReceivedPacket:
         first, second, sequence, timestamp, ssrc = struct.unpack_from("!BBHII", datagram)
         assert first >> 6 == 2 and not first & 0x20
         begin = 12 + 4 * (first & 15)
@@ -150,65 +152,66 @@ class Heard:
 
 
 class Leg:
-    """A stream with its sender and its receiver, on one socket. Numbers wrap after a few packets."""
+    """A stream with its sender and its receiver on one socket. Sequence numbers and timestamps wrap
+    after a few packets."""
 
     FIRST_SEQUENCE = 0xFFF0
     FIRST_TIMESTAMP = -4800
     sources = itertools.count(0x51570000)
 
     def __init__(
-        self, relay: Relay, payload: Callable[[int], bytes], ticks: int = 960, **wish: object
+        self, relay: Relay, payload: Callable[[int], bytes], ticks: int = 960, **fields: object
     ) -> None:
         self.relay, self.payload, self.ticks = relay, payload, ticks
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.setblocking(False)
         host, port = self.socket.getsockname()
-        # A long hold, so that a test that is kept waiting is not taken for a lossy network.
-        stream = relay.create(**{"send_to": f"{host}:{port}", "hold_ms": 200, **wish})
+        # A long hold, so that a delayed test process does not look like packet loss.
+        stream = relay.create(**{"send_to": f"{host}:{port}", "hold_ms": 200, **fields})
         self.id, self.payload_type = stream["id"], stream["payload_type"]
         host, port = stream["listen"].rsplit(":", 1)
         self.listen = (host, int(port))
         self.ssrc = next(self.sources)
-        self.heard: list[Heard] = []
+        self.received: list[ReceivedPacket] = []
         self.sent_at: dict[int, float] = {}
 
     def timestamp(self, n: int) -> int:
         return (self.FIRST_TIMESTAMP + n * self.ticks) & 0xFFFFFFFF
 
     def packet(self, n: int) -> bytes:
-        numbers = self.payload_type, self.FIRST_SEQUENCE + n, self.timestamp(n), self.ssrc
-        return rtp(*numbers, self.payload(n))
+        fields = self.payload_type, self.FIRST_SEQUENCE + n, self.timestamp(n), self.ssrc
+        return rtp(*fields, self.payload(n))
 
     def send(self, n: int) -> None:
         self.sent_at[n] = time.monotonic()
-        self.throw(self.packet(n))
+        self.send_raw(self.packet(n))
 
-    def throw(self, datagram: bytes) -> None:
+    def send_raw(self, datagram: bytes) -> None:
         self.socket.sendto(datagram, self.listen)
 
-    def hear(self) -> None:
+    def receive(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.heard.append(Heard.parse(self.socket.recv(16384)))
+                self.received.append(ReceivedPacket.parse(self.socket.recv(16384)))
 
     def show(self) -> dict:
         return self.relay.show(self.id)
 
     def is_continuous(self) -> bool:
-        """Whether numbers and timestamps go on without a gap, all of the sender's source."""
-        pairs = list(itertools.pairwise(self.heard))
+        """Whether sequence numbers and timestamps have no gap and the source is the sender's."""
+        pairs = list(itertools.pairwise(self.received))
         return (
-            len(self.heard) > 1
+            len(self.received) > 1
             and all((b.sequence - a.sequence) & 0xFFFF == 1 for a, b in pairs)
             and all((b.timestamp - a.timestamp) & 0xFFFFFFFF == self.ticks for a, b in pairs)
-            and {h.ssrc for h in self.heard} == {self.ssrc}
+            and {h.ssrc for h in self.received} == {self.ssrc}
         )
 
-    def sound(self, begin: int, end: int) -> dict[int, bytes]:
-        """What was heard of packets `begin` to `end`, by the sender's counting."""
+    def payloads_of(self, begin: int, end: int) -> dict[int, bytes]:
+        """The received payloads of the sender's packets `begin` to `end`, by packet number."""
         of = {self.timestamp(n): n for n in range(begin, end)}
-        return {of[h.timestamp]: h.payload for h in self.heard if h.timestamp in of}
+        return {of[h.timestamp]: h.payload for h in self.received if h.timestamp in of}
 
 
 def listen(legs: Iterable[Leg], seconds: float) -> None:
@@ -216,18 +219,18 @@ def listen(legs: Iterable[Leg], seconds: float) -> None:
     by_socket = {leg.socket: leg for leg in legs}
     while (left := until - time.monotonic()) > 0:
         for ready in select.select(list(by_socket), [], [], left)[0]:
-            by_socket[ready].hear()
+            by_socket[ready].receive()
 
 
 def play(legs: list[Leg], numbers: range, events: dict[int, Callable[[], object]] | None = None) -> None:
-    """Sends packets in their time and hears; an event comes before the packets of its number."""
+    """Sends one packet per leg every 20 ms and receives. `events` run before the packet of their number."""
     begin = time.monotonic()
-    for turn, n in enumerate(numbers):
+    for index, n in enumerate(numbers):
         if events and n in events:
             events[n]()
         for leg in legs:
             leg.send(n)
-        listen(legs, begin + (turn + 1) * PACKET_S - time.monotonic())
+        listen(legs, begin + (index + 1) * PACKET_S - time.monotonic())
 
 
 def noise(count: int, seed: int = 1) -> np.ndarray:
@@ -239,7 +242,7 @@ def l16(samples: np.ndarray, size: int = 960) -> Callable[[int], bytes]:
 
 
 def mu_law(samples: np.ndarray) -> bytes:
-    """G.711 mu-law, after the usual reference code."""
+    """G.711 mu-law."""
     linear = np.minimum(np.abs(samples.astype(int)), 32635) + 132
     exponent = np.floor(np.log2(linear)).astype(int) - 7
     code = exponent << 4 | (linear >> (exponent + 3)) & 15
@@ -262,15 +265,15 @@ def dbfs(samples: np.ndarray) -> float:
 
 
 def median_drop_db(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-    """How much quieter parts became, before and after; the median, so that one late hop does not decide."""
+    """Median attenuation of parts before and after, dB. The median ignores single late hops."""
     return float(np.median([dbfs(before) - dbfs(after) for before, after in parts]))
 
 
 def drop_db(leg: Leg, begin: int, end: int, decode: Callable[[bytes], np.ndarray]) -> float:
-    """How much quieter packets came out."""
-    heard = leg.sound(begin, end)
-    assert len(heard) == end - begin
-    return median_drop_db((decode(leg.payload(n)), decode(heard[n])) for n in heard)
+    """Median attenuation of the packets `begin` to `end`, dB."""
+    received = leg.payloads_of(begin, end)
+    assert len(received) == end - begin
+    return median_drop_db((decode(leg.payload(n)), decode(received[n])) for n in received)
 
 
 def lines(text: str) -> list[str]:
@@ -286,7 +289,7 @@ def ffmpeg(data: bytes, *args: str) -> bytes:
 
 
 def to_opus(samples: np.ndarray) -> list[bytes]:
-    """Packets of 20 ms, mono."""
+    """Opus packets of 20 ms, mono."""
     pcm = ["-f", "s16be", "-ar", "48000", "-ac", "1", "-i", "pipe:0"]
     return opus_packets(*pcm, bitrate="48k", data=samples.tobytes())
 

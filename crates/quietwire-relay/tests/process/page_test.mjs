@@ -1,16 +1,16 @@
-// The relay's page in Chromium, against a real relay; page.sh starts all of it.
+// Tests the page of a relay in Chromium. Started by page.sh.
 //
 //     node page_test.mjs URL OUT_FOLDER --npm FOLDER STREAM_ID STREAM_ID ...
 //
-// The relay has these streams and no others, made with default values, and each of them receives
-// noisy speech. The first one is switched and turned; the last one is removed, as is a stream
-// that the page makes. Leaves screenshots in OUT_FOLDER.
+// The relay must have exactly these streams, created with default values, and each of them must
+// receive noisy speech. The test changes the first stream and removes the last one and a stream that
+// the page creates. Writes screenshots to OUT_FOLDER.
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
-const PATIENCE_MS = 10_000; // for anything that should take a second
+const TIMEOUT_MS = 10_000; // for operations that usually take a second
 
 const { positionals, values: options } = parseArgs({
   allowPositionals: true,
@@ -24,7 +24,7 @@ const npm = path.resolve(options.npm);
 const { chromium } = createRequire(path.join(npm, 'package.json'))('playwright-core');
 const [one] = ids;
 const last = ids.at(-1);
-const made = 'made-by-the-page';
+const created = 'created-by-the-page';
 
 let failed = 0;
 const check = (ok, what) => {
@@ -33,9 +33,9 @@ const check = (ok, what) => {
 };
 const step = (what) => console.log(`${(performance.now() / 1000).toFixed(1)} s: ${what}`);
 
-// Whether `probe` comes true in time; its errors count as false.
-async function soon(probe, patience = PATIENCE_MS) {
-  const end = performance.now() + patience;
+// Whether `probe` becomes true in time. Its errors count as false.
+async function soon(probe, timeout = TIMEOUT_MS) {
+  const end = performance.now() + timeout;
   for (;;) {
     if (await Promise.resolve().then(probe).catch(() => false)) return true;
     if (performance.now() > end) return false;
@@ -43,15 +43,15 @@ async function soon(probe, patience = PATIENCE_MS) {
   }
 }
 
-// What the relay says without the page. `undefined`: there is no such stream.
+// A stream from the control interface. `undefined`: the stream does not exist.
 async function stream(id) {
   const answer = await fetch(new URL(`v1/streams/${id}`, url), {
-    signal: AbortSignal.timeout(PATIENCE_MS),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   return answer.ok ? answer.json() : undefined;
 }
 async function remove(id) {
-  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
   await fetch(new URL(`v1/streams/${id}`, url), { method: 'DELETE', signal });
 }
 
@@ -60,8 +60,8 @@ const different = (list) => new Set(list).size;
 
 async function test(page) {
   const row = (id) => page.locator(`tbody.stream[data-id="${id}"]`);
-  // What the page shows of a stream: `columns` by their headings, `facts` by their names, `lit`,
-  // `colours`, `light` and `image` of its two large strips.
+  // The content of the page for a stream: `columns` by heading, `facts` by name, and `lit`, `colors`,
+  // `light` and `image` of its two large spectrograms.
   const shown = (id) =>
     row(id).evaluate((body) => {
       const headings = [...document.querySelectorAll('thead th')].map((th) => th.innerText);
@@ -82,7 +82,7 @@ async function test(page) {
           if (value > 150) lit.add(i % width); // above the darkest fifth of the scale
         }
         const image = canvas.toDataURL();
-        return { width, height, colours: new Set(pixels).size, lit: lit.size, light, image };
+        return { width, height, colors: new Set(pixels).size, lit: lit.size, light, image };
       });
       return {
         columns: Object.fromEntries(headings.map((heading, i) => [heading.trim(), cells[i]])),
@@ -93,35 +93,35 @@ async function test(page) {
     });
   const listed = () =>
     page.locator('tbody.stream').evaluateAll((all) => all.map((body) => body.dataset.id));
-  const sees = (...wanted) => soon(async () => `${(await listed()).sort()}` === `${wanted.sort()}`);
+  const lists = (...wanted) => soon(async () => `${(await listed()).sort()}` === `${wanted.sort()}`);
   const count = () => page.textContent('#count');
   const picture = async (name) => {
     await page.evaluate(() => window.scrollTo(0, 0));
     await page.screenshot({ path: path.join(out, `${name}.png`), fullPage: true });
   };
-  // What happens to the first request of a kind that `act` causes.
-  const sent = async (method, act) => {
-    const asked = page.waitForResponse((answer) => answer.request().method() === method, {
-      timeout: PATIENCE_MS,
+  // The first request with a method that `act` causes.
+  const requestOf = async (method, act) => {
+    const request = page.waitForResponse((answer) => answer.request().method() === method, {
+      timeout: TIMEOUT_MS,
     });
-    const [answer] = await Promise.all([asked.catch(() => null), act()]);
+    const [answer] = await Promise.all([request.catch(() => null), act()]);
     return { body: answer?.request().postData(), url: answer?.url(), ok: answer?.ok() };
   };
 
   step('loading');
-  const answer = await page.goto(url, { timeout: PATIENCE_MS });
+  const answer = await page.goto(url, { timeout: TIMEOUT_MS });
   check(answer.ok(), 'the page loads');
   const policy = answer.headers()['content-security-policy'] ?? '';
-  check(policy.includes("default-src 'none'"), 'its policy is to load nothing from elsewhere');
-  check(await sees(...ids), 'the streams are listed');
+  check(policy.includes("default-src 'none'"), 'its policy forbids other origins');
+  check(await lists(...ids), 'the streams are listed');
   check(await soon(async () => (await count()) === `${ids.length}`), 'they are counted');
   check(await soon(async () => (await page.textContent('#health')) === 'ok'), 'health is ok');
   const { version } = await (await fetch(new URL('health', url))).json();
   check((await page.textContent('#version')) === version, `the version is shown: ${version}`);
 
   step('levels and strips');
-  const speaks = async (id) => /denoising|stepped-down/.test((await shown(id)).columns.State);
-  for (const id of ids) check(await soon(() => speaks(id)), `${id} is denoised`);
+  const isDenoised = async (id) => /denoising|stepped-down/.test((await shown(id)).columns.State);
+  for (const id of ids) check(await soon(() => isDenoised(id)), `${id} is denoised`);
   const looks = [];
   for (let i = 0; i < 20; i++) {
     looks.push(await Promise.all(ids.map(shown)));
@@ -142,15 +142,15 @@ async function test(page) {
     const same = of.every((look) =>
       ['In dBFS', 'Out dBFS'].every((name, i) => look.meters[i] === `${look.columns[name]} dBFS`),
     );
-    check(same, `${id}: the meters say what is written beside them`);
+    check(same, `${id}: the meters equal the numbers beside them`);
     const [input, output] = of.at(-1).strips;
     check(of.at(-1).strips.length === 2, `${id}: there are two strips`);
     for (const [name, strip] of Object.entries({ input, output })) {
       const moves = different(of.map((look) => look.strips[name === 'input' ? 0 : 1].image));
       check(
-        strip.colours > 30 && strip.lit > 40 && moves > 8,
+        strip.colors > 30 && strip.lit > 40 && moves > 8,
         `${id}: the strip of the ${name} is drawn and moves ` +
-          `(${strip.colours} colours, ${strip.lit} of ${strip.width} columns, ${moves} images)`,
+          `(${strip.colors} colors, ${strip.lit} of ${strip.width} columns, ${moves} images)`,
       );
     }
     check(
@@ -159,7 +159,7 @@ async function test(page) {
         `(${output.light.toFixed(0)} and ${input.light.toFixed(0)} of 765)`,
     );
   }
-  // The page shows an answer as soon as it has it, and the next one comes half a second later.
+  // The page shows an answer at once, and the next one arrives half a second later.
   const agrees = async () => {
     const list = await page.waitForResponse((answer) => answer.url().endsWith('/v1/streams'));
     const { levels } = (await list.json()).streams.find(({ id }) => id === one);
@@ -167,26 +167,26 @@ async function test(page) {
     const near = (name, value) => Math.abs(unsigned(columns[name]) - value) < 0.06;
     return near('In dBFS', levels.input_dbfs) && near('Out dBFS', levels.output_dbfs);
   };
-  check(await soon(agrees), "what is shown is the relay's answer");
+  check(await soon(agrees), "the page shows the answer of the relay");
   await picture('page');
 
   step('the switch');
   const toggle = row(one).getByRole('switch');
   for (const on of [false, true]) {
     const word = on ? 'on' : 'off';
-    const patch = await sent('PATCH', () => (on ? toggle.press('Space') : toggle.click()));
+    const patch = await requestOf('PATCH', () => (on ? toggle.press('Space') : toggle.click()));
     check(
       patch.ok && patch.body === JSON.stringify({ on }) && patch.url.endsWith(`/${one}`),
       `${on ? 'the space bar' : 'a click'} sends ${patch.body}`,
     );
     const state = on ? /denoising|stepped-down/ : /relaying/;
-    const obeys = async () => {
+    const isApplied = async () => {
       const now = await stream(one);
       return now.on === on && state.test(now.state);
     };
-    check(await soon(obeys), `the relay says that ${one} is ${word}`);
-    const tells = async () => state.test((await shown(one)).columns.State);
-    check(await soon(tells), 'the page too');
+    check(await soon(isApplied), `the relay reports that ${one} is ${word}`);
+    const isShown = async () => state.test((await shown(one)).columns.State);
+    check(await soon(isShown), 'the page shows it');
     const { relayed } = (await stream(one)).packets;
     await sleep(1200);
     const passed = (await stream(one)).packets.relayed - relayed;
@@ -208,7 +208,7 @@ async function test(page) {
   await number.press('Enter');
   check(await soon(async () => (await attenuation()) === 6), 'a number typed is set');
   check((await range.inputValue()) === '6', 'and the slider follows');
-  await sleep(500); // for the gain to get there
+  await sleep(500); // for the attenuation ramp
   const gains = [];
   const low = async () => {
     gains.push((await stream(one)).levels.gain_db);
@@ -224,8 +224,8 @@ async function test(page) {
   await number.fill('-1');
   await number.press('Enter');
   const warned = async () => (await page.textContent('#notetext')).includes('attenuation');
-  check(await soon(warned), 'a number that cannot be is refused');
-  check((await attenuation()) === 7 && (await number.inputValue()) === '7', 'and taken back');
+  check(await soon(warned), 'an invalid number is rejected');
+  check((await attenuation()) === 7 && (await number.inputValue()) === '7', 'and reset');
   await page.click('#dismiss');
   check(!(await page.isVisible('#note')), 'a note can be dismissed');
 
@@ -253,7 +253,7 @@ async function test(page) {
         return new Set(new Uint32Array(data.buffer)).size;
       }),
     );
-  check(await soon(async () => (await drawn()).every((n) => n > 30)), 'and they are drawn');
+  check(await soon(async () => (await drawn()).every((n) => n > 30)), 'which are drawn');
   await page.keyboard.press('Enter');
   check((await open.getAttribute('aria-expanded')) === 'true', 'the details open again');
   await page.fill('#filter', one.toUpperCase());
@@ -269,43 +269,43 @@ async function test(page) {
   check(`${await visible()}` === `${[...ids].sort().reverse()}`, 'a heading turns the order');
   await page.getByRole('columnheader', { name: 'Id' }).getByRole('button').click();
 
-  step('a stream made, streams removed');
+  step('a created stream, removed streams');
   await page.click('#add summary');
-  await page.fill('#form [name=id]', made);
+  await page.fill('#form [name=id]', created);
   await page.fill('#form [name=send_to]', '127.0.0.1:9');
   await page.selectOption('#form [name=codec]', 'pcmu');
-  const post = await sent('POST', () => page.click('#form button'));
-  check(post.ok && (await stream(made))?.codec === 'pcmu', `the form makes a stream: ${post.body}`);
-  check(await sees(...ids, made), 'it is listed');
-  const { columns } = await shown(made);
+  const post = await requestOf('POST', () => page.click('#form button'));
+  check(post.ok && (await stream(created))?.codec === 'pcmu', `the form creates a stream: ${post.body}`);
+  check(await lists(...ids, created), 'it is listed');
+  const { columns } = await shown(created);
   check(columns.State.includes('idle') && columns['In dBFS'] === '–', 'as idle, without levels');
-  await picture('made');
+  await picture('created');
 
   await remove(last);
   const rest = ids.slice(0, -1);
-  check(await sees(...rest, made), 'a stream that the relay has no more disappears');
+  check(await lists(...rest, created), 'a stream that was removed from the relay disappears');
   let question = '';
   page.once('dialog', (dialog) => {
     question = dialog.message();
     return dialog.accept();
   });
-  const gone = await sent('DELETE', () => row(made).getByText('Remove…').click());
-  check(gone.ok && question.includes(made), 'the button asks, and removes');
-  check(await sees(...rest), 'what it removed disappears');
-  check(!(await stream(made)), 'the relay has it no more');
+  const gone = await requestOf('DELETE', () => row(created).getByText('Remove…').click());
+  check(gone.ok && question.includes(created), 'the button asks for confirmation and removes');
+  check(await lists(...rest), 'the removed stream disappears');
+  check(!(await stream(created)), 'the relay has removed it');
   await sleep(1200);
-  check(await sees(...rest), 'and polls do not bring it back');
-  check((await count()) === `${rest.length}`, 'the rest is counted');
+  check(await lists(...rest), 'and polls do not bring it back');
+  check((await count()) === `${rest.length}`, 'the other streams are counted');
 }
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  timeout: 3 * PATIENCE_MS,
+  timeout: 3 * TIMEOUT_MS,
   args: ['--no-sandbox', '--disable-gpu'], // root and most containers cannot have a sandbox
 });
 try {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
-  page.setDefaultTimeout(PATIENCE_MS);
+  page.setDefaultTimeout(TIMEOUT_MS);
   const trouble = [];
   const outside = [];
   page.on('console', (message) => {
@@ -320,7 +320,7 @@ try {
     check(false, error.message);
     await page.screenshot({ path: path.join(out, 'failed.png') }).catch(() => {});
   });
-  check(!outside.length, `nothing is asked of another origin ${outside}`);
+  check(!outside.length, `no requests to other origins ${outside}`);
   check(!trouble.length, `no errors in the console ${trouble.join('\n      ')}`);
 } finally {
   await browser.close();

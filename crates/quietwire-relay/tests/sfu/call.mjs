@@ -1,5 +1,5 @@
-// One call through a room, heard twice: as the room hands it on, and through the relay and a
-// streaming mountpoint. Half-way the relay is switched off.
+// One call through a room, received twice: from the room, and through the relay and a streaming
+// mountpoint. Halfway through, the stream of the relay is switched off.
 //
 //     node call.mjs OUT_FOLDER --npm FOLDER --microphone mic.wav [--seconds 20]
 //         [--api http://127.0.0.1:8790] [--janus ws://127.0.0.1:8188] [--send-to 127.0.0.1:5002]
@@ -14,7 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 const RATE = 48000;
-const PATIENCE_MS = 30_000; // for anything that should take a second
+const TIMEOUT_MS = 30_000; // for operations that usually take a second
 
 const { positionals, values: options } = parseArgs({
   allowPositionals: true,
@@ -25,7 +25,7 @@ const { positionals, values: options } = parseArgs({
     api: { type: 'string', default: 'http://127.0.0.1:8790' },
     janus: { type: 'string', default: 'ws://127.0.0.1:8188' },
     'send-to': { type: 'string', default: '127.0.0.1:5002' },
-    suite: { type: 'string', default: '' }, // of SRTP; without one the legs are in the clear
+    suite: { type: 'string', default: '' }, // of SRTP; default: not encrypted
     'key-in': { type: 'string' },
     'key-out': { type: 'string' },
   },
@@ -35,7 +35,7 @@ const seconds = Number(options.seconds);
 if (!out || !options.npm || !options.microphone || !(seconds > 0)) {
   throw new Error('usage: call.mjs OUT_FOLDER --npm FOLDER --microphone mic.wav [--seconds N]');
 }
-accessSync(options.microphone); // Chromium would play beeps in its place
+accessSync(options.microphone); // otherwise Chromium plays beeps
 const npm = path.resolve(options.npm);
 const { chromium } = createRequire(path.join(npm, 'package.json'))('playwright-core');
 
@@ -43,28 +43,28 @@ const started = performance.now();
 const log = (text) =>
   console.log(`${((performance.now() - started) / 1000).toFixed(1)} s: ${text}`);
 
-// Calls `probe` until it returns something; its errors count as nothing until patience ends.
-async function until(what, probe, patience = PATIENCE_MS) {
-  const end = performance.now() + patience;
+// Calls `probe` until it returns a true value. Its errors count as false until the timeout.
+async function until(what, probe, timeout = TIMEOUT_MS) {
+  const end = performance.now() + timeout;
   for (;;) {
     let error;
     const found = await Promise.resolve()
       .then(probe)
       .catch((e) => void (error = e));
     if (found) return found;
-    if (performance.now() > end) throw new Error(`waited in vain for ${what}`, { cause: error });
+    if (performance.now() > end) throw new Error(`timeout while waiting for ${what}`, { cause: error });
     await sleep(50);
   }
 }
 
-// --- the relay's API
+// --- the control interface of the relay
 
 async function api(method, route, body) {
   const response = await fetch(new URL(route, options.api), {
     method,
     headers: { 'content-type': 'application/json' },
     body: body && JSON.stringify(body),
-    signal: AbortSignal.timeout(PATIENCE_MS),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   }).catch((cause) => {
     throw new Error(`${method} ${route}: no answer from the relay`, { cause });
   });
@@ -73,7 +73,7 @@ async function api(method, route, body) {
   return text && JSON.parse(text);
 }
 
-// --- the pages' web server, which also takes the recording
+// --- the web server of the pages, which also receives the recording
 
 const here = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
 const FILES = {
@@ -85,7 +85,7 @@ const FILES = {
   ],
   '/adapter.js': ['text/javascript', path.join(npm, 'node_modules/webrtc-adapter/out/adapter.js')],
 };
-let recording; // f32, all of the room and then all of the relay
+let recording; // f32: the room, then the relay
 const server = http.createServer(async (request, response) => {
   if (request.method === 'POST' && request.url === '/recording') {
     const chunks = [];
@@ -101,7 +101,7 @@ const server = http.createServer(async (request, response) => {
   }
 });
 
-// 16 bits lose nothing: they are what Chromium's decoder makes.
+// 16 bits: the resolution of Chromium's decoder.
 function wav(samples) {
   const data = Buffer.alloc(44 + 2 * samples.length);
   data.write('RIFF', 0);
@@ -135,13 +135,13 @@ async function openPage(context, name) {
     if (message.type() === 'error') log(`${name} page: ${message.text()}`);
   });
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
-  await page.waitForFunction('window.call', null, { timeout: PATIENCE_MS });
+  await page.waitForFunction('window.call', null, { timeout: TIMEOUT_MS });
   return page;
 }
 
 async function call(browser) {
   const context = await browser.newContext({ permissions: ['microphone'] });
-  context.setDefaultTimeout(PATIENCE_MS);
+  context.setDefaultTimeout(TIMEOUT_MS);
   const speaker = await openPage(context, 'speaking');
   const listener = await openPage(context, 'listening');
 
@@ -177,23 +177,23 @@ async function call(browser) {
     until(
       'the recording to go on',
       async () => (await position()) >= sample,
-      1000 * seconds + PATIENCE_MS,
+      1000 * seconds + TIMEOUT_MS,
     );
 
   await reached((seconds / 2) * RATE);
   const before = await stream();
-  const asked = await position();
+  const requested = await position();
   await api('PATCH', `/v1/streams/${id}`, { on: false });
   const answered = await position();
   log('switched off');
-  // A second later, as `state` tells of packets that have passed.
+  // One second later: `state` follows the packets.
   await reached(answered + RATE);
   const after = await stream();
   await reached(seconds * RATE);
 
   const snapshots = await listener.evaluate(() => window.call.finish());
   await speaker.evaluate((forwarder) => window.call.stopForward(forwarder), forwarder);
-  // What the relay still holds when the last packet has come is due within moments.
+  // The relay sends its delayed packets soon after the last one.
   const end = await until(
     'the relay to send what it received',
     async () => {
@@ -205,7 +205,7 @@ async function call(browser) {
   await api('DELETE', `/v1/streams/${id}`);
   return {
     rate: RATE,
-    switch: { asked, answered },
+    switch: { requested, answered },
     snapshots,
     stream: { before, after, end },
   };
@@ -218,10 +218,10 @@ let browser;
 try {
   browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
-    timeout: PATIENCE_MS,
+    timeout: TIMEOUT_MS,
     args: [
-      '--no-sandbox', // root and most containers cannot have one
-      '--disable-audio-output', // which the recording's clock would depend on
+      '--no-sandbox', // root and most containers have no sandbox
+      '--disable-audio-output', // the clock of the recording must not depend on it
       '--allow-loopback-in-peer-connection',
       '--autoplay-policy=no-user-gesture-required',
       '--use-fake-ui-for-media-stream',
@@ -231,8 +231,8 @@ try {
   });
   const result = await Promise.race([
     call(browser),
-    sleep(1000 * seconds + 3 * PATIENCE_MS, null, { ref: false }).then(() => {
-      throw new Error('the call did not come to its end in time');
+    sleep(1000 * seconds + 3 * TIMEOUT_MS, null, { ref: false }).then(() => {
+      throw new Error('the call did not end in time');
     }),
   ]);
   writeFileSync(path.join(out, 'call.wav'), wav(recording));

@@ -1,9 +1,9 @@
-"""Judges a call that call.mjs recorded: was the relayed path clean, whole and prompt?
+"""Judges a call that call.mjs recorded: noise, speech level, loss and latency of the relay.
 
     python judge.py OUT_FOLDER [--bound-ms 60]
 
-Reads OUT_FOLDER/call.wav (left: the room's path, right: the relay's) and call.json. Prints every
-figure; exits with 1 where one is out of bounds.
+Reads OUT_FOLDER/call.wav (left: from the room, right: from the relay) and call.json. Prints all
+figures. Exits with 1 if one is out of bounds.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-SETTLING_S = 2.0  # of the jitter buffers and the denoiser
+SETTLING_S = 2.0  # the jitter buffers and the denoiser adapt
 FRAME_S = 0.020
 GAP_S = 0.005
 GAP_DBFS = -75.0
-LEAST_DROP_DB = 15.0
+MIN_ATTENUATION_DB = 15.0
 SPEECH_WITHIN_DB = 2.0
 OFF_WITHIN_DB = 1.5
 
 
-class Unjudgeable(Exception):
-    """The recording cannot show what it was made to show."""
+class UnsuitableRecording(Exception):
+    """The recording is not suitable for the checks."""
 
 
 @dataclass
@@ -57,15 +57,15 @@ def speech_level(signal: np.ndarray, rate: int) -> float:
     return float(dbfs(np.mean(loud) - noise_floor(signal, rate)))
 
 
-def lag(room: np.ndarray, relay: np.ndarray, reach: int) -> tuple[int, float]:
-    """Samples by which `relay` is later (at most `reach` either way), and the correlation there."""
+def lag(room: np.ndarray, relay: np.ndarray, max_lag: int) -> tuple[int, float]:
+    """Delay of `relay`, samples, from -`max_lag` to `max_lag`, and the correlation at this delay."""
     size = 2 * len(room)
     spectrum = np.conj(np.fft.rfft(room, size)) * np.fft.rfft(relay, size)
     correlation = np.fft.irfft(spectrum, size)
-    correlation = np.concatenate([correlation[-reach:], correlation[: reach + 1]])
+    correlation = np.concatenate([correlation[-max_lag:], correlation[: max_lag + 1]])
     best = int(np.argmax(correlation))
     scale = np.sqrt(np.sum(room**2) * np.sum(relay**2)) + 1e-12
-    return best - reach, float(correlation[best] / scale)
+    return best - max_lag, float(correlation[best] / scale)
 
 
 def buffered(snapshots: list[dict], path: str, start: int, end: int) -> float:
@@ -79,40 +79,39 @@ def buffered(snapshots: list[dict], path: str, start: int, end: int) -> float:
 def latencies(
     room: np.ndarray, relay: np.ndarray, snapshots: list[dict], rate: int, start: int, end: int
 ) -> list[float]:
-    """Seconds that the relay adds, once per second of sound that tells.
+    """Latency of the relay, seconds: one value per second of audio with enough correlation.
 
-    Each connection has a jitter buffer of its own, as deep as the machine's load made it; what the
-    two differ by is not the relay's doing.
+    Each connection has its own jitter buffer. The difference of their delays is subtracted.
     """
     found = []
     for at in range(start, end - rate + 1, rate):
-        samples, likeness = lag(room[at : at + rate], relay[at : at + rate], rate // 2)
-        if likeness >= 0.5:
+        samples, correlation = lag(room[at : at + rate], relay[at : at + rate], rate // 2)
+        if correlation >= 0.5:
             depths = [buffered(snapshots, path, at, at + rate) for path in ("relay", "room")]
             found.append(samples / rate - (depths[0] - depths[1]))
     return found
 
 
 def quietest(room: np.ndarray, relay: np.ndarray, window: int, gap_dbfs: float) -> float:
-    """Level of the relay's quietest `window` samples, of those where the room is not as quiet."""
+    """Level of the quietest `window` samples of the relay where the room is louder than `gap_dbfs`."""
 
     def levels(signal: np.ndarray) -> np.ndarray:
         sums = np.cumsum(np.concatenate([[0.0], signal**2]))
         return dbfs((sums[window:] - sums[:-window]) / window)
 
-    heard = levels(room) > gap_dbfs
-    return float(np.min(levels(relay), where=heard, initial=0.0))
+    has_audio = levels(room) > gap_dbfs
+    return float(np.min(levels(relay), where=has_audio, initial=0.0))
 
 
 def judge(samples: np.ndarray, call: dict, bound_s: float) -> list[Check]:
     """`samples`: frames by two channels, room and relay."""
     rate = call["rate"]
-    asked, answered = call["switch"]["asked"], call["switch"]["answered"]
+    requested, answered = call["switch"]["requested"], call["switch"]["answered"]
     room, relay = samples[:, 0], samples[:, 1]
-    on = slice(round(SETTLING_S * rate), asked)
+    on = slice(round(SETTLING_S * rate), requested)
     off = slice(answered + rate, len(samples))
     if on.stop - on.start < 3 * rate or off.stop - off.start < 3 * rate:
-        raise Unjudgeable("the call is too short: 3 s are needed before and after the switch")
+        raise UnsuitableRecording("the call is too short: 3 s are needed before and after the switch")
     checks = []
 
     def check(ok: bool, text: str) -> None:
@@ -121,14 +120,14 @@ def judge(samples: np.ndarray, call: dict, bound_s: float) -> list[Check]:
     room_floor, relay_floor = (dbfs(noise_floor(path[on], rate)) for path in (room, relay))
     room_speech, relay_speech = (speech_level(path[on], rate) for path in (room, relay))
     if room_floor < -60 or room_speech < room_floor + 3:
-        raise Unjudgeable(
+        raise UnsuitableRecording(
             f"the room's path has no noisy speech: {room_floor:.1f} dBFS of noise, "
             f"{room_speech:.1f} dBFS of speech"
         )
     check(
-        room_floor - relay_floor >= LEAST_DROP_DB,
+        room_floor - relay_floor >= MIN_ATTENUATION_DB,
         f"on: noise floor {room_floor:.1f} dBFS in the room, {relay_floor:.1f} through the relay: "
-        f"{room_floor - relay_floor:.1f} dB lower (at least {LEAST_DROP_DB:g})",
+        f"{room_floor - relay_floor:.1f} dB lower (at least {MIN_ATTENUATION_DB:g})",
     )
     check(
         abs(relay_speech - room_speech) <= SPEECH_WITHIN_DB,
@@ -156,19 +155,18 @@ def judge(samples: np.ndarray, call: dict, bound_s: float) -> list[Check]:
     if found:
         latency = float(np.median(found))
         check(
-            # Less than nothing, by more than the jitter buffers' figures are off, is no latency.
+            # A negative latency beyond the error of the jitter buffers' figures is a broken measurement.
             -0.02 <= latency <= bound_s,
             f"on: the relay adds {1000 * latency:.1f} ms, {1000 * min(found):.1f} to "
             f"{1000 * max(found):.1f} in {len(found)} places (median at most {1000 * bound_s:g})",
         )
     else:
-        check(False, "on: the two paths do not sound alike anywhere; no latency can be told")
+        check(False, "on: the two paths do not correlate anywhere: the latency is unknown")
 
     state = [call["stream"][when]["state"] for when in ("before", "after")]
     check(
         state == ["denoising", "relaying"],
-        f"the relay said it was {state[0]} before the switch and {state[1]} after it "
-        "(denoising, relaying)",
+        f"the relay reported {state[0]} before the switch and {state[1]} after it (denoising, relaying)",
     )
     room_off, relay_off = (dbfs(noise_floor(path[off], rate)) for path in (room, relay))
     check(
@@ -176,14 +174,13 @@ def judge(samples: np.ndarray, call: dict, bound_s: float) -> list[Check]:
         f"off: noise floor {room_off:.1f} dBFS in the room, {relay_off:.1f} through the relay: "
         f"{relay_off - room_off:+.1f} dB (within {OFF_WITHIN_DB:g})",
     )
-    around = slice(asked - rate // 2, answered + 3 * rate // 2)
-    # What the denoiser leaves of the noise is no gap, however little it is.
+    around = slice(requested - rate // 2, answered + 3 * rate // 2)
+    # Residual noise is not a gap, even at a low level.
     gap_dbfs = min(GAP_DBFS, relay_floor - 20)
     lowest = quietest(room[around], relay[around], round(GAP_S * rate), gap_dbfs)
     check(
         lowest > gap_dbfs,
-        f"switch: the quietest {1000 * GAP_S:g} ms are at {lowest:.1f} dBFS "
-        f"(no gap: above {gap_dbfs:.1f})",
+        f"switch: the quietest {1000 * GAP_S:g} ms are at {lowest:.1f} dBFS (no gap: above {gap_dbfs:.1f})",
     )
     return checks
 
@@ -191,13 +188,13 @@ def judge(samples: np.ndarray, call: dict, bound_s: float) -> list[Check]:
 def read_wav(path: Path) -> tuple[np.ndarray, int]:
     with wave.open(str(path)) as file:
         if (file.getnchannels(), file.getsampwidth()) != (2, 2):
-            raise Unjudgeable(f"{path} must be stereo of 16 bits")
+            raise UnsuitableRecording(f"{path} must be stereo of 16 bits")
         data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         return data.reshape(-1, 2) / 32768, file.getframerate()
 
 
 def verdict(checks: list[Check]) -> int:
-    """Prints them; the exit status that they make."""
+    """Prints the checks and returns the exit status."""
     for one in checks:
         print("ok  " if one.ok else "FAIL", one.text)
     failed = sum(not one.ok for one in checks)
@@ -210,18 +207,16 @@ def verdict(checks: list[Check]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="what call.mjs wrote")
-    parser.add_argument("--bound-ms", type=float, default=60.0, help="most that the relay may add")
+    parser.add_argument("folder", type=Path, help="output folder of call.mjs")
+    parser.add_argument("--bound-ms", type=float, default=60.0, help="largest median latency of the relay")
     arguments = parser.parse_args()
     try:
         call = json.loads((arguments.folder / "call.json").read_text())
         samples, rate = read_wav(arguments.folder / "call.wav")
         if rate != call["rate"]:
-            raise Unjudgeable(
-                f"call.wav has {rate} samples a second, call.json says {call['rate']}"
-            )
+            raise UnsuitableRecording(f"call.wav has {rate} samples per second, call.json has {call['rate']}")
         checks = judge(samples, call, arguments.bound_ms / 1000)
-    except Unjudgeable as error:
+    except UnsuitableRecording as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
     return verdict(checks)

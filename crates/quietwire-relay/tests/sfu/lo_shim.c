@@ -1,4 +1,4 @@
-// LD_PRELOAD for Janus, which offers no candidate on loopback: hides that an interface is one.
+// LD_PRELOAD for Janus, which offers no ICE candidates of loopback interfaces: removes the loopback flag.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <ifaddrs.h>

@@ -1,10 +1,10 @@
-"""Calls through a real rtpengine with the relay in them, wired as docs/sfu.md tells it.
+"""Calls through rtpengine and the relay, connected as in docs/sfu.md.
 
-    python tests/sfu/rtpengine_call.py QUIETWIRE [--out FOLDER]
+    python crates/quietwire-relay/tests/sfu/rtpengine_call.py QUIETWIRE [--out FOLDER]
 
-Starts both programs and plays four calls at once, half a minute in all, with bare RTP sockets as
-phones. Prints one line for each check; exits with 1 where one fails. FOLDER keeps the logs and what
-was heard. Needs rtpengine, ffmpeg (with libopus) and numpy.
+Starts both programs and plays four calls at once, half a minute in all, with plain RTP sockets as
+phones. Prints one line per check and exits with 1 if one fails. FOLDER receives the logs and the
+recordings. Needs rtpengine, ffmpeg (with libopus) and numpy.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ from pathlib import Path
 import numpy as np
 from judge import Check, dbfs, noise_floor, quietest, speech_level, verdict
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 sys.path.insert(0, str(ROOT / "scripts"))
 from ogg import opus_file, opus_packets  # noqa: E402
 
 SAMPLES = ROOT / "samples"
 
 HOST = "127.0.0.1"
-NOWHERE = (HOST, 9)
+UNUSED_ADDRESS = (HOST, 9)
 PACKET_S = 0.020
-SECONDS, SWITCH_S = 17.0, 9.5  # of all calls, and when one stream is switched off
-SETTLING_S = 1.0  # of the denoiser, and of a switch
+SECONDS, SWITCH_S = 17.0, 9.5  # length of the calls, and time at which one stream is switched off
+SETTLING_S = 1.0  # the denoiser and a switch take less
 HANDSHAKES_S = 2.0
-REPORTS_S = 1.0  # from one report (RTCP) to the next
-LEAST_DROP_DB = 15.0
+REPORTS_S = 1.0  # interval of the reports (RTCP)
+MIN_ATTENUATION_DB = 15.0
 SPEECH_WITHIN_DB = 2.0
 OFF_WITHIN_DB = 1.5
 GAP_S, GAP_DBFS = 0.005, -75.0
-EVENTS_LATE_S = 0.25
+MAX_EVENT_DELAY_S = 0.25
 
 Address = tuple[str, int]
 
 
-def written(address: Address) -> str:
+def format_address(address: Address) -> str:
     return f"{address[0]}:{address[1]}"
 
 
-def read(text: str) -> Address:
+def parse_address(text: str) -> Address:
     host, port = text.rsplit(":", 1)
     return host, int(port)
 
@@ -75,7 +75,7 @@ def bencode(value: object) -> bytes:
 
 
 def bdecode(data: bytes, at: int = 0) -> tuple[object, int]:
-    """The value that begins at `at`, and where it ends."""
+    """The value that starts at `at`, and the index of its end."""
     kind = data[at : at + 1]
     if kind == b"i":
         end = data.index(b"e", at)
@@ -92,21 +92,21 @@ def bdecode(data: bytes, at: int = 0) -> tuple[object, int]:
 
 
 class Rtpengine:
-    """The program, by its `ng` protocol."""
+    """The rtpengine program, controlled by its `ng` protocol."""
 
     def __init__(self, log: Path) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind((HOST, 0))
             self.address = free.getsockname()
         command = ["rtpengine", "--config-file=none", "--table=-1", "--foreground", "--log-stderr"]
-        command += [f"--interface={HOST}", f"--listen-ng={written(self.address)}", "--num-threads=2"]
+        command += [f"--interface={HOST}", f"--listen-ng={format_address(self.address)}", "--num-threads=2"]
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=file)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.connect(self.address)
         self.cookies = itertools.count()
 
-    def ask(self, command: str, wait_s: float = 5, **keys: object) -> dict:
+    def request(self, command: str, wait_s: float = 5, **keys: object) -> dict:
         cookie = b"%d " % next(self.cookies)
         named = {name.replace("_", "-"): value for name, value in keys.items()}
         self.socket.settimeout(wait_s)
@@ -123,20 +123,20 @@ class Rtpengine:
             if self.process.poll() is not None:
                 raise RuntimeError("rtpengine ended before it answered; see its log")
             with contextlib.suppress(TimeoutError, ConnectionError):
-                self.ask("ping", wait_s=0.1)
+                self.request("ping", wait_s=0.1)
                 return
             time.sleep(0.1)
         raise RuntimeError("rtpengine did not answer within 10 s")
 
     def offer(self, call: str, sdp: str, **keys: object) -> str:
-        return self.ask("offer", call_id=call, from_tag="a", sdp=sdp, **keys)["sdp"]
+        return self.request("offer", call_id=call, from_tag="a", sdp=sdp, **keys)["sdp"]
 
     def answer(self, call: str, sdp: str, **keys: object) -> str:
-        return self.ask("answer", call_id=call, from_tag="a", to_tag="b", sdp=sdp, **keys)["sdp"]
+        return self.request("answer", call_id=call, from_tag="a", to_tag="b", sdp=sdp, **keys)["sdp"]
 
 
 class Relay:
-    """The program, by its interface over HTTP."""
+    """The relay program, controlled by its interface over HTTP."""
 
     def __init__(self, binary: Path, log: Path) -> None:
         command = [str(binary), "relay", "--http", f"{HOST}:0"]
@@ -146,13 +146,13 @@ class Relay:
 
     def await_start(self) -> None:
         ready = select.select([self.process.stdout], [], [], 20)[0]
-        said = self.process.stdout.readline().decode() if ready else ""
-        found = re.search(r"http://([0-9.:]+)", said)
+        line = self.process.stdout.readline().decode() if ready else ""
+        found = re.search(r"http://([0-9.:]+)", line)
         if not found:
-            raise RuntimeError(f"the relay did not start: {said!r}; see its log")
+            raise RuntimeError(f"the relay did not start: {line!r}; see its log")
         self.address = found[1]
 
-    def ask(self, method: str, path: str, body: dict | None = None) -> dict:
+    def request(self, method: str, path: str, body: dict | None = None) -> dict:
         with contextlib.closing(http.client.HTTPConnection(self.address, timeout=5)) as connection:
             fields = {"content-type": "application/json"}
             connection.request(method, path, body and json.dumps(body), fields)
@@ -162,13 +162,15 @@ class Relay:
             raise RuntimeError(f"the relay: {method} {path}: {answer.status} {text}")
         return json.loads(text)
 
-    def create(self, id: str, send_to: Address, **wish: object) -> Address:
-        """Where the new stream listens."""
-        made = self.ask("POST", "/v1/streams", {"id": id, "send_to": written(send_to), **wish})
-        return read(made["listen"])
+    def create(self, id: str, send_to: Address, **fields: object) -> Address:
+        """Creates a stream and returns the address that it listens on."""
+        created = self.request(
+            "POST", "/v1/streams", {"id": id, "send_to": format_address(send_to), **fields}
+        )
+        return parse_address(created["listen"])
 
     def switch_off(self, id: str) -> None:
-        self.ask("PATCH", f"/v1/streams/{id}", {"on": False})
+        self.request("PATCH", f"/v1/streams/{id}", {"on": False})
 
 
 @contextlib.contextmanager
@@ -207,7 +209,7 @@ def find(pattern: str, sdp: str) -> str:
 
 
 def moved(sdp: str, listen: Address) -> str:
-    """The same with media at `listen`; reports stay where they were."""
+    """The SDP with media at `listen`. The address of reports stays."""
     host, port = report_address(sdp)
     for old, new in (
         (r"^c=IN IP4 \S+", f"c=IN IP4 {listen[0]}"),
@@ -224,10 +226,10 @@ def moved(sdp: str, listen: Address) -> str:
 @dataclass(frozen=True)
 class Codec:
     payload_type: int
-    ticks: int  # of a packet
-    rate: int  # at which it is judged
-    formats: str  # of the SDP: payload types, then what they are
-    nothing: bytes  # a payload of silence
+    ticks: int  # per packet
+    rate: int  # of the decoded audio, Hz
+    formats: str  # SDP: payload types, then their rtpmap lines
+    silence: bytes  # a payload
 
 
 EVENT = 101
@@ -242,36 +244,36 @@ PCMU = Codec(
 
 
 @dataclass(frozen=True)
-class Digit:
-    """One that is dialled (RFC 4733): its packets have the timestamp of its beginning, and its end
-    is told three times."""
+class Event:
+    """A telephone event (RFC 4733): its packets have the timestamp of its start, and its end is sent
+    three times."""
 
     name: str
-    event: int
-    begin: int  # packet of the call
+    code: int
+    begin: int  # packet number in the call
     packets: int
-    beside_voice: bool = False  # or in its place
+    beside_voice: bool = False  # or instead of voice
 
     def payload(self, n: int) -> bytes | None:
         place = n - self.begin
         if not 0 <= place < self.packets + 2:
             return None
         is_end = place >= self.packets - 1
-        return struct.pack("!BBH", self.event, 10 | 0x80 * is_end, min(place + 1, self.packets) * PCMU.ticks)
+        return struct.pack("!BBH", self.code, 10 | 0x80 * is_end, min(place + 1, self.packets) * PCMU.ticks)
 
 
-# After one of a second or more rtpengine 10.5 may hold the next one back for as long.
-DIGITS = [
-    Digit("a digit of 60 ms in the place of voice", 1, 250, 3),
-    Digit("a digit of 160 ms in the place of voice", 2, 350, 8),
-    Digit("a digit of 600 ms in the place of voice", 3, 450, 30),
-    Digit("a digit of 160 ms beside voice", 4, 600, 8, beside_voice=True),
+# After an event of one second or more rtpengine 10.5 can delay the next one by as much.
+EVENTS = [
+    Event("an event of 60 ms instead of voice", 1, 250, 3),
+    Event("an event of 160 ms instead of voice", 2, 350, 8),
+    Event("an event of 600 ms instead of voice", 3, 450, 30),
+    Event("an event of 160 ms beside voice", 4, 600, 8, beside_voice=True),
 ]
 
 
 @dataclass(frozen=True)
 class Packet:
-    """A datagram of RTP, and when and where it came from."""
+    """An RTP datagram, its source and its time of arrival."""
 
     datagram: bytes
     source: Address
@@ -307,59 +309,59 @@ def datagram_socket() -> socket.socket:
 
 
 class Phone:
-    """Sends RTP, and reports (RTCP) beside it, to where it is told; hears both."""
+    """Sends RTP and reports (RTCP) to the addresses of its SDP, and receives both."""
 
     sources = itertools.count(0x52540000, 0x101)
 
     def __init__(
-        self, codec: Codec, payloads: list[bytes], digits: list[Digit] | None = None, hides: bool = False
+        self, codec: Codec, payloads: list[bytes], events: list[Event] | None = None, behind_nat: bool = False
     ) -> None:
-        self.codec, self.payloads, self.digits, self.hides = codec, payloads, digits or [], hides
+        self.codec, self.payloads, self.events, self.behind_nat = codec, payloads, events or [], behind_nat
         self.ssrc = next(self.sources)
         self.sequence = 0xFF80  # wraps soon
         self.media, self.reports = datagram_socket(), datagram_socket()
-        self.media_to = self.reports_to = NOWHERE
+        self.media_to = self.reports_to = UNUSED_ADDRESS
         self.sent: list[Packet] = []
         self.sent_reports: list[bytes] = []
-        self.heard: list[Packet] = []
-        self.heard_reports: list[bytes] = []
+        self.received: list[Packet] = []
+        self.received_reports: list[bytes] = []
 
     @property
     def address(self) -> Address:
         return self.media.getsockname()
 
     def sdp(self) -> str:
-        """One that hides, as behind a NAT, does not know its own address."""
+        """A phone behind a NAT has no public address of its own."""
         (host, port), (_, reports) = self.address, self.reports.getsockname()
-        if self.hides:
-            host, port, reports = *NOWHERE, NOWHERE[1] + 1
+        if self.behind_nat:
+            host, port, reports = *UNUSED_ADDRESS, UNUSED_ADDRESS[1] + 1
         return (
             f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
             f"m=audio {port} RTP/AVP {self.codec.formats}a=rtcp:{reports}\r\n"
         )
 
-    def obey(self, sdp: str) -> None:
+    def apply_remote_sdp(self, sdp: str) -> None:
         self.media_to, self.reports_to = media_address(sdp), report_address(sdp)
 
     def timestamp(self, n: int) -> int:
-        """Of packet `n`; wraps soon."""
+        """The timestamp of packet `n`. Wraps soon."""
         return (n - 200) * self.codec.ticks & 0xFFFFFFFF
 
     def number(self, timestamp: int) -> float:
-        """Of the packet with that timestamp."""
+        """The number of the packet with this timestamp."""
         offset = (timestamp - self.timestamp(0) + (1 << 31)) & 0xFFFFFFFF
         return (offset - (1 << 31)) / self.codec.ticks
 
-    def speak(self, n: int) -> None:
-        dialled = next((digit for digit in self.digits if digit.payload(n)), None)
-        if dialled:
-            marker = 0x80 * (n == dialled.begin)
-            self.send(EVENT | marker, self.timestamp(dialled.begin), dialled.payload(n))
-        if not dialled or dialled.beside_voice:
+    def send_packet(self, n: int) -> None:
+        event = next((event for event in self.events if event.payload(n)), None)
+        if event:
+            marker = 0x80 * (n == event.begin)
+            self.send(EVENT | marker, self.timestamp(event.begin), event.payload(n))
+        if not event or event.beside_voice:
             self.send(self.codec.payload_type, self.timestamp(n), self.payloads[n])
         every = round(REPORTS_S / PACKET_S)
-        # One that hides reports first, so that it is found.
-        if n % every == every // 2 - 5 * self.hides:
+        # The phone behind a NAT reports first, so that rtpengine learns its address.
+        if n % every == every // 2 - 5 * self.behind_nat:
             self.sent_reports.append(self.report(n))
             self.reports.sendto(self.sent_reports[-1], self.reports_to)
 
@@ -371,24 +373,24 @@ class Phone:
         self.media.sendto(packet.datagram, self.media_to)
 
     def report(self, n: int) -> bytes:
-        """A sender report (RFC 3550, section 6.4.1) and the name that goes with it."""
+        """A sender report (RFC 3550 section 6.4.1) with a source description."""
         now = time.time() + 2208988800
         times = int(now), int(now % 1 * 2**32), self.timestamp(n)
         sender = struct.pack("!BBHIIIIII", 0x80, 200, 6, self.ssrc, *times, n, n * 100)
         return sender + struct.pack("!BBHIBB6s", 0x81, 202, 3, self.ssrc, 1, 5, b"phone")
 
-    def hear(self) -> None:
+    def receive(self) -> None:
         now = time.monotonic()
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.heard.append(Packet(*self.media.recvfrom(16384), now))
+                self.received.append(Packet(*self.media.recvfrom(16384), now))
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.heard_reports.append(self.reports.recv(16384))
+                self.received_reports.append(self.reports.recv(16384))
 
 
 def play(phones: list[Phone], events: dict[int, Callable[[], None]]) -> None:
-    """All packets in their time; an event comes before the packets of its number."""
+    """Sends all packets at their times. An action runs before the packets of its number."""
     by_file = {file: phone for phone in phones for file in (phone.media, phone.reports)}
     begin = time.monotonic()
     packets = round(SECONDS / PACKET_S)
@@ -396,10 +398,10 @@ def play(phones: list[Phone], events: dict[int, Callable[[], None]]) -> None:
         if n in events:
             events[n]()
         for phone in phones if n < packets else ():
-            phone.speak(n)
+            phone.send_packet(n)
         while (left := begin + (n + 1) * PACKET_S - time.monotonic()) > 0:
             for file in select.select(list(by_file), [], [], left)[0]:
-                by_file[file].hear()
+                by_file[file].receive()
 
 
 # The calls.
@@ -411,12 +413,12 @@ ASYMMETRIC = {"flags": ["asymmetric"]}
 
 @dataclass
 class Voice:
-    """One direction of a call: what B, or A, hears."""
+    """One direction of a call."""
 
     name: str
     speaker: Phone
     listener: Phone
-    source: Address  # that packets must come from
+    source: Address  # of the received packets
     stream: str | None = None  # of the relay
 
 
@@ -428,20 +430,20 @@ class Calls:
     voices: list[Voice] = field(default_factory=list)
 
     def stream(self, name: str, speaker: Phone, send_to: Address) -> Address:
-        wish = {"codec": "pcmu", "relayed_payload_types": [EVENT]} if speaker.codec is PCMU else {}
-        return self.relay.create(name.replace(" ", "-"), send_to, **wish)
+        fields = {"codec": "pcmu", "relayed_payload_types": [EVENT]} if speaker.codec is PCMU else {}
+        return self.relay.create(name.replace(" ", "-"), send_to, **fields)
 
     def voice(self, name: str, speaker: Phone, listener: Phone, source: Address, clean: bool = True) -> None:
         self.voices.append(Voice(name, speaker, listener, source, name.replace(" ", "-") if clean else None))
 
     def connect(self, a: Phone, b: Phone, for_b: str, for_a: str) -> None:
-        """Tells the phones where to send to. B speaks first: if it hides, that is how it is found."""
-        b.obey(for_b)
-        a.obey(for_a)
+        """Connects the phones. B sends first, so that rtpengine learns its address behind a NAT."""
+        b.apply_remote_sdp(for_b)
+        a.apply_remote_sdp(for_a)
         self.phones += [b, a]
 
     def one_way(self, name: str, a: Phone, b: Phone) -> None:
-        """A's voice goes through the relay to B; B's goes to rtpengine as ever."""
+        """A's voice goes through the relay to B; B's goes through rtpengine only."""
         offered = self.rtpengine.offer(name, a.sdp(), **PLAIN)
         to_b = self.stream(f"{name} to B", a, b.address)
         answered = self.rtpengine.answer(name, moved(b.sdp(), to_b), **ASYMMETRIC)
@@ -450,7 +452,7 @@ class Calls:
         self.voice(f"{name} to A", b, a, media_address(answered), clean=False)
 
     def both_ways(self, name: str, a: Phone, b: Phone) -> None:
-        """Each phone sends to rtpengine and hears the relay."""
+        """Each phone sends to rtpengine and receives from the relay."""
         to_a = self.stream(f"{name} to A", b, a.address)
         offered = self.rtpengine.offer(name, moved(a.sdp(), to_a), **PLAIN, **ASYMMETRIC)
         to_b = self.stream(f"{name} to B", a, b.address)
@@ -461,7 +463,7 @@ class Calls:
 
     def between(self, name: str, a: Phone, b: Phone) -> None:
         """The relay between two calls of rtpengine. A's has DTLS and ICE; B's phone is behind a
-        NAT. What A's phone cannot do itself, one more call does in its place."""
+        NAT. One more call does DTLS and ICE for A's phone."""
         rtpengine, near, far, device = self.rtpengine, f"{name} near", f"{name} far", f"{name} device"
         from_a = rtpengine.offer(device, a.sdp(), **SECURE)
         first = rtpengine.offer(near, from_a, **PLAIN)
@@ -492,87 +494,93 @@ class Judge:
 
     def judge(self, voice: Voice, off_at: int | None) -> None:
         if voice.stream is None:
-            self.unaltered(voice)
+            self.check_unchanged(voice)
         else:
-            self.whole(voice)
-            self.clean(voice, off_at)
-        for digit in voice.speaker.digits:
-            self.dialled(voice, digit)
-        self.reported(voice)
+            self.check_complete(voice)
+            self.check_clean(voice, off_at)
+        for event in voice.speaker.events:
+            self.check_event(voice, event)
+        self.check_reports(voice)
 
-    def unaltered(self, voice: Voice) -> None:
+    def check_unchanged(self, voice: Voice) -> None:
         sent = [packet.datagram for packet in voice.speaker.sent]
-        heard = [packet.datagram for packet in voice.listener.heard]
-        sources = {packet.source for packet in voice.listener.heard}
+        received = [packet.datagram for packet in voice.listener.received]
+        sources = {packet.source for packet in voice.listener.received}
         self.check(
             voice,
-            heard == sent and sources == {voice.source},
-            f"{len(heard)} of {len(sent)} packets, {sum(map(sent.__contains__, heard))} of them the "
-            f"very bytes, from {spoken(sources)} (all, from rtpengine)",
+            received == sent and sources == {voice.source},
+            f"{len(received)} of {len(sent)} packets, {sum(map(sent.__contains__, received))} of them "
+            f"unchanged, from {format_sources(sources)} (all, from rtpengine)",
         )
 
-    def whole(self, voice: Voice) -> None:
-        speaker, heard = voice.speaker, voice.listener.heard
-        sources = {packet.source for packet in heard}
-        self.check(voice, sources == {voice.source}, f"from {spoken(sources)} ({written(voice.source)})")
-        jumps = sum((b.sequence - a.sequence) & 0xFFFF != 1 for a, b in itertools.pairwise(heard))
-        strange = sum(packet.ssrc != speaker.ssrc for packet in heard)
+    def check_complete(self, voice: Voice) -> None:
+        speaker, received = voice.speaker, voice.listener.received
+        sources = {packet.source for packet in received}
+        self.check(
+            voice,
+            sources == {voice.source},
+            f"from {format_sources(sources)} ({format_address(voice.source)})",
+        )
+        jumps = sum((b.sequence - a.sequence) & 0xFFFF != 1 for a, b in itertools.pairwise(received))
+        other_source = sum(packet.ssrc != speaker.ssrc for packet in received)
         due = {speaker.number(p.timestamp) for p in speaker.sent if p.payload_type != EVENT}
-        missing = due - {speaker.number(p.timestamp) for p in heard if p.payload_type != EVENT}
-        counts = self.relay.ask("GET", f"/v1/streams/{voice.stream}")["packets"]
+        missing = due - {speaker.number(p.timestamp) for p in received if p.payload_type != EVENT}
+        counts = self.relay.request("GET", f"/v1/streams/{voice.stream}")["packets"]
         self.check(
             voice,
-            not jumps and not strange and not missing and counts["received"] == len(speaker.sent),
-            f"{len(speaker.sent)} packets sent, {counts['received']} reached the relay, {len(heard)} "
-            f"heard: {jumps} jumps of numbers, {strange} of another source, {len(missing)} missing",
+            not jumps and not other_source and not missing and counts["received"] == len(speaker.sent),
+            f"{len(speaker.sent)} packets sent, {counts['received']} reached the relay, {len(received)} "
+            f"received: {jumps} jumps of sequence numbers, {other_source} of another source, {len(missing)} missing",
         )
 
-    def clean(self, voice: Voice, off_at: int | None) -> None:
+    def check_clean(self, voice: Voice, off_at: int | None) -> None:
         rate, per_packet = voice.speaker.codec.rate, round(PACKET_S * voice.speaker.codec.rate)
-        sent, heard = (self.sound(voice, packets) for packets in (voice.speaker.sent, voice.listener.heard))
+        sent, received = (
+            self.audio(voice, packets) for packets in (voice.speaker.sent, voice.listener.received)
+        )
         settling = round(SETTLING_S * rate)
         on = slice(settling, off_at and off_at * per_packet)
-        floors = [dbfs(noise_floor(path[on], rate)) for path in (sent, heard)]
-        speech = [speech_level(path[on], rate) for path in (sent, heard)]
+        floors = [dbfs(noise_floor(path[on], rate)) for path in (sent, received)]
+        speech = [speech_level(path[on], rate) for path in (sent, received)]
         self.check(
             voice,
-            floors[0] - floors[1] >= LEAST_DROP_DB,
-            f"noise floor {floors[0]:.1f} dBFS sent, {floors[1]:.1f} heard: "
-            f"{floors[0] - floors[1]:.1f} dB lower (at least {LEAST_DROP_DB:g})",
+            floors[0] - floors[1] >= MIN_ATTENUATION_DB,
+            f"noise floor {floors[0]:.1f} dBFS sent, {floors[1]:.1f} received: "
+            f"{floors[0] - floors[1]:.1f} dB lower (at least {MIN_ATTENUATION_DB:g})",
         )
         self.check(
             voice,
             abs(speech[1] - speech[0]) <= SPEECH_WITHIN_DB,
-            f"speech {speech[0]:.1f} dBFS sent, {speech[1]:.1f} heard: "
+            f"speech {speech[0]:.1f} dBFS sent, {speech[1]:.1f} received: "
             f"{speech[1] - speech[0]:+.1f} dB (within {SPEECH_WITHIN_DB:g})",
         )
         if off_at is not None:
-            self.switched_off(voice, off_at, sent, heard, floors[1])
-        self.keep(voice, rate, sent, heard)
+            self.check_switch(voice, off_at, sent, received, floors[1])
+        self.write_wav(voice, rate, sent, received)
 
-    def switched_off(
-        self, voice: Voice, off_at: int, sent: np.ndarray, heard: np.ndarray, clean_floor: float
+    def check_switch(
+        self, voice: Voice, off_at: int, sent: np.ndarray, received: np.ndarray, clean_floor: float
     ) -> None:
         speaker, rate = voice.speaker, voice.speaker.codec.rate
         switch, settled = round(off_at * PACKET_S * rate), off_at + round(SETTLING_S / PACKET_S)
         off = slice(switch + round(SETTLING_S * rate), None)
-        floors = [dbfs(noise_floor(path[off], rate)) for path in (sent, heard)]
+        floors = [dbfs(noise_floor(path[off], rate)) for path in (sent, received)]
         self.check(
             voice,
             abs(floors[1] - floors[0]) <= OFF_WITHIN_DB,
-            f"off: noise floor {floors[0]:.1f} dBFS sent, {floors[1]:.1f} heard: "
+            f"off: noise floor {floors[0]:.1f} dBFS sent, {floors[1]:.1f} received: "
             f"{floors[1] - floors[0]:+.1f} dB (within {OFF_WITHIN_DB:g})",
         )
         payloads = {p.timestamp: p.payload for p in speaker.sent if speaker.number(p.timestamp) >= settled}
-        same = sum(payloads.get(p.timestamp) == p.payload for p in voice.listener.heard)
+        same = sum(payloads.get(p.timestamp) == p.payload for p in voice.listener.received)
         self.check(
             voice,
             same == len(payloads),
-            f"off: {same} of {len(payloads)} payloads are those that were sent",
+            f"off: {same} of {len(payloads)} payloads are unchanged",
         )
         around = slice(switch - rate // 2, switch + rate)
         gap_dbfs = min(GAP_DBFS, clean_floor - 20)
-        lowest = quietest(sent[around], heard[around], round(GAP_S * rate), gap_dbfs)
+        lowest = quietest(sent[around], received[around], round(GAP_S * rate), gap_dbfs)
         self.check(
             voice,
             lowest > gap_dbfs,
@@ -580,38 +588,40 @@ class Judge:
             f"(no gap: above {gap_dbfs:.1f})",
         )
 
-    def dialled(self, voice: Voice, digit: Digit) -> None:
+    def check_event(self, voice: Voice, event: Event) -> None:
         def events(packets: list[Packet]) -> list[Packet]:
             found = [packet for packet in packets if packet.payload_type == EVENT]
-            return [packet for packet in found if packet.payload[0] == digit.event]
+            return [packet for packet in found if packet.payload[0] == event.code]
 
-        sent, heard = events(voice.speaker.sent), events(voice.listener.heard)
-        times = {packet.timestamp for packet in heard}
-        late = max((b.at - a.at for a, b in zip(sent, heard, strict=False)), default=float("inf"))
+        sent, received = events(voice.speaker.sent), events(voice.listener.received)
+        times = {packet.timestamp for packet in received}
+        late = max((b.at - a.at for a, b in zip(sent, received, strict=False)), default=float("inf"))
         self.check(
             voice,
-            [p.payload for p in heard] == [p.payload for p in sent]
+            [p.payload for p in received] == [p.payload for p in sent]
             and times == {sent[0].timestamp}
-            and late <= EVENTS_LATE_S,
-            f"{digit.name}: {len(heard)} of {len(sent)} packets, {len(times)} timestamps, {1000 * late:.0f} "
-            f"ms late at most (all, with that of its beginning, within {1000 * EVENTS_LATE_S:g})",
+            and late <= MAX_EVENT_DELAY_S,
+            f"{event.name}: {len(received)} of {len(sent)} packets, {len(times)} timestamps, {1000 * late:.0f} "
+            f"ms late at most (all, with the timestamp of its start, within {1000 * MAX_EVENT_DELAY_S:g})",
         )
 
-    def reported(self, voice: Voice) -> None:
-        sent, heard = voice.speaker.sent_reports, voice.listener.heard_reports
+    def check_reports(self, voice: Voice) -> None:
+        sent, received = voice.speaker.sent_reports, voice.listener.received_reports
         self.check(
-            voice, heard == sent, f"{len(heard)} of {len(sent)} reports (RTCP) came past the relay, unaltered"
+            voice,
+            received == sent,
+            f"{len(received)} of {len(sent)} reports (RTCP) arrived unchanged, without the relay",
         )
 
-    def sound(self, voice: Voice, packets: list[Packet]) -> np.ndarray:
+    def audio(self, voice: Voice, packets: list[Packet]) -> np.ndarray:
         codec, number = voice.speaker.codec, voice.speaker.number
         payloads = {number(p.timestamp): p.payload for p in packets if p.payload_type == codec.payload_type}
         count = round(SECONDS / PACKET_S)
-        return decoded(codec, [payloads.get(n, codec.nothing) for n in range(count)])
+        return decode(codec, [payloads.get(n, codec.silence) for n in range(count)])
 
-    def keep(self, voice: Voice, rate: int, sent: np.ndarray, heard: np.ndarray) -> None:
-        """Left: what was sent; right: what was heard."""
-        both = np.stack([sent[: len(heard)], heard[: len(sent)]], axis=1)
+    def write_wav(self, voice: Voice, rate: int, sent: np.ndarray, received: np.ndarray) -> None:
+        """Left: sent; right: received."""
+        both = np.stack([sent[: len(received)], received[: len(sent)]], axis=1)
         with wave.open(str(self.out / f"{voice.stream}.wav"), "wb") as file:
             file.setnchannels(2)
             file.setsampwidth(2)
@@ -619,11 +629,11 @@ class Judge:
             file.writeframes((both * 32767).astype("<i2").tobytes())
 
 
-def spoken(sources: set[Address]) -> str:
-    return " and ".join(sorted(map(written, sources))) or "nobody"
+def format_sources(sources: set[Address]) -> str:
+    return " and ".join(sorted(map(format_address, sources))) or "no source"
 
 
-# Sound, through ffmpeg.
+# Audio, through ffmpeg.
 
 
 def ffmpeg(*args: str, data: bytes = b"") -> bytes:
@@ -631,16 +641,16 @@ def ffmpeg(*args: str, data: bytes = b"") -> bytes:
     return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True, timeout=60).stdout
 
 
-def coded(codec: Codec, sample: str) -> list[bytes]:
-    """Payloads for a whole call; the sample is repeated."""
-    sound = ["-stream_loop", "-1", "-i", str(SAMPLES / sample), "-t", f"{SECONDS:g}", "-ac", "1"]
+def encode(codec: Codec, sample: str) -> list[bytes]:
+    """Payloads for a whole call. The sample is repeated."""
+    audio = ["-stream_loop", "-1", "-i", str(SAMPLES / sample), "-t", f"{SECONDS:g}", "-ac", "1"]
     if codec is PCMU:
-        data = ffmpeg(*sound, "-ar", "8000", "-f", "mulaw")
+        data = ffmpeg(*audio, "-ar", "8000", "-f", "mulaw")
         return [data[at : at + 160] for at in range(0, len(data) - 159, 160)]
-    return opus_packets(*sound, bitrate="48k")
+    return opus_packets(*audio, bitrate="48k")
 
 
-def decoded(codec: Codec, payloads: list[bytes]) -> np.ndarray:
+def decode(codec: Codec, payloads: list[bytes]) -> np.ndarray:
     if codec is PCMU:
         file, form = b"".join(payloads), ["-f", "mulaw", "-ar", "8000", "-ac", "1"]
     else:
@@ -650,13 +660,17 @@ def decoded(codec: Codec, payloads: list[bytes]) -> np.ndarray:
 
 
 def run(binary: Path, out: Path) -> list[Check]:
-    fan, keys, line = coded(OPUS, "office-fan.wav"), coded(OPUS, "keyboard.wav"), coded(PCMU, "telephone.wav")
+    fan, keys, line = (
+        encode(OPUS, "office-fan.wav"),
+        encode(OPUS, "keyboard.wav"),
+        encode(PCMU, "telephone.wav"),
+    )
     with programs(binary, out) as (rtpengine, relay):
         calls = Calls(rtpengine, relay)
         calls.one_way("one way", Phone(OPUS, fan), Phone(OPUS, keys))
         calls.both_ways("both ways", Phone(OPUS, fan), Phone(OPUS, keys))
-        calls.one_way("telephone", Phone(PCMU, line, DIGITS), Phone(PCMU, line))
-        calls.between("between", Phone(OPUS, fan), Phone(OPUS, keys, hides=True))
+        calls.one_way("telephone", Phone(PCMU, line, EVENTS), Phone(PCMU, line))
+        calls.between("between", Phone(OPUS, fan), Phone(OPUS, keys, behind_nat=True))
         time.sleep(HANDSHAKES_S)
         off_at = round(SWITCH_S / PACKET_S)
         switched = calls.voices[0]
@@ -670,9 +684,9 @@ def run(binary: Path, out: Path) -> list[Check]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("binary", type=Path, metavar="QUIETWIRE", help="the quietwire program")
-    parser.add_argument("--out", type=Path, help="keep the logs and what was heard there")
+    parser.add_argument("--out", type=Path, help="write the logs and the recordings to this folder")
     arguments = parser.parse_args()
-    # So that a signal ends the programs too.
+    # A signal ends the programs too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder)

@@ -1,21 +1,20 @@
 #!/usr/bin/env bash
-# A call through Janus and Chromium with the relay in it, from start to verdict: half a minute.
+# A call through Janus and Chromium with the relay, recorded and judged. Takes half a minute.
 #
-#     tests/sfu/run.sh QUIETWIRE_BINARY [OUT_FOLDER]
+#     crates/quietwire-relay/tests/sfu/run.sh QUIETWIRE_BINARY [OUT_FOLDER]
 #
-# OUT_FOLDER keeps the recording and the logs. Environment: SECONDS_OF_CALL (20), MICROPHONE (a WAV
-# file of 48 kHz), PYTHON (one that has numpy), NPM_FOLDER, SRTP (80 or 32: bits of the tag under
-# which the relay's legs are put), and RELAY_COMMAND, which is started in place of
-# `QUIETWIRE_BINARY relay`.
+# OUT_FOLDER receives the recording and the logs. Environment: SECONDS_OF_CALL (20), MICROPHONE (a WAV
+# file of 48 kHz), PYTHON (with numpy), NPM_FOLDER, SRTP (80 or 32: encrypts the streams of the relay,
+# with tags of so many bits), and RELAY_COMMAND, which replaces `QUIETWIRE_BINARY relay`.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-root="$here/../.."
+root="$here/../../../.."
 python="${PYTHON:-python3}"
 microphone="${MICROPHONE:-$root/samples/office-fan.wav}"
 logs=(janus relay)
 source "$here/session.sh" "$@"
 
-# Waits until a program, a child with that id, listens on a port.
+# Waits until a program listens on a port. `pid`: its process.
 await_port() {
   local program=$1 pid=$2 port=$3
   for ((i = 0; i < 300; i++)); do
@@ -29,11 +28,11 @@ await_port() {
 
 "$here/setup.sh" "$npm_folder"
 "$python" -c 'import numpy' 2>/dev/null || {
-  echo "$python has no numpy; name one that has it in PYTHON" >&2
+  echo "$python has no numpy: set PYTHON to one that has it" >&2
   exit 1
 }
 
-# Ports that nobody has: all are held until all are known.
+# Free ports. All sockets stay open until all ports are chosen, so that they differ.
 read -r http_port websocket_port mountpoint_port < <("$python" - <<'PY'
 import socket
 
@@ -68,7 +67,7 @@ children=("$janus" "$relay_pid")
 await_port Janus "$janus" "$websocket_port"
 await_port "the relay" "$relay_pid" "$http_port"
 
-# In the background, as a shell heeds no signal while it waits for a command in front.
+# In the background, because a shell handles no signal while it waits for a command in the foreground.
 node "$here/call.mjs" "$out" --npm "$npm_folder" --microphone "$microphone" \
   --seconds "${SECONDS_OF_CALL:-20}" --api "http://127.0.0.1:$http_port" \
   --janus "ws://127.0.0.1:$websocket_port" --send-to "127.0.0.1:$mountpoint_port" \

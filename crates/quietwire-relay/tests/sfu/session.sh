@@ -1,8 +1,8 @@
-# What tests with programs in the background share. Before it is sourced with their arguments,
-# `logs` names the files NAME.log in the output folder that are shown when the test fails.
+# Shared by the tests with programs in the background, which source it with their arguments. Before,
+# they set `logs`: the names of the files NAME.log in the output folder that a failed test prints.
 #
-# Sets `binary`, `npm_folder`, `relay` (the command), `work` (a folder that goes) and `out` (one that
-# stays, if it was asked for); ends `children` with the script.
+# Sets `binary`, `npm_folder`, `relay` (the command), `work` (a temporary folder) and `out` (the output
+# folder). Ends the processes in `children` with the script.
 binary="${1:?usage: ${0##*/} QUIETWIRE_BINARY [OUT_FOLDER]}"
 npm_folder="${NPM_FOLDER:-${XDG_CACHE_HOME:-$HOME/.cache}/quietwire-sfu}"
 read -ra relay <<<"${RELAY_COMMAND:-}"
@@ -21,7 +21,7 @@ finish() {
     for name in "${logs[@]}"; do
       log="$out/$name.log"
       [ -e "$log" ] || continue
-      printf '\n=== %s, its last lines\n' "$log"
+      printf '\n=== %s, last lines\n' "$log"
       tail -n 40 "$log"
     done
   fi

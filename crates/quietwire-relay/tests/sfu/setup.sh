@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the test needs and this machine lacks: Debian packages, and npm packages into a
-# folder of their own. Does nothing, quickly, when all of it is there.
+# Installs the missing Debian packages of the tests, and npm packages into a folder of their own.
 #
-#     tests/sfu/setup.sh NPM_FOLDER
+#     crates/quietwire-relay/tests/sfu/setup.sh NPM_FOLDER
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 npm_folder="${1:?usage: setup.sh NPM_FOLDER}"
@@ -24,7 +23,7 @@ if ((${#packages[@]})); then
     apt-get install -y -q --no-install-recommends "${packages[@]}"
 fi
 
-# The lock file is copied last, so that an installation that was cut off is not taken for a whole one.
+# The lock file is copied last: it marks a complete installation.
 if ! cmp -s "$here/package-lock.json" "$npm_folder/installed.json"; then
   mkdir -p "$npm_folder"
   cp "$here/package.json" "$here/package-lock.json" "$npm_folder"

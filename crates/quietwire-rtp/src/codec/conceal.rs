@@ -1,134 +1,130 @@
-//! What may have been in a lost packet of samples that stand alone: the last pitch period again and
-//! again, fading (the idea of ITU-T G.711 appendix I).
+//! Concealment of lost packets for PCM codecs: repeats the last pitch period and fades to silence
+//! (after ITU-T G.711 appendix I).
 
-/// Pitch periods that voices have.
-const PERIOD_SECONDS: (f32, f32) = (0.0025, 0.015);
-/// Compared to find the period.
-const COMPARED_SECONDS: f32 = 0.02;
-/// From the last sample that was heard to silence.
-const FADE_SECONDS: f32 = 0.06;
-/// Over which what was made up turns into what is heard again.
-const JOIN_SECONDS: f32 = 0.004;
+/// Range of pitch periods, seconds.
+const PERIOD_RANGE_S: (f32, f32) = (0.0025, 0.015);
+/// Length of the segments that the period search correlates, seconds.
+const SEARCH_S: f32 = 0.02;
+/// Fade from the last received sample to silence, seconds.
+const FADE_S: f32 = 0.06;
+/// Cross-fade from concealed to received audio, seconds.
+const BLEND_S: f32 = 0.004;
 
-/// One stream's, all channels alike.
-pub(in crate::rtp) struct Concealer {
+/// The concealment of one stream. All channels share one pitch period.
+pub(crate) struct Concealer {
     channels: usize,
-    /// [history][channels] the latest samples, heard or made up
+    /// [history][channels] the latest samples, received or concealed
     history: Vec<f32>,
-    shortest: usize,
-    longest: usize,
-    compared: usize,
-    fade: usize,
-    join: usize,
-    /// samples made up since the last that was heard, and the period that is repeated
-    made: usize,
+    min_period: usize,
+    max_period: usize,
+    search_len: usize,
+    fade_len: usize,
+    blend_len: usize,
+    /// frames concealed since the last received one
+    concealed: usize,
+    /// the period that is repeated, frames
     period: usize,
 }
 
 impl Concealer {
     pub(super) fn new(rate_hz: u32, channels: usize) -> Self {
-        let samples = |seconds: f32| (seconds * rate_hz as f32) as usize;
-        let (longest, compared) = (samples(PERIOD_SECONDS.1), samples(COMPARED_SECONDS));
-        let block = samples(super::MAX_SECONDS);
-        let mut history = Vec::with_capacity((longest + compared + block) * channels);
-        history.resize((longest + compared) * channels, 0.0);
+        let frames = |seconds: f32| (seconds * rate_hz as f32) as usize;
+        let (max_period, search_len) = (frames(PERIOD_RANGE_S.1), frames(SEARCH_S));
+        let max_block = frames(super::MAX_PACKET_S);
+        let mut history = Vec::with_capacity((max_period + search_len + max_block) * channels);
+        history.resize((max_period + search_len) * channels, 0.0);
         Self {
             channels,
             history,
-            shortest: samples(PERIOD_SECONDS.0).max(1),
-            longest,
-            compared,
-            fade: samples(FADE_SECONDS),
-            join: samples(JOIN_SECONDS).max(1),
-            made: 0,
-            period: longest,
+            min_period: frames(PERIOD_RANGE_S.0).max(1),
+            max_period,
+            search_len,
+            fade_len: frames(FADE_S),
+            blend_len: frames(BLEND_S).max(1),
+            concealed: 0,
+            period: max_period,
         }
     }
 
     pub(super) fn reset(&mut self) {
         self.history.fill(0.0);
-        self.made = 0;
+        self.concealed = 0;
     }
 
-    /// Takes what was decoded; its beginning is joined to what was made up before it.
-    pub(super) fn hear(&mut self, block: &mut [f32]) {
-        if self.made > 0 {
-            let join = self.join.min(block.len() / self.channels);
-            for frame in 0..join {
-                let share = (frame + 1) as f32 / (join + 1) as f32;
+    /// Takes a received block. Cross-fades its start from the concealed audio before it.
+    pub(super) fn push(&mut self, block: &mut [f32]) {
+        if self.concealed > 0 {
+            let blend_len = self.blend_len.min(block.len() / self.channels);
+            for frame in 0..blend_len {
+                let weight = (frame + 1) as f32 / (blend_len + 1) as f32;
                 let gain = self.gain();
                 for channel in 0..self.channels {
-                    let made = gain * self.again();
+                    let concealed = gain * self.one_period_ago();
                     let sample = &mut block[frame * self.channels + channel];
-                    *sample = made + share * (*sample - made);
-                    self.remember(*sample);
+                    *sample = concealed + weight * (*sample - concealed);
+                    self.history.push(*sample);
                 }
-                self.made += 1;
+                self.concealed += 1;
             }
-            self.made = 0;
-            for sample in &block[join * self.channels..] {
-                self.remember(*sample);
-            }
+            self.concealed = 0;
+            self.history
+                .extend_from_slice(&block[blend_len * self.channels..]);
         } else {
-            for sample in &*block {
-                self.remember(*sample);
-            }
+            self.history.extend_from_slice(block);
         }
-        self.forget();
+        self.trim_history();
     }
 
+    /// Fills a block with the repeated period.
     pub(super) fn conceal(&mut self, block: &mut [f32]) {
-        if self.made == 0 {
+        if self.concealed == 0 {
             self.period = self.find_period();
         }
         for frame in block.chunks_exact_mut(self.channels) {
             let gain = self.gain();
             for sample in frame {
-                let again = self.again();
-                *sample = gain * again;
-                // The period itself stays as it was heard.
-                self.remember(again);
+                let repeated = self.one_period_ago();
+                *sample = gain * repeated;
+                // Without the fade, so that the next repetition has the full level.
+                self.history.push(repeated);
             }
-            self.made += 1;
+            self.concealed += 1;
         }
-        self.forget();
+        self.trim_history();
     }
 
-    /// Drops what is older than anything looks back.
-    fn forget(&mut self) {
-        let kept = (self.longest + self.compared) * self.channels;
+    /// Drops samples older than the period search needs.
+    fn trim_history(&mut self) {
+        let kept = (self.max_period + self.search_len) * self.channels;
         self.history.drain(..self.history.len() - kept);
     }
 
     fn gain(&self) -> f32 {
-        1.0 - self.made.min(self.fade) as f32 / self.fade as f32
+        1.0 - self.concealed.min(self.fade_len) as f32 / self.fade_len as f32
     }
 
-    fn remember(&mut self, sample: f32) {
-        self.history.push(sample);
-    }
-
-    /// The sample a period before the next one; channels come in their order.
-    fn again(&self) -> f32 {
+    /// The sample one period before the next one. Samples are pushed in the order of the channels.
+    fn one_period_ago(&self) -> f32 {
         self.history[self.history.len() - self.period * self.channels]
     }
 
-    /// The shift at which the latest samples are most alike those before.
+    /// The lag with the largest normalized correlation of the latest samples with earlier ones,
+    /// frames.
     fn find_period(&self) -> usize {
-        let latest = &self.history[self.history.len() - self.compared * self.channels..];
-        let likeness = |period: usize| {
+        let latest = &self.history[self.history.len() - self.search_len * self.channels..];
+        let correlation = |period: usize| {
             let end = self.history.len() - period * self.channels;
-            let before = &self.history[end - latest.len()..end];
-            let (mut both, mut energy) = (0.0f32, 1e-9f32);
-            for (a, b) in latest.iter().zip(before) {
-                both += a * b;
+            let earlier = &self.history[end - latest.len()..end];
+            let (mut product, mut energy) = (0.0f32, 1e-9f32);
+            for (a, b) in latest.iter().zip(earlier) {
+                product += a * b;
                 energy += b * b;
             }
-            both / energy.sqrt()
+            product / energy.sqrt()
         };
-        let periods = self.shortest..=self.longest;
-        let best = periods.max_by(|a, b| likeness(*a).total_cmp(&likeness(*b)));
-        best.unwrap_or(self.longest)
+        let periods = self.min_period..=self.max_period;
+        let best = periods.max_by(|a, b| correlation(*a).total_cmp(&correlation(*b)));
+        best.unwrap_or(self.max_period)
     }
 }
 
@@ -137,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tone_goes_on_and_fades_and_comes_back_without_a_jump() {
+    fn a_tone_continues_then_fades_and_returns_without_a_step() {
         for channels in [1, 2] {
             let mut concealer = Concealer::new(8_000, channels);
             let tone = |n: usize| (n as f32 * 2.0 * std::f32::consts::PI / 40.0).sin() * 0.5;
@@ -148,13 +144,13 @@ mod tests {
             };
             let mut out = Vec::new();
             for packet in 0..10 {
-                let mut heard = block(packet * 160);
+                let mut decoded = block(packet * 160);
                 if packet == 5 || packet == 8 {
-                    concealer.conceal(&mut heard);
+                    concealer.conceal(&mut decoded);
                 } else {
-                    concealer.hear(&mut heard);
+                    concealer.push(&mut decoded);
                 }
-                out.extend(heard.chunks_exact(channels).map(|frame| {
+                out.extend(decoded.chunks_exact(channels).map(|frame| {
                     assert!(frame.iter().all(|x| *x == frame[0]));
                     frame[0]
                 }));
@@ -165,7 +161,7 @@ mod tests {
                     .iter()
                     .enumerate()
                     .map(|(n, x)| (x - tone(at * 160 + n)).abs());
-                assert!(error.fold(0.0, f32::max) < 0.05, "the tone goes on");
+                assert!(error.fold(0.0, f32::max) < 0.05, "the tone continues");
             }
             let steps = out.windows(2).map(|pair| (pair[1] - pair[0]).abs());
             assert!(steps.fold(0.0, f32::max) < 0.12);

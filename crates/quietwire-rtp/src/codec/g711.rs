@@ -1,13 +1,13 @@
-//! G.711, the two laws of companding (ITU-T G.711, tables 1a to 2b).
+//! G.711: mu-law and A-law companding (ITU-T G.711, tables 1a to 2b).
 
-/// One of the laws.
+/// One of the two companding laws.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::rtp) enum Law {
+pub(crate) enum Law {
     Mu,
     A,
 }
 
-/// Added before mu-law companding, in 14 bits.
+/// Added to the 14-bit magnitude before mu-law companding.
 const BIAS: i32 = 33;
 
 impl Law {
@@ -62,21 +62,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_survives_and_every_sample_is_near_its_code() {
+    fn codes_round_trip_and_samples_are_within_half_a_step() {
         for law in [Law::Mu, Law::A] {
             for byte in 0..=255 {
-                let again = law.compress(law.expand(byte));
+                let restored = law.compress(law.expand(byte));
                 // Mu-law has two zeros.
-                let zeros = [again, byte].iter().all(|b| law.expand(*b) == 0);
-                assert!(again == byte || zeros, "{law:?} {byte:02x} {again:02x}");
+                let zeros = [restored, byte].iter().all(|b| law.expand(*b) == 0);
+                assert!(
+                    restored == byte || zeros,
+                    "{law:?} {byte:02x} {restored:02x}"
+                );
             }
             for sample in i16::MIN..=i16::MAX {
                 let found = i32::from(law.expand(law.compress(sample)));
                 let error = (found - i32::from(sample)).abs();
                 // Half a step of a segment is 1/32 of its samples; the smallest steps are 8 and 16.
-                let most = (i32::from(sample).abs() / 32 + 16).max(16);
+                let max_error = (i32::from(sample).abs() / 32 + 16).max(16);
                 assert!(
-                    error <= most + 640 * i32::from(sample.unsigned_abs() > 32_100),
+                    error <= max_error + 640 * i32::from(sample.unsigned_abs() > 32_100),
                     "{law:?} {sample} {found}"
                 );
             }
@@ -84,8 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_those_of_the_recommendation() {
-        // Silence, and full scale, as every telephone sends them.
+    fn silence_and_full_scale_have_the_codes_of_the_recommendation() {
         assert_eq!(
             [0, 32_635, -32_635].map(|s| Law::Mu.compress(s)),
             [0xFF, 0x80, 0x00]

@@ -1,171 +1,187 @@
-//! Packets that come: checked, and put in their places.
+//! Checks received packets and inserts them into the jitter buffer.
 
 use std::time::Duration;
 
 use super::RtpDenoiser;
-use crate::rtp::RtpError;
-use crate::rtp::buffer::{Entry, Kind, WINDOW};
-use crate::rtp::packet::Packet;
-use crate::rtp::red::{Block, Blocks};
+use crate::error::RtpError;
+use crate::jitter_buffer::{BufferedPacket, PacketKind, WINDOW};
+use crate::packet::Packet;
+use crate::red::{Block, Blocks};
 
-/// Longest datagram that is taken in: 40 ms of the fastest L16 that one frame of any network holds.
-const MAX_BYTES: usize = 9000;
-/// A packet further behind than this belongs to another beginning (RFC 3550, appendix A.1).
-const MAX_BEHIND: i64 = 100;
-/// Counting on across wraps begins here, so that what came before the first has a number too.
-pub(super) const FIRST_TURN: u64 = 1 << 32;
+/// Longest datagram, bytes: the payload of an Ethernet jumbo frame.
+const MAX_DATAGRAM_BYTES: usize = 9000;
+/// Packets further behind the expected one belong to a restarted source (MAX_MISORDER of RFC 3550,
+/// appendix A.1).
+const MAX_MISORDER: i64 = 100;
+/// Offset of the sequence numbers without wraps, so that numbers before the first packet are
+/// positive.
+pub(super) const FIRST_SEQUENCE: u64 = 1 << 32;
 
 impl RtpDenoiser {
-    pub(super) fn take_in(&mut self, now: Duration, datagram: &[u8]) -> Result<(), RtpError> {
-        if datagram.len() > MAX_BYTES {
+    /// Inserts a packet into the jitter buffer.
+    pub(super) fn insert(&mut self, now: Duration, datagram: &[u8]) -> Result<(), RtpError> {
+        if datagram.len() > MAX_DATAGRAM_BYTES {
             return Err(RtpError::TooLong {
                 found: datagram.len(),
-                most: MAX_BYTES,
+                max: MAX_DATAGRAM_BYTES,
             });
         }
         let packet = Packet::parse(datagram)?;
         let found = packet.payload_type();
-        let sound = self.options.sound();
+        let expected = self.audio_payload_type;
         let is_red = self.options.red_payload_type == Some(found);
-        let is_other = self.options.relayed_payload_types.contains(&found);
-        if found != sound && !is_red && !is_other {
-            return Err(RtpError::PayloadType {
-                found,
-                expected: sound,
-            });
+        let is_passthrough = self.options.passthrough_payload_types.contains(&found);
+        if found != expected && !is_red && !is_passthrough {
+            return Err(RtpError::PayloadType { found, expected });
         }
-        // Nothing of a packet is taken before all of it is known to be right.
+        // The whole packet is checked before any state changes.
         let blocks = is_red
             .then(|| Blocks::parse(packet.payload()))
             .transpose()?;
         if blocks
             .as_ref()
-            .is_some_and(|b| b.primary().payload_type != sound)
+            .is_some_and(|blocks| blocks.primary().payload_type != expected)
         {
             return Err(RtpError::Malformed("redundant audio of another codec"));
         }
-        let sequence = self.place(now, &packet)?;
-        let ticks = self.unwrapped(packet.timestamp());
-        let all = 0..packet.payload().len();
-        let coded = blocks.as_ref().map_or(all, |b| b.primary().bytes.clone());
-        let arrived = Arrived {
+        let sequence = self.locate(now, &packet)?;
+        let ticks = self.unwrap_timestamp(packet.timestamp());
+        let whole_payload = 0..packet.payload().len();
+        let codec_range = blocks
+            .as_ref()
+            .map_or(whole_payload, |blocks| blocks.primary().bytes.clone());
+        let received = ReceivedPacket {
             ticks,
-            now,
+            arrival: now,
             packet: &packet,
         };
-        let kind = if is_other { Kind::Other } else { Kind::Sound };
-        arrived.write(self.buffer.put(sequence), kind, coded);
+        let kind = if is_passthrough {
+            PacketKind::Passthrough
+        } else {
+            PacketKind::Audio
+        };
+        received.write(self.jitter_buffer.insert(sequence), kind, codec_range);
         if let Some(blocks) = blocks {
-            self.take_redundant(sequence, &arrived, blocks.redundant());
+            self.insert_redundant(sequence, &received, blocks.redundant());
         }
-        if !is_other {
-            self.jitter.note(now, ticks, self.rate_hz);
+        if !is_passthrough {
+            self.jitter.update(now, ticks, self.rate_hz);
         }
         Ok(())
     }
 
-    /// The number of a packet, counted on across wraps, if there is a place for it.
-    fn place(&mut self, now: Duration, packet: &Packet<'_>) -> Result<u64, RtpError> {
+    /// The sequence number of a packet without wraps, if the jitter buffer has a free slot for it.
+    fn locate(&mut self, now: Duration, packet: &Packet<'_>) -> Result<u64, RtpError> {
         let sequence = packet.sequence();
         let ssrc = packet.ssrc();
-        let Some(source) = self.ssrc else {
+        let Some(present_ssrc) = self.ssrc else {
             self.ssrc = Some(ssrc);
-            self.turn = FIRST_TURN + u64::from(sequence);
-            self.expected = i64::from(packet.timestamp());
-            self.sender.begin(ssrc, sequence);
-            return Ok(self.turn);
+            self.next_sequence = FIRST_SEQUENCE + u64::from(sequence);
+            self.expected_ticks = i64::from(packet.timestamp());
+            self.sender.start(ssrc, sequence);
+            return Ok(self.next_sequence);
         };
-        let ahead = i64::from(sequence.wrapping_sub(self.turn as u16) as i16);
-        if ssrc != source || ahead < -MAX_BEHIND || ahead >= WINDOW as i64 {
-            let follows = self.candidate == Some((ssrc, sequence));
-            self.candidate = Some((ssrc, sequence.wrapping_add(1)));
-            if !follows {
-                return Err(RtpError::Strange { sequence, ssrc });
+        let ahead = i64::from(sequence.wrapping_sub(self.next_sequence as u16) as i16);
+        if ssrc != present_ssrc || ahead < -MAX_MISORDER || ahead >= WINDOW as i64 {
+            let is_successor = self.probation == Some((ssrc, sequence));
+            self.probation = Some((ssrc, sequence.wrapping_add(1)));
+            if !is_successor {
+                return Err(RtpError::Probation { sequence, ssrc });
             }
             self.restart(now, packet);
-            return Ok(self.turn);
+            return Ok(self.next_sequence);
         }
-        let place = self.turn.wrapping_add_signed(ahead);
         if ahead < 0 {
-            self.counts.late += 1;
             return Err(RtpError::Late { sequence });
         }
-        let held = self.buffer.get(place).map(|entry| entry.kind);
-        if held.is_some_and(|kind| kind != Kind::Recovered) {
-            self.counts.duplicate += 1;
-            return Err(RtpError::Late { sequence });
+        let located = self.next_sequence.wrapping_add_signed(ahead);
+        let buffered = self.jitter_buffer.get(located).map(|packet| packet.kind);
+        if buffered.is_some_and(|kind| kind != PacketKind::Redundant) {
+            return Err(RtpError::Duplicate { sequence });
         }
-        Ok(place)
+        Ok(located)
     }
 
-    /// A new beginning, where the old one ended.
+    /// Switches to another source, or to new sequence numbers of the present source.
     fn restart(&mut self, now: Duration, packet: &Packet<'_>) {
-        self.counts.restarts += 1;
-        self.candidate = None;
+        self.stats.restarts += 1;
+        self.probation = None;
         self.ssrc = Some(packet.ssrc());
-        self.buffer.clear();
+        self.jitter_buffer.clear();
         self.decoder.reset();
-        self.jitter.begin_anew();
-        self.turn = FIRST_TURN + u64::from(packet.sequence());
-        self.splice(now, i64::from(packet.timestamp()));
+        self.jitter.restart();
+        self.next_sequence = FIRST_SEQUENCE + u64::from(packet.sequence());
+        self.rebase_timeline(now, i64::from(packet.timestamp()));
     }
 
-    /// The stream goes on at `ticks`, whatever was expected.
-    pub(super) fn splice(&mut self, now: Duration, ticks: i64) {
-        let passed = self.ticks_since(now) - self.frames as i64;
-        self.expected = ticks;
-        self.made_up = 0;
-        self.sender.splice(ticks - self.delay as i64, passed.max(0));
+    /// The stream continues at received timestamp `ticks`.
+    pub(super) fn rebase_timeline(&mut self, now: Duration, ticks: i64) {
+        let elapsed = self.ticks_since_playout(now) - self.packet_frames as i64;
+        self.expected_ticks = ticks;
+        self.concealed_ticks = 0;
+        self.sender
+            .rebase_timeline(ticks - self.delay as i64, elapsed.max(0));
     }
 
-    pub(super) fn ticks_since(&self, now: Duration) -> i64 {
-        let seconds = now.saturating_sub(self.taken_at).as_secs_f64();
+    /// Ticks since the latest packet was played.
+    pub(super) fn ticks_since_playout(&self, now: Duration) -> i64 {
+        let seconds = now.saturating_sub(self.played_at).as_secs_f64();
         (seconds * f64::from(self.rate_hz)) as i64
     }
 
-    fn unwrapped(&self, timestamp: u32) -> i64 {
-        self.expected + i64::from(timestamp.wrapping_sub(self.expected as u32) as i32)
+    fn unwrap_timestamp(&self, timestamp: u32) -> i64 {
+        let expected = self.expected_ticks;
+        expected + i64::from(timestamp.wrapping_sub(expected as u32) as i32)
     }
 
-    /// Puts what a packet brings again in the places that are still empty.
-    fn take_redundant(&mut self, sequence: u64, arrived: &Arrived<'_>, blocks: &[Block]) {
-        for (block, before) in blocks.iter().rev().zip(1..) {
-            let place = sequence.saturating_sub(before);
-            let is_wanted = place >= self.turn
+    /// Inserts redundant blocks for the packets that were not received.
+    fn insert_redundant(&mut self, sequence: u64, received: &ReceivedPacket<'_>, blocks: &[Block]) {
+        for (block, distance) in blocks.iter().rev().zip(1..) {
+            let earlier = sequence.saturating_sub(distance);
+            let is_needed = earlier >= self.next_sequence
                 && !block.bytes.is_empty()
-                && block.payload_type == self.options.sound()
-                && !self.buffer.holds(place);
-            if is_wanted {
-                let again = Arrived {
-                    ticks: arrived.ticks - i64::from(block.behind),
-                    ..*arrived
+                && block.payload_type == self.audio_payload_type
+                && !self.jitter_buffer.contains(earlier);
+            if is_needed {
+                let redundant = ReceivedPacket {
+                    ticks: received.ticks - i64::from(block.timestamp_offset),
+                    ..*received
                 };
-                again.write(self.buffer.put(place), Kind::Recovered, block.bytes.clone());
+                redundant.write(
+                    self.jitter_buffer.insert(earlier),
+                    PacketKind::Redundant,
+                    block.bytes.clone(),
+                );
             }
         }
     }
 }
 
-/// A packet with when it came and what it is.
+/// A packet with its arrival time and its timestamp without wraps.
 #[derive(Clone, Copy)]
-struct Arrived<'a> {
+struct ReceivedPacket<'a> {
     ticks: i64,
-    now: Duration,
+    arrival: Duration,
     packet: &'a Packet<'a>,
 }
 
-impl Arrived<'_> {
-    fn write(&self, entry: &mut Entry, kind: Kind, coded: std::ops::Range<usize>) {
-        entry.ticks = self.ticks;
-        entry.stamp = self.ticks;
-        entry.arrival = self.now;
-        entry.marker = self.packet.marker();
-        entry.payload_type = self.packet.payload_type();
-        entry.kind = kind;
-        entry.header.clear();
-        entry.header.extend_from_slice(self.packet.header());
-        entry.payload.clear();
-        entry.payload.extend_from_slice(self.packet.payload());
-        entry.coded = coded;
+impl ReceivedPacket<'_> {
+    fn write(
+        &self,
+        buffered: &mut BufferedPacket,
+        kind: PacketKind,
+        codec_range: std::ops::Range<usize>,
+    ) {
+        buffered.ticks = self.ticks;
+        buffered.timestamp_ticks = self.ticks;
+        buffered.arrival = self.arrival;
+        buffered.marker = self.packet.marker();
+        buffered.payload_type = self.packet.payload_type();
+        buffered.kind = kind;
+        buffered.header.clear();
+        buffered.header.extend_from_slice(self.packet.header());
+        buffered.payload.clear();
+        buffered.payload.extend_from_slice(self.packet.payload());
+        buffered.codec_range = codec_range;
     }
 }

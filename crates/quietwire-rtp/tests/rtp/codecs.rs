@@ -1,12 +1,14 @@
-//! Telephony: G.711 and L16; and stereo.
+//! G.711, L16 and stereo.
 
 use std::time::Duration;
 
 use opus::Channels;
-use quietwire::rtp::{Codec, Packet, RtpDenoiser};
+use quietwire_rtp::{Codec, Packet, RtpDenoiser};
+
+use quietwire_testing::network::TimedPacket;
 
 use crate::wire::{
-    FIRST, FRAMES, Numbers, Sent, assert_continuous, datagram, encoder, error_db, packets, run,
+    FIRST, FRAMES, HeaderNumbers, assert_continuous, datagram, encoder, error_db, packets, run,
     stream,
 };
 
@@ -17,18 +19,18 @@ fn tone(rate_hz: u32, samples: usize) -> Vec<f32> {
         .collect()
 }
 
-fn sent(codec: Codec, channels: usize, payloads: Vec<Vec<u8>>, frames: usize) -> Vec<Sent> {
+fn sent(codec: Codec, channels: usize, payloads: Vec<Vec<u8>>, frames: usize) -> Vec<TimedPacket> {
     let packets = payloads.into_iter().enumerate();
     packets
         .map(|(n, payload)| {
-            let numbers = Numbers {
+            let numbers = HeaderNumbers {
                 sequence: n as u16,
                 timestamp: (n * frames) as u32,
-                payload_type: codec.usual_payload_type(channels),
+                payload_type: codec.default_payload_type(channels),
                 ..FIRST
             };
             let at = Duration::from_secs_f64((n * frames) as f64 / f64::from(codec.rate_hz()));
-            Sent {
+            TimedPacket {
                 at,
                 bytes: datagram(numbers, &payload),
             }
@@ -51,7 +53,7 @@ fn from_l16(payload: &[u8]) -> Vec<f32> {
 }
 
 #[test]
-fn sixteen_bit_samples_come_out_where_their_time_says() {
+fn l16_samples_are_sent_with_their_timestamps() {
     for (rate_hz, channels) in [(16_000, 1), (44_100, 2), (48_000, 2), (8_000, 1)] {
         let codec = Codec::L16 { rate_hz };
         let frames = rate_hz as usize / 50;
@@ -62,14 +64,14 @@ fn sixteen_bit_samples_come_out_where_their_time_says() {
         let mut stream = stream().codec(codec).channels(channels).build().unwrap();
         let out = run(&mut stream, &sent);
         assert_continuous(&out, frames);
-        let heard: Vec<f32> = out
+        let decoded: Vec<f32> = out
             .iter()
             .flat_map(|s| from_l16(Packet::parse(&s.bytes).unwrap().payload()))
             .collect();
         let delay = (stream.delay().as_secs_f64() * f64::from(rate_hz)).round() as usize;
-        let heard = &heard[delay * channels..];
+        let decoded = &decoded[delay * channels..];
         let begin = 4800 * channels;
-        let error = error_db(&heard[begin..], &signal[begin..]);
+        let error = error_db(&decoded[begin..], &signal[begin..]);
         assert!(error < -60.0, "{rate_hz} Hz: {error} dB");
         let first = Packet::parse(&out[0].bytes).unwrap().timestamp();
         assert_eq!(first.wrapping_neg() as usize, delay);
@@ -78,9 +80,9 @@ fn sixteen_bit_samples_come_out_where_their_time_says() {
 }
 
 #[test]
-fn both_laws_of_g711_pass_and_holes_are_filled() {
+fn both_laws_of_g711_are_decoded_encoded_and_concealed() {
     for codec in [Codec::Pcmu, Codec::Pcma] {
-        // The encoder of the transform itself makes the payloads, from 16-bit samples.
+        // Payloads from the definition of G.711, not from the encoder under test.
         let signal = tone(8_000, 32_000);
         let law = |x: f32| companded(codec, x);
         let payloads = signal
@@ -91,30 +93,30 @@ fn both_laws_of_g711_pass_and_holes_are_filled() {
         let out = run(&mut stream, &sent);
         assert_continuous(&out, 160);
         let delay = (stream.delay().as_secs_f64() * 8000.0).round() as usize;
-        let heard = |out: &[Sent]| -> Vec<f32> {
+        let decoded = |out: &[TimedPacket]| -> Vec<f32> {
             let bytes = out
                 .iter()
                 .flat_map(|s| Packet::parse(&s.bytes).unwrap().payload().to_vec());
             bytes.map(|byte| expanded(codec, byte)).collect()
         };
-        let error = error_db(&heard(&out)[delay + 1600..], &signal[1600..]);
+        let error = error_db(&decoded(&out)[delay + 1600..], &signal[1600..]);
         assert!(error < -25.0, "{codec:?}: {error} dB");
 
-        let arriving: Vec<Sent> = sent
+        let arriving: Vec<TimedPacket> = sent
             .iter()
             .enumerate()
             .filter(|(n, _)| n % 9 != 8)
             .map(|(_, s)| s.clone())
             .collect();
-        let mut holes = stream_of(codec);
-        let out = run(&mut holes, &arriving);
+        let mut lossy = stream_of(codec);
+        let out = run(&mut lossy, &arriving);
         assert_continuous(&out, 160);
-        let error = error_db(&heard(&out)[delay + 1600..], &signal[1600..]);
+        let error = error_db(&decoded(&out)[delay + 1600..], &signal[1600..]);
         assert!(
             error < -8.0,
-            "{codec:?}: a hole is filled with the like: {error} dB"
+            "{codec:?}: error with concealed packets: {error} dB"
         );
-        assert_eq!(holes.counts().concealed, holes.counts().lost);
+        assert_eq!(lossy.stats().concealed, lossy.stats().lost);
     }
 }
 
@@ -122,7 +124,7 @@ fn stream_of(codec: Codec) -> RtpDenoiser {
     stream().codec(codec).build().unwrap()
 }
 
-/// Companding by search through what the stream itself would send: an L16-free way to know it.
+/// The code with the nearest decoder value.
 fn companded(codec: Codec, x: f32) -> u8 {
     let nearest = (0..=255u8).min_by(|a, b| {
         let off = |byte: u8| (expanded(codec, byte) - x).abs();
@@ -131,7 +133,7 @@ fn companded(codec: Codec, x: f32) -> u8 {
     nearest.unwrap()
 }
 
-/// ITU-T G.711, tables 1a and 2a, as the decoder values of their segments.
+/// Decoder values of ITU-T G.711, tables 1a and 2a.
 fn expanded(codec: Codec, byte: u8) -> f32 {
     let (byte, bias) = match codec {
         Codec::Pcmu => (!byte, 33.0),
@@ -153,7 +155,7 @@ fn expanded(codec: Codec, byte: u8) -> f32 {
 }
 
 #[test]
-fn stereo_keeps_its_sides_and_mono_packets_are_taken_too() {
+fn stereo_channels_stay_apart_and_mono_packets_are_accepted() {
     let (left, right) = (tone(48_000, 96_000), vec![0.0; 96_000]);
     let both: Vec<f32> = left
         .iter()
@@ -177,9 +179,9 @@ fn stereo_keeps_its_sides_and_mono_packets_are_taken_too() {
     assert_continuous(&out, FRAMES);
     let mut decoder = opus::Decoder::new(48_000, Channels::Stereo).unwrap();
     let mut sides = [0.0f32; 4];
-    for (n, went) in out.iter().enumerate() {
+    for (n, sent_packet) in out.iter().enumerate() {
         let mut block = vec![0.0; 2 * FRAMES];
-        let payload = Packet::parse(&went.bytes).unwrap().payload();
+        let payload = Packet::parse(&sent_packet.bytes).unwrap().payload();
         decoder.decode_float(payload, &mut block, false).unwrap();
         let half = 2 * usize::from(n > 75);
         for frame in block

@@ -1,65 +1,68 @@
-//! One packet in, one packet out: in number, in time and in sound.
+//! One packet sent for each packet received: sequence numbers, timestamps and audio.
 
 use std::time::Duration;
 
 use opus::Channels;
-use quietwire::Batch;
-use quietwire::rtp::{Codec, Packet, RtpDenoiser};
+use quietwire::{Batch, ChannelMode, DenoiserOptions, Strength};
+use quietwire_rtp::{Codec, Packet, RtpBuildError, RtpDenoiser};
+
+use quietwire_testing::network::TimedPacket;
 
 use crate::wire::{
-    FIRST, Sent, assert_continuous, base, chord, encoder, error_db, hear, packets, payloads, run,
+    FIRST, assert_continuous, base, chord, decode, encoder, error_db, packets, payloads, run,
     stream, voice, with_level,
 };
 
 #[test]
-fn the_sound_is_where_its_timestamp_says_and_goes_out_a_delay_later() {
+fn audio_matches_its_timestamp_and_is_sent_one_delay_later() {
     let signal = chord(96_000);
     for frames in [120, 240, 480, 960, 1920, 2880] {
         let sent = packets(
             &payloads(&signal, frames, &mut encoder(Channels::Mono)),
             frames,
         );
-        let (first, direct) = hear(&sent);
+        let (first, direct) = decode(&sent);
         let mut stream = stream().build().unwrap();
         let out = run(&mut stream, &sent);
         assert_continuous(&out, frames);
         let delay = (stream.delay().as_secs_f64() * 48_000.0).round() as u32;
         assert_eq!(delay as usize % frames, 0, "the delay is whole packets");
-        let most = if frames < 480 {
+        let max = if frames < 480 {
             1440
         } else {
             frames.max(960) as u32
         };
-        assert!(delay <= most, "{frames}: {delay}");
-        let (begin, heard) = hear(&out);
-        assert!(heard.len() + 2 * delay as usize + 5760 > signal.len());
-        // What goes out has the time of what came, and what came has it too.
+        assert!(delay <= max, "{frames}: {delay}");
+        let (begin, decoded) = decode(&out);
+        assert!(decoded.len() + 2 * delay as usize + 5760 > signal.len());
+        // The same timestamp has the same audio in received and sent packets.
         let shift = begin.wrapping_sub(first) as i32;
         let (a, b) = if shift >= 0 {
-            (&heard[..], &direct[shift as usize..])
+            (&decoded[..], &direct[shift as usize..])
         } else {
-            (&heard[shift.unsigned_abs() as usize..], &direct[..])
+            (&decoded[shift.unsigned_abs() as usize..], &direct[..])
         };
         let error = error_db(&a[9600..], &b[9600..]);
         assert!(error < -12.0, "{frames} samples a packet: {error} dB");
-        // Every packet goes out when the one a delay after it came.
-        for (came, went) in sent.iter().rev().zip(out.iter().rev()) {
-            assert_eq!(came.at, went.at);
-            let [a, b] = [came, went].map(|sent| Packet::parse(&sent.bytes).unwrap().timestamp());
+        // A packet is sent when the packet one delay after it is received.
+        for (received, sent_packet) in sent.iter().rev().zip(out.iter().rev()) {
+            assert_eq!(received.at, sent_packet.at);
+            let [a, b] =
+                [received, sent_packet].map(|sent| Packet::parse(&sent.bytes).unwrap().timestamp());
             assert_eq!(a.wrapping_sub(b), delay);
         }
-        let counts = stream.counts();
-        assert_eq!(counts.received, sent.len() as u64);
-        assert_eq!(counts.sent, out.len() as u64);
-        assert_eq!((counts.lost, counts.concealed, counts.restarts), (0, 0, 0));
+        let stats = stream.stats();
+        assert_eq!(stats.received, sent.len() as u64);
+        assert_eq!(stats.sent, out.len() as u64);
+        assert_eq!((stats.lost, stats.concealed, stats.restarts), (0, 0, 0));
     }
 }
 
 #[test]
-fn a_packets_length_may_change_in_mid_stream() {
+fn the_packet_length_can_change_during_a_stream() {
     let signal = chord(240_000);
     let mut coder = encoder(Channels::Mono);
-    let (mut at, mut sent) = (0, Vec::<Sent>::new());
+    let (mut at, mut sent) = (0, Vec::<TimedPacket>::new());
     for (n, frames) in [960, 960, 480, 2880, 120, 960, 240, 1920]
         .repeat(12)
         .into_iter()
@@ -76,14 +79,14 @@ fn a_packets_length_may_change_in_mid_stream() {
         sent.append(&mut one);
         at += frames;
     }
-    let (first, direct) = hear(&sent);
+    let (first, direct) = decode(&sent);
     let mut stream = stream().build().unwrap();
     let out = run(&mut stream, &sent);
-    let (begin, heard) = hear(&out);
+    let (begin, decoded) = decode(&out);
     let late = begin.wrapping_sub(first) as i32;
     let direct = &direct[late.max(0) as usize..];
-    let heard = &heard[(-late).max(0) as usize..];
-    let error = error_db(&heard[48_000..], &direct[48_000..]);
+    let decoded = &decoded[(-late).max(0) as usize..];
+    let error = error_db(&decoded[48_000..], &direct[48_000..]);
     assert!(error < -10.0, "{error} dB");
     let numbers = out
         .iter()
@@ -97,14 +100,14 @@ fn a_packets_length_may_change_in_mid_stream() {
 }
 
 #[test]
-fn noise_goes_and_the_level_in_the_header_with_it() {
-    let mut dice = crate::noise::Dice::new(3);
+fn noise_is_removed_and_the_audio_level_follows() {
+    let mut random = quietwire_testing::Random::new(3);
     let noise: Vec<f32> = (0..96_000)
-        .map(|_| dice.share() as f32 * 0.1 - 0.05)
+        .map(|_| random.uniform() as f32 * 0.1 - 0.05)
         .collect();
-    let sent: Vec<Sent> = voice(&noise)
+    let sent: Vec<TimedPacket> = voice(&noise)
         .into_iter()
-        .map(|sent| Sent {
+        .map(|sent| TimedPacket {
             bytes: with_level(sent.bytes, 0x80 | 20),
             ..sent
         })
@@ -114,18 +117,18 @@ fn noise_goes_and_the_level_in_the_header_with_it() {
         .build()
         .unwrap();
     let out = run(&mut stream, &sent);
-    let level = |sent: &Sent| Packet::parse(&sent.bytes).unwrap().audio_level(1).unwrap();
+    let level = |sent: &TimedPacket| Packet::parse(&sent.bytes).unwrap().audio_level(1).unwrap();
     assert_eq!(level(&sent[90]), (true, 20));
     let (voice, below) = level(&out[90]);
     assert!(!voice && below > 45, "{below}");
-    let (_, heard) = hear(&out);
-    let (_, came) = hear(&sent);
+    let (_, decoded) = decode(&out);
+    let (_, received) = decode(&sent);
     let db = |x: &[f32]| crate::wire::rms_db(&x[48_000..]);
-    assert!(db(&heard) < db(&came) - 15.0);
+    assert!(db(&decoded) < db(&received) - 15.0);
 }
 
 #[test]
-fn in_a_batch_packets_are_the_same_as_alone() {
+fn packets_of_a_batch_equal_those_of_single_streams() {
     let signal = chord(48_000);
     let sent = voice(&signal);
     let build = |channels| {
@@ -152,7 +155,7 @@ fn in_a_batch_packets_are_the_same_as_alone() {
             }
         }
     }
-    assert!(batch.counts().hops > 3 * batch.counts().steps);
+    assert!(batch.stats().hops > 3 * batch.stats().steps);
     for (n, out) in out.iter().enumerate() {
         let alone = run(&mut build(1 + n % 2), &sent);
         let alone: Vec<Vec<u8>> = alone.into_iter().map(|sent| sent.bytes).collect();
@@ -161,7 +164,41 @@ fn in_a_batch_packets_are_the_same_as_alone() {
 }
 
 #[test]
-fn options_that_cannot_be_are_refused() {
+fn all_options_of_the_denoiser_are_reachable() {
+    let mut options = DenoiserOptions::default();
+    options.channels = 2;
+    options.channel_mode = ChannelMode::Linked;
+    options.attenuation = Strength::Low.into();
+    options.telemetry_hops = 7;
+    let stream = RtpDenoiser::builder(base())
+        .denoiser(options.clone())
+        .build()
+        .unwrap();
+    options.rate_hz = Some(48_000);
+    options.hop_aligned = true;
+    assert_eq!(stream.denoiser().options(), options);
+
+    let mut gating = DenoiserOptions::default();
+    gating.snr_gating = true;
+    let error = RtpDenoiser::builder(base()).denoiser(gating).build();
+    assert!(matches!(
+        error,
+        Err(RtpBuildError::Denoiser(quietwire::Error::Gate { .. }))
+    ));
+    let mut other_rate = DenoiserOptions::default();
+    other_rate.rate_hz = Some(44_100);
+    let error = RtpDenoiser::builder(base()).denoiser(other_rate).build();
+    assert!(matches!(
+        error,
+        Err(RtpBuildError::Option {
+            option: "rate_hz",
+            ..
+        })
+    ));
+}
+
+#[test]
+fn invalid_options_are_rejected() {
     for (wrong, word) in [
         (stream().channels(3), "channels"),
         (stream().codec(Codec::Pcmu).channels(2), "G.711"),
@@ -171,13 +208,16 @@ fn options_that_cannot_be_are_refused() {
             stream().payload_type(111).red_payload_type(Some(111)),
             "payload types",
         ),
-        (stream().red_out(true), "red_payload_type"),
-        (stream().hold(Duration::from_secs(2)), "hold"),
+        (stream().send_red(true), "red_payload_type"),
+        (
+            stream().reorder_timeout(Duration::from_secs(2)),
+            "reorder_timeout",
+        ),
         (stream().bitrate_bps(100), "bitrate_bps"),
         (stream().complexity(11), "complexity"),
         (stream().expected_loss_percent(101), "expected_loss_percent"),
         (stream().audio_level_id(Some(0)), "audio_level_id"),
-        (stream().attenuation_db(-1.0), "attenuation"),
+        (stream().attenuation(-1.0), "attenuation"),
     ] {
         let text = wrong.build().unwrap_err().to_string();
         assert!(text.contains(word), "{text}");

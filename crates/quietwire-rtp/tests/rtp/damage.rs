@@ -1,56 +1,62 @@
-//! Bytes of any kind: counted, answered, and nobody else's matter.
+//! Damaged and arbitrary datagrams: each is counted and reported, and the stream continues.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
-use quietwire::rtp::{Packet, RtpDenoiser, RtpError};
+use quietwire_rtp::{Packet, RtpDenoiser, RtpError};
 
-use crate::noise::Dice;
-use crate::wire::{Sent, chord, hear, run, run_with, stream, unity, voice};
+use quietwire_testing::Random;
+use quietwire_testing::network::TimedPacket;
+
+use crate::wire::{chord, decode, run, run_with, stream, unity, voice};
 
 #[test]
-fn what_is_no_packet_of_the_stream_is_counted_and_told() {
+fn datagrams_that_are_no_packets_of_the_stream_are_counted_and_reported() {
     let sent = voice(&chord(9600));
     let mut stream = stream().build().unwrap();
     let now = Duration::ZERO;
-    let mut foreign = sent[0].bytes.clone();
-    foreign[1] = 96;
-    let refusals = [
+    let mut unexpected = sent[0].bytes.clone();
+    unexpected[1] = 96;
+    let results = [
         stream.receive(now, &[]),
         stream.receive(now, &[0; 12]),
         stream.receive(now, &[0x80; 9001]),
         stream.receive(now, &[0x80, 200, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
-        stream.receive(now, &foreign),
+        stream.receive(now, &unexpected),
     ];
-    assert!(matches!(refusals[0], Err(RtpError::Malformed(_))));
-    assert!(matches!(refusals[1], Err(RtpError::Malformed(_))));
+    assert!(matches!(results[0], Err(RtpError::Malformed(_))));
+    assert!(matches!(results[1], Err(RtpError::Malformed(_))));
     assert!(matches!(
-        refusals[2],
+        results[2],
         Err(RtpError::TooLong {
             found: 9001,
-            most: 9000
+            max: 9000
         })
     ));
-    assert!(matches!(refusals[3], Err(RtpError::Rtcp)));
+    assert!(matches!(results[3], Err(RtpError::Rtcp)));
     assert!(matches!(
-        refusals[4],
+        results[4],
         Err(RtpError::PayloadType {
             found: 96,
             expected: 111
         })
     ));
-    let counts = stream.counts();
+    let stats = stream.stats();
     assert_eq!(
-        (counts.malformed, counts.foreign, counts.received),
+        (
+            stats.malformed,
+            stats.unexpected_payload_type,
+            stats.received
+        ),
         (3, 2, 0)
     );
     assert_eq!(stream.timeout(), None);
     run(&mut stream, &sent);
-    assert_eq!(stream.counts().received, sent.len() as u64);
+    assert_eq!(stream.stats().received, sent.len() as u64);
 }
 
 #[test]
-fn payloads_that_the_codec_cannot_read_are_concealed() {
+fn undecodable_payloads_are_concealed() {
     let mut sent = voice(&chord(96_000));
     for (n, junk) in [
         (30, &[][..]),
@@ -63,45 +69,45 @@ fn payloads_that_the_codec_cannot_read_are_concealed() {
     }
     let mut stream = stream().build().unwrap();
     let out = run(&mut stream, &sent);
-    let counts = stream.counts();
-    assert!(counts.undecodable >= 3, "{counts:?}");
+    let stats = stream.stats();
+    assert!(stats.undecodable >= 3, "{stats:?}");
     crate::wire::assert_continuous(&out, 960);
-    assert!(hear(&out).1.iter().all(|x| x.is_finite()));
+    assert!(decode(&out).1.iter().all(|x| x.is_finite()));
 }
 
 #[test]
-fn a_caller_that_takes_no_packets_loses_the_oldest_and_is_told() {
+fn packets_that_the_caller_does_not_take_are_dropped_and_counted() {
     let sent = voice(&chord(240_000));
     let mut stream = stream().build().unwrap();
     for arrival in &sent {
         stream.receive(arrival.at, &arrival.bytes).unwrap();
         stream.drive(arrival.at);
     }
-    assert!(stream.counts().failed > 100);
+    assert!(stream.stats().failed > 100);
     let mut packet = Vec::new();
     let left = std::iter::from_fn(|| stream.poll_packet(&mut packet).then_some(())).count();
     assert_eq!(left, 64);
 }
 
 #[test]
-fn random_damage_to_a_call_never_breaks_its_numbers() {
+fn random_damage_never_breaks_the_order_of_sent_packets() {
     let sent = voice(&chord(192_000));
     for seed in 0..30 {
-        let mut dice = Dice::new(seed);
-        let mut arriving: Vec<Sent> = Vec::new();
+        let mut random = Random::new(seed);
+        let mut arriving: Vec<TimedPacket> = Vec::new();
         for packet in &sent {
             let mut packet = packet.clone();
-            match dice.bits() % 20 {
+            match random.bits() % 20 {
                 0 => continue,
                 1 => {
-                    let at = dice.bits() as usize % packet.bytes.len();
-                    packet.bytes[at] ^= dice.bits() as u8;
+                    let at = random.bits() as usize % packet.bytes.len();
+                    packet.bytes[at] ^= random.bits() as u8;
                 }
-                2 => packet.bytes.truncate(dice.bits() as usize % 40),
+                2 => packet.bytes.truncate(random.bits() as usize % 40),
                 3 => arriving.push(packet.clone()),
                 _ => {}
             }
-            packet.at += Duration::from_millis(dice.bits() % 50);
+            packet.at += Duration::from_millis(random.bits() % 50);
             arriving.push(packet);
         }
         arriving.sort_by_key(|sent| sent.at);
@@ -116,8 +122,8 @@ fn random_damage_to_a_call_never_breaks_its_numbers() {
     }
 }
 
-/// Numbers go up by one, but for packets that were lost while off; time never goes back.
-fn check_order(out: &[Sent]) {
+/// Sequence numbers rise by one, or by more for packets lost while off. Timestamps rise.
+fn check_order(out: &[TimedPacket]) {
     for pair in out.windows(2) {
         let [a, b] = [&pair[0], &pair[1]].map(|sent| Packet::parse(&sent.bytes).unwrap());
         let step = b.sequence().wrapping_sub(a.sequence());
@@ -128,15 +134,15 @@ fn check_order(out: &[Sent]) {
 }
 
 fn datagrams() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
-    let wild = proptest::collection::vec(any::<u8>(), 0..80);
-    // Mostly right: so that it gets past the first check.
-    let near = (
+    let arbitrary = proptest::collection::vec(any::<u8>(), 0..80);
+    // Valid headers, to pass the first checks.
+    let valid_header = (
         0u16..200,
         0u32..200,
         any::<bool>(),
         proptest::collection::vec(any::<u8>(), 0..60),
     );
-    let near = near.prop_map(|(sequence, time, red, payload)| {
+    let valid_header = valid_header.prop_map(|(sequence, time, red, payload)| {
         let mut bytes = vec![0x80, if red { 63 } else { 111 }];
         bytes.extend(sequence.to_be_bytes());
         bytes.extend((time * 960).to_be_bytes());
@@ -144,14 +150,14 @@ fn datagrams() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
         bytes.extend(payload);
         bytes
     });
-    let one = (0u64..60, prop_oneof![1 => wild, 4 => near]);
+    let one = (0u64..60, prop_oneof![1 => arbitrary, 4 => valid_header]);
     proptest::collection::vec(one, 0..120)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
-    fn any_datagrams_at_any_times_are_survived(datagrams in datagrams(), off in any::<bool>()) {
+    fn any_datagrams_at_any_times_do_not_panic(datagrams in datagrams(), off in any::<bool>()) {
         let mut stream = RtpDenoiser::builder(unity())
             .red_payload_type(Some(63))
             .bypass(off)
@@ -166,7 +172,7 @@ proptest! {
             stream.drive(now);
             while stream.poll_packet(&mut packet) {
                 prop_assert!(Packet::parse(&packet).is_ok());
-                out.push(Sent { at: now, bytes: packet.clone() });
+                out.push(TimedPacket { at: now, bytes: packet.clone() });
             }
         }
         for pair in out.windows(2) {

@@ -1,16 +1,18 @@
-//! Silence that is not sent, in and out, and the words after it.
+//! DTX on the received and the sent side: silence without packets, and the speech after it.
 
 use std::time::Duration;
 
 use opus::Channels;
-use quietwire::rtp::{Packet, RtpDenoiser};
+use quietwire_rtp::{Packet, RtpDenoiser};
+
+use quietwire_testing::network::TimedPacket;
 
 use crate::wire::{
-    FRAMES, Sent, base, chord, encoder, error_db, hear, packets, payloads, rms_db, run, stream,
+    FRAMES, base, chord, decode, encoder, error_db, packets, payloads, rms_db, run, stream,
 };
 
-/// Half a second of sound, a second and a half of silence, again and again.
-fn words(seconds: usize) -> Vec<f32> {
+/// Bursts: half a second of audio, then a second and a half of silence.
+fn bursts(seconds: usize) -> Vec<f32> {
     let mut signal = chord(seconds * 48_000);
     for (n, x) in signal.iter_mut().enumerate() {
         if n % 96_000 >= 24_000 {
@@ -20,8 +22,8 @@ fn words(seconds: usize) -> Vec<f32> {
     signal
 }
 
-/// As a sender with DTX sends it: numbers go on, times jump.
-fn with_dtx(signal: &[f32]) -> Vec<Sent> {
+/// The packets of a sender with DTX: consecutive sequence numbers, timestamps with jumps.
+fn with_dtx(signal: &[f32]) -> Vec<TimedPacket> {
     let mut coder = encoder(Channels::Mono);
     coder.set_bitrate(opus::Bitrate::Bits(24_000)).unwrap();
     coder.set_dtx(true).unwrap();
@@ -38,32 +40,32 @@ fn with_dtx(signal: &[f32]) -> Vec<Sent> {
 }
 
 #[test]
-fn silence_that_was_not_sent_is_no_loss_and_words_after_it_are_whole() {
-    let signal = words(8);
+fn unsent_silence_is_not_loss_and_bursts_after_it_are_complete() {
+    let signal = bursts(8);
     let sent = with_dtx(&signal);
     assert!(
         sent.len() < 300,
-        "{} packets: the sender keeps silent",
+        "{} packets: the sender does not send silence",
         sent.len()
     );
-    let (_, direct) = hear(&sent);
+    let (_, direct) = decode(&sent);
     let mut stream = stream().build().unwrap();
     let out = run(&mut stream, &sent);
-    let counts = stream.counts();
+    let stats = stream.stats();
     assert_eq!(
-        (counts.lost, counts.restarts, counts.late),
+        (stats.lost, stats.restarts, stats.late),
         (0, 0, 0),
-        "{counts:?}"
+        "{stats:?}"
     );
-    let (_, heard) = hear(&out);
-    let heard = &heard[960..];
-    for word in 1..4 {
-        // From the very onset.
-        let at = word * 96_000;
-        let (a, b) = (&heard[at..at + 12_000], &direct[at..at + 12_000]);
-        assert!((rms_db(a) - rms_db(b)).abs() < 1.0, "word {word}");
+    let (_, decoded) = decode(&out);
+    let decoded = &decoded[960..];
+    for burst in 1..4 {
+        // From the first sample of the burst.
+        let at = burst * 96_000;
+        let (a, b) = (&decoded[at..at + 12_000], &direct[at..at + 12_000]);
+        assert!((rms_db(a) - rms_db(b)).abs() < 1.0, "burst {burst}");
         let error = error_db(a, b);
-        assert!(error < -8.0, "word {word}: {error} dB");
+        assert!(error < -8.0, "burst {burst}: {error} dB");
     }
     let times = out
         .iter()
@@ -77,10 +79,10 @@ fn silence_that_was_not_sent_is_no_loss_and_words_after_it_are_whole() {
 }
 
 #[test]
-fn with_dtx_out_silence_is_not_sent_and_onsets_are_whole() {
-    let signal = words(8);
+fn with_dtx_silence_is_not_sent_and_onsets_are_complete() {
+    let signal = bursts(8);
     let sent = crate::wire::voice(&signal);
-    let (_, direct) = hear(&sent);
+    let (_, direct) = decode(&sent);
     let mut stream = stream().dtx(true).bitrate_bps(24_000).build().unwrap();
     let out = run(&mut stream, &sent);
     assert!(
@@ -99,20 +101,23 @@ fn with_dtx_out_silence_is_not_sent_and_onsets_are_whole() {
         assert_eq!(
             pair[1].marker(),
             jump,
-            "the first after a silence is marked"
+            "the first packet after a silence has the marker bit"
         );
     }
-    let (_, heard) = hear(&out);
-    let heard = &heard[960..];
-    for word in 1..4 {
-        let at = word * 96_000;
-        let (a, b) = (&heard[at..at + 2400], &direct[at..at + 2400]);
-        assert!((rms_db(a) - rms_db(b)).abs() < 2.0, "onset of word {word}");
+    let (_, decoded) = decode(&out);
+    let decoded = &decoded[960..];
+    for burst in 1..4 {
+        let at = burst * 96_000;
+        let (a, b) = (&decoded[at..at + 2400], &direct[at..at + 2400]);
+        assert!(
+            (rms_db(a) - rms_db(b)).abs() < 2.0,
+            "onset of burst {burst}"
+        );
     }
 }
 
 #[test]
-fn a_sender_that_pauses_leaves_no_endless_stream_behind() {
+fn after_a_sender_pauses_the_stream_pauses_too() {
     let signal = chord(48_000);
     let mut sent = crate::wire::voice(&signal);
     let mut later = sent.clone();
@@ -135,7 +140,7 @@ fn a_sender_that_pauses_leaves_no_endless_stream_behind() {
         out.len(),
         sent.len()
     );
-    assert_eq!(stream.counts().restarts, 0);
+    assert_eq!(stream.stats().restarts, 0);
     let jumps = out.windows(2).filter(|pair| {
         let [a, b] = [&pair[0], &pair[1]].map(|s| Packet::parse(&s.bytes).unwrap().timestamp());
         b.wrapping_sub(a) != 960

@@ -1,37 +1,39 @@
-//! Telephone events (RFC 4733): in one piece and in time, beside voice and in its place.
+//! Telephone events (RFC 4733) beside audio packets and instead of them: complete and in time.
 
 use std::time::Duration;
 
-use quietwire::rtp::{Packet, RtpDenoiser};
+use quietwire_rtp::{Packet, RtpDenoiser};
 
-use crate::wire::{FIRST, FRAMES, Numbers, Sent, chord, datagram, run, stream, voice};
+use quietwire_testing::network::TimedPacket;
+
+use crate::wire::{FIRST, FRAMES, HeaderNumbers, chord, datagram, run, stream, voice};
 
 const EVENT: u8 = 101;
 const BEGIN: usize = 40;
 const PACKETS: usize = 90;
 
-/// A call in which a digit of `digit` packets is dialled, and the end of it told twice more.
-fn call(digit: usize, beside_voice: bool) -> Vec<Sent> {
-    let spoken = voice(&chord(PACKETS * FRAMES));
+/// A call with one event of `digit` packets, whose end is repeated twice.
+fn call(digit: usize, beside_audio: bool) -> Vec<TimedPacket> {
+    let audio = voice(&chord(PACKETS * FRAMES));
     let mut sent = Vec::new();
-    for (n, spoken) in spoken.iter().enumerate() {
-        let packet = Packet::parse(&spoken.bytes).unwrap();
+    for (n, audio) in audio.iter().enumerate() {
+        let packet = Packet::parse(&audio.bytes).unwrap();
         let timestamp = |n: usize| FIRST.timestamp.wrapping_add((n * FRAMES) as u32);
         let mut put = |payload_type, timestamp, payload: &[u8]| {
             let sequence = FIRST.sequence.wrapping_add(sent.len() as u16);
-            let numbers = Numbers {
+            let numbers = HeaderNumbers {
                 payload_type,
                 sequence,
                 timestamp,
                 ..FIRST
             };
-            sent.push(Sent {
-                at: spoken.at,
+            sent.push(TimedPacket {
+                at: audio.at,
                 bytes: datagram(numbers, payload),
             });
         };
-        let is_dialled = (BEGIN..BEGIN + digit + 2).contains(&n);
-        if is_dialled {
+        let has_event = (BEGIN..BEGIN + digit + 2).contains(&n);
+        if has_event {
             let place = n - BEGIN;
             let is_end = place + 1 >= digit;
             let length = ((place + 1).min(digit) * FRAMES) as u16;
@@ -42,31 +44,31 @@ fn call(digit: usize, beside_voice: bool) -> Vec<Sent> {
                 &[5, 10 | u8::from(is_end) << 7, high, low],
             );
         }
-        if !is_dialled || beside_voice {
+        if !has_event || beside_audio {
             put(packet.payload_type(), timestamp(n), packet.payload());
         }
     }
     sent
 }
 
-fn split(sent: &[Sent]) -> (Vec<&Sent>, Vec<&Sent>) {
+fn split(sent: &[TimedPacket]) -> (Vec<&TimedPacket>, Vec<&TimedPacket>) {
     sent.iter()
         .partition(|sent| Packet::parse(&sent.bytes).unwrap().payload_type() == EVENT)
 }
 
 #[test]
-fn a_digit_comes_out_whole_in_time_and_with_the_time_of_its_beginning() {
+fn an_event_is_sent_complete_in_time_and_with_its_start_timestamp() {
     for (digit, beside, off) in (1..=30)
         .step_by(4)
         .flat_map(|digit| [false, true].map(|beside| (digit, beside)))
         .flat_map(|(digit, beside)| [false, true].map(|off| (digit, beside, off)))
     {
-        let case = format!("{digit} packets, beside voice: {beside}, off: {off}");
-        let came = call(digit, beside);
-        let builder = stream().bypass(off).relayed_payload_type(EVENT);
+        let case = format!("{digit} packets, beside audio: {beside}, off: {off}");
+        let received = call(digit, beside);
+        let builder = stream().bypass(off).passthrough_payload_type(EVENT);
         let mut stream: RtpDenoiser = builder.build().unwrap();
-        let went = run(&mut stream, &came);
-        let ((events, spoken), (events_out, spoken_out)) = (split(&came), split(&went));
+        let sent_packet = run(&mut stream, &received);
+        let ((events, audio), (events_out, audio_out)) = (split(&received), split(&sent_packet));
         assert_eq!(events.len(), events_out.len(), "{case}");
         for (event, out) in events.iter().zip(events_out) {
             let [a, b] = [*event, out].map(|sent| Packet::parse(&sent.bytes).unwrap());
@@ -78,13 +80,13 @@ fn a_digit_comes_out_whole_in_time_and_with_the_time_of_its_beginning() {
             let late = out.at.saturating_sub(event.at);
             assert!(late <= Duration::from_millis(65), "{case}: {late:?}");
         }
-        // Every word that came goes out at its own time, but for what the delay still holds.
-        let times = |sent: &[&Sent]| -> Vec<u32> {
+        // Every audio packet is sent with its own timestamp, except the one that is still delayed.
+        let times = |sent: &[&TimedPacket]| -> Vec<u32> {
             let times = sent.iter().map(|sent| Packet::parse(&sent.bytes).unwrap());
             times.map(|packet| packet.timestamp()).collect()
         };
-        let out = times(&spoken_out);
-        let missing: Vec<u32> = times(&spoken)
+        let out = times(&audio_out);
+        let missing: Vec<u32> = times(&audio)
             .into_iter()
             .filter(|t| !out.contains(t))
             .collect();
@@ -97,50 +99,50 @@ fn a_digit_comes_out_whole_in_time_and_with_the_time_of_its_beginning() {
 }
 
 #[test]
-fn a_digit_that_ends_a_call_is_told_to_its_end() {
-    let mut came = call(10, false);
-    came.truncate(BEGIN + 12);
-    let mut stream = stream().relayed_payload_type(EVENT).build().unwrap();
-    let mut went = run(&mut stream, &came);
+fn an_event_at_the_end_of_a_call_is_sent_to_its_end() {
+    let mut received = call(10, false);
+    received.truncate(BEGIN + 12);
+    let mut stream = stream().passthrough_payload_type(EVENT).build().unwrap();
+    let mut sent_packet = run(&mut stream, &received);
     while let Some(due) = stream.timeout() {
         stream.drive(due);
         let mut bytes = Vec::new();
         while stream.poll_packet(&mut bytes) {
-            went.push(Sent {
+            sent_packet.push(TimedPacket {
                 at: due,
                 bytes: bytes.clone(),
             });
         }
     }
-    assert_eq!(split(&went).0.len(), 12);
+    assert_eq!(split(&sent_packet).0.len(), 12);
 }
 
 #[test]
-fn words_before_a_lone_event_keep_their_time() {
+fn audio_before_a_single_event_keeps_its_timestamps() {
     for off in [false, true] {
-        let mut came = call(1, false);
-        // Without those that tell the end again.
-        came.retain(|sent| {
+        let mut received = call(1, false);
+        // Without the repetitions of its end.
+        received.retain(|sent| {
             let packet = Packet::parse(&sent.bytes).unwrap();
             packet.payload_type() != EVENT || packet.sequence() == FIRST.sequence.wrapping_add(40)
         });
-        for (n, sent) in came.iter_mut().enumerate() {
+        for (n, sent) in received.iter_mut().enumerate() {
             let sequence = FIRST.sequence.wrapping_add(n as u16);
             sent.bytes[2..4].copy_from_slice(&sequence.to_be_bytes());
         }
-        let builder = stream().bypass(off).relayed_payload_type(EVENT);
-        let went = run(&mut builder.build().unwrap(), &came);
-        let times = |sent: &[Sent]| -> Vec<u32> {
+        let builder = stream().bypass(off).passthrough_payload_type(EVENT);
+        let sent_packet = run(&mut builder.build().unwrap(), &received);
+        let times = |sent: &[TimedPacket]| -> Vec<u32> {
             let packets = sent.iter().map(|sent| Packet::parse(&sent.bytes).unwrap());
-            let spoken = packets.filter(|packet| packet.payload_type() != EVENT);
-            spoken.map(|packet| packet.timestamp()).collect()
+            let audio = packets.filter(|packet| packet.payload_type() != EVENT);
+            audio.map(|packet| packet.timestamp()).collect()
         };
-        let out = times(&went);
-        let missing = times(&came).into_iter().filter(|at| !out.contains(at));
+        let out = times(&sent_packet);
+        let missing = times(&received).into_iter().filter(|at| !out.contains(at));
         assert_eq!(
             missing.count(),
             1,
-            "off: {off}; all but what the delay holds"
+            "off: {off}: only the delayed packet is missing"
         );
     }
 }

@@ -1,5 +1,4 @@
-//! The RTP transform, over a network that loses, reorders, repeats and lies.
-#![cfg(feature = "rtp")]
+//! The RTP stream over a network with loss, reordering, duplication and damaged packets.
 
 mod codecs;
 mod continuity;
@@ -7,8 +6,7 @@ mod damage;
 mod dtx;
 mod events;
 mod network;
-#[path = "../noise/mod.rs"]
-mod noise;
+mod passthrough;
 mod redundancy;
-mod relaying;
+
 mod wire;

@@ -1,97 +1,60 @@
-//! Loss, reordering, repetition, jitter, wrapping numbers: seeded.
+//! Loss, reordering, duplication, jitter and numbers that wrap, from seeds.
 
 use std::time::Duration;
 
 use opus::Channels;
-use quietwire::rtp::{Packet, RtpError};
+use quietwire_rtp::{Packet, RtpError};
 
-use crate::noise::Dice;
 use crate::wire::{
-    FRAMES, Sent, assert_continuous, chord, encoder, error_db, hear, packets, payloads, run,
-    stream, voice,
+    FRAMES, assert_continuous, chord, decode, encoder, error_db, packets, payloads, run, stream,
+    voice,
 };
-
-/// What a network does to packets.
-#[derive(Default)]
-struct Network {
-    loss: f64,
-    /// packets that are lost together
-    burst: usize,
-    repeat: f64,
-    jitter: Duration,
-}
-
-impl Network {
-    fn carry(&self, sent: &[Sent], seed: u64) -> (Vec<Sent>, usize) {
-        let mut dice = Dice::new(seed);
-        let (mut arriving, mut lost) = (Vec::new(), 0usize);
-        let mut losing = 0;
-        for (n, packet) in sent.iter().enumerate() {
-            if losing == 0 && n > 5 && n + 10 < sent.len() && dice.share() < self.loss {
-                losing = self.burst.max(1);
-            }
-            if losing > 0 {
-                losing -= 1;
-                lost += 1;
-                continue;
-            }
-            let copies = if dice.share() < self.repeat { 2 } else { 1 };
-            for _ in 0..copies {
-                // The stream begins with the first that comes.
-                let jitter = if n < 5 { Duration::ZERO } else { self.jitter };
-                let at = packet.at + jitter.mul_f64(dice.share());
-                arriving.push(Sent {
-                    at,
-                    bytes: packet.bytes.clone(),
-                });
-            }
-        }
-        arriving.sort_by_key(|sent| sent.at);
-        (arriving, lost)
-    }
-}
+use quietwire_testing::network::{NetworkEmulator, TimedPacket};
 
 #[test]
-fn packets_in_any_order_come_out_as_if_they_had_come_in_order() {
+fn reordered_packets_are_sent_as_if_received_in_order() {
     let sent = voice(&chord(192_000));
     let ordered: Vec<Vec<u8>> = run(&mut stream().build().unwrap(), &sent)
         .into_iter()
         .map(|sent| sent.bytes)
         .collect();
     for seed in 0..10 {
-        let network = Network {
+        let network = NetworkEmulator {
             jitter: Duration::from_millis(45),
-            repeat: 0.1,
-            ..Network::default()
+            duplication: 0.1,
+            ..NetworkEmulator::default()
         };
         let (arriving, _) = network.carry(&sent, seed);
-        let mut stream = stream().hold(Duration::from_millis(60)).build().unwrap();
+        let mut stream = stream()
+            .reorder_timeout(Duration::from_millis(60))
+            .build()
+            .unwrap();
         let out: Vec<Vec<u8>> = run(&mut stream, &arriving)
             .into_iter()
             .map(|sent| sent.bytes)
             .collect();
-        let counts = stream.counts();
+        let stats = stream.stats();
         assert_eq!(
-            (counts.lost, counts.concealed, counts.strange),
+            (stats.lost, stats.concealed, stats.probation),
             (0, 0, 0),
-            "{counts:?}"
+            "{stats:?}"
         );
-        assert!(counts.duplicate + counts.late > 5 && counts.received == sent.len() as u64);
+        assert!(stats.duplicate + stats.late > 5 && stats.received == sent.len() as u64);
         assert!(out == ordered, "seed {seed}");
     }
 }
 
 #[test]
-fn what_is_lost_is_made_up_in_time_and_in_number() {
+fn lost_packets_are_concealed_without_a_gap() {
     let signal = chord(480_000);
     let sent = voice(&signal);
-    let (_, direct) = hear(&sent);
+    let (_, direct) = decode(&sent);
     for (seed, loss, burst) in [(1, 0.02, 1), (2, 0.1, 1), (3, 0.02, 4), (4, 0.3, 2)] {
-        let network = Network {
+        let network = NetworkEmulator {
             loss,
-            burst,
+            burst_packets: burst,
             jitter: Duration::from_millis(15),
-            repeat: 0.02,
+            duplication: 0.02,
         };
         let (arriving, lost) = network.carry(&sent, seed);
         let mut stream = stream().build().unwrap();
@@ -103,24 +66,20 @@ fn what_is_lost_is_made_up_in_time_and_in_number() {
             out.len(),
             sent.len()
         );
-        let counts = stream.counts();
-        assert_eq!(counts.lost, lost as u64, "{counts:?}");
-        assert_eq!(
-            counts.concealed + counts.recovered,
-            lost as u64,
-            "{counts:?}"
-        );
-        // The rest is where it was: no sample was lost or added.
-        let (_, heard) = hear(&out);
-        let heard = &heard[960..];
-        let windows = (0..heard.len() - 9600).step_by(2400);
+        let stats = stream.stats();
+        assert_eq!(stats.lost, lost as u64, "{stats:?}");
+        assert_eq!(stats.concealed + stats.recovered, lost as u64, "{stats:?}");
+        // The other windows match: no sample was lost or inserted.
+        let (_, decoded) = decode(&out);
+        let decoded = &decoded[960..];
+        let windows = (0..decoded.len() - 9600).step_by(2400);
         let errors: Vec<f32> = windows
-            .map(|at| error_db(&heard[at..at + 2400], &direct[at..at + 2400]))
+            .map(|at| error_db(&decoded[at..at + 2400], &direct[at..at + 2400]))
             .collect();
         let good = errors.iter().filter(|error| **error < -9.0).count();
-        let most_lost = 3 * lost; // windows that a lost packet touches, and the one after
+        let max_bad = 3 * lost; // windows that a lost packet touches, and the next
         assert!(
-            good + most_lost >= errors.len(),
+            good + max_bad >= errors.len(),
             "{good} of {} good, {lost} lost",
             errors.len()
         );
@@ -128,42 +87,83 @@ fn what_is_lost_is_made_up_in_time_and_in_number() {
 }
 
 #[test]
-fn no_packet_waits_longer_than_the_bound() {
+fn no_packet_waits_longer_than_the_reorder_timeout() {
     let sent = voice(&chord(192_000));
-    let hold = Duration::from_millis(30);
-    let arriving: Vec<Sent> = sent
+    let timeout = Duration::from_millis(30);
+    let arriving: Vec<TimedPacket> = sent
         .iter()
         .enumerate()
         .filter(|(n, _)| n % 7 != 6)
         .map(|(_, s)| s.clone())
         .collect();
-    let mut stream = stream().hold(hold).build().unwrap();
+    let mut stream = stream().reorder_timeout(timeout).build().unwrap();
     let out = run(&mut stream, &arriving);
-    for went in &out {
-        let at = Packet::parse(&went.bytes).unwrap().timestamp();
-        let came = sent
-            .iter()
-            .find(|came| Packet::parse(&came.bytes).unwrap().timestamp() == at.wrapping_add(960));
-        let Some(came) = came else { continue };
+    for sent_packet in &out {
+        let at = Packet::parse(&sent_packet.bytes).unwrap().timestamp();
+        let received = sent.iter().find(|received| {
+            Packet::parse(&received.bytes).unwrap().timestamp() == at.wrapping_add(960)
+        });
+        let Some(received) = received else { continue };
         let next = Duration::from_millis(20);
         assert!(
-            went.at <= came.at + hold + next,
+            sent_packet.at <= received.at + timeout + next,
             "{:?} after {:?}",
-            went.at,
-            came.at
+            sent_packet.at,
+            received.at
         );
     }
 }
 
+/// The sent packet whose audio was `delay` before that of packet `n`.
+fn sent_in_turn_of(n: usize, out: &[TimedPacket], sent: &[TimedPacket]) -> Duration {
+    let timestamp = |packet: &TimedPacket| Packet::parse(&packet.bytes).unwrap().timestamp();
+    let wanted = timestamp(&sent[n]).wrapping_sub(FRAMES as u32);
+    let packet = out.iter().find(|packet| timestamp(packet) == wanted);
+    packet.unwrap().at
+}
+
 #[test]
-fn in_band_fec_brings_back_what_was_lost() {
+fn a_missing_packet_is_waited_for_as_long_as_the_reorder_timeout() {
+    let sent = voice(&chord(96_000));
+    for timeout_ms in [0, 40, 200, 500] {
+        let timeout = Duration::from_millis(timeout_ms);
+        let mut arriving = sent.clone();
+        arriving.remove(50);
+        let mut stream = stream().reorder_timeout(timeout).build().unwrap();
+        let out = run(&mut stream, &arriving);
+        let at = sent_in_turn_of(50, &out, &sent);
+        assert_eq!(at, sent[51].at + timeout, "{timeout_ms} ms");
+        assert_eq!(stream.stats().lost, 1);
+    }
+}
+
+#[test]
+fn the_reorder_timeout_starts_with_the_first_packet_after_the_missing_one() {
+    let sent = voice(&chord(48_000));
+    let timeout = Duration::from_millis(40);
+    let mut arriving = sent[..6].to_vec();
+    let later = sent[6].at;
+    // Packet 6 is missing, and the packets after it arrive in reverse order.
+    for (n, packet) in [11, 10, 9, 8, 7].into_iter().enumerate() {
+        arriving.push(TimedPacket {
+            at: later + Duration::from_millis(30) * n as u32,
+            bytes: sent[packet].bytes.clone(),
+        });
+    }
+    let mut stream = stream().reorder_timeout(timeout).build().unwrap();
+    let out = run(&mut stream, &arriving);
+    assert_eq!(sent_in_turn_of(6, &out, &sent), later + timeout);
+}
+
+#[test]
+fn in_band_fec_recovers_lost_packets() {
     let signal = chord(192_000);
     let mut coder = encoder(Channels::Mono);
     coder.set_bitrate(opus::Bitrate::Bits(24_000)).unwrap();
     coder.set_inband_fec(true).unwrap();
     coder.set_packet_loss_perc(25).unwrap();
     let sent = packets(&payloads(&signal, FRAMES, &mut coder), FRAMES);
-    let arriving: Vec<Sent> = sent
+    let arriving: Vec<TimedPacket> = sent
         .iter()
         .enumerate()
         .filter(|(n, _)| n % 6 != 5)
@@ -172,12 +172,12 @@ fn in_band_fec_brings_back_what_was_lost() {
     let mut stream = stream().build().unwrap();
     let out = run(&mut stream, &arriving);
     assert_continuous(&out, FRAMES);
-    let counts = stream.counts();
-    assert!(counts.recovered > counts.lost / 2, "{counts:?}");
+    let stats = stream.stats();
+    assert!(stats.recovered > stats.lost / 2, "{stats:?}");
 }
 
 #[test]
-fn another_source_goes_on_where_the_first_ended() {
+fn another_source_continues_the_timeline_of_the_first() {
     let signal = chord(96_000);
     let first = voice(&signal);
     let mut second = voice(&signal);
@@ -187,11 +187,11 @@ fn another_source_goes_on_where_the_first_ended() {
         sent.bytes[4..8].copy_from_slice(&(99_000 + (n * FRAMES) as u32).to_be_bytes());
         sent.bytes[8..12].copy_from_slice(&[9, 9, 9, 9]);
     }
-    let arriving: Vec<Sent> = first.iter().chain(&second).cloned().collect();
+    let arriving: Vec<TimedPacket> = first.iter().chain(&second).cloned().collect();
     let mut stream = stream().build().unwrap();
     let out = run(&mut stream, &arriving);
-    let counts = stream.counts();
-    assert_eq!((counts.restarts, counts.strange), (1, 1), "{counts:?}");
+    let stats = stream.stats();
+    assert_eq!((stats.restarts, stats.probation), (1, 1), "{stats:?}");
     let packets: Vec<Packet> = out
         .iter()
         .map(|sent| Packet::parse(&sent.bytes).unwrap())
@@ -215,26 +215,27 @@ fn another_source_goes_on_where_the_first_ended() {
 }
 
 #[test]
-fn one_strange_packet_changes_nothing() {
+fn single_packets_on_probation_change_nothing() {
     let sent = voice(&chord(96_000));
     let plain = run(&mut stream().build().unwrap(), &sent);
     let mut arriving = sent.clone();
     for (n, (place, change)) in [(20, 8), (40, 2), (60, 9)].into_iter().enumerate() {
-        let mut strange = sent[place + n].clone();
-        strange.bytes[change] ^= 0x55;
-        arriving.insert(place + n, strange);
+        let mut damaged = sent[place + n].clone();
+        damaged.bytes[change] ^= 0x55;
+        arriving.insert(place + n, damaged);
     }
     let mut stream = stream().build().unwrap();
     let out = run(&mut stream, &arriving);
-    let counts = stream.counts();
-    assert_eq!(counts.restarts, 0, "{counts:?}");
-    assert!(counts.strange >= 2, "{counts:?}");
-    let bytes = |sent: &[Sent]| -> Vec<Vec<u8>> { sent.iter().map(|s| s.bytes.clone()).collect() };
+    let stats = stream.stats();
+    assert_eq!(stats.restarts, 0, "{stats:?}");
+    assert!(stats.probation >= 2, "{stats:?}");
+    let bytes =
+        |sent: &[TimedPacket]| -> Vec<Vec<u8>> { sent.iter().map(|s| s.bytes.clone()).collect() };
     assert!(bytes(&out) == bytes(&plain));
 }
 
 #[test]
-fn timestamps_that_jump_for_no_reason_are_mended() {
+fn timestamps_that_jump_restart_the_stream() {
     let mut sent = voice(&chord(96_000));
     for sent in &mut sent[50..] {
         let at = u32::from_be_bytes(sent.bytes[4..8].try_into().unwrap());
@@ -243,11 +244,11 @@ fn timestamps_that_jump_for_no_reason_are_mended() {
     let mut stream = stream().build().unwrap();
     let out = run(&mut stream, &sent);
     assert_continuous(&out, FRAMES);
-    assert_eq!(stream.counts().restarts, 1);
+    assert_eq!(stream.stats().restarts, 1);
 }
 
 #[test]
-fn timestamps_that_slip_by_less_than_a_packet_break_nothing() {
+fn timestamps_that_slip_by_less_than_a_packet_do_not_restart_the_stream() {
     for (slip, lost) in [(10, None), (10, Some(49)), (480, None), (961, Some(49))] {
         let mut sent = voice(&chord(96_000));
         for sent in &mut sent[50..] {
@@ -259,29 +260,25 @@ fn timestamps_that_slip_by_less_than_a_packet_break_nothing() {
         }
         let mut stream = stream().build().unwrap();
         let out = run(&mut stream, &sent);
-        let counts = stream.counts();
-        assert_eq!(
-            (counts.failed, counts.restarts),
-            (0, 0),
-            "{slip}: {counts:?}"
-        );
-        let times = |sent: &[Sent]| -> Vec<u32> {
+        let stats = stream.stats();
+        assert_eq!((stats.failed, stats.restarts), (0, 0), "{slip}: {stats:?}");
+        let times = |sent: &[TimedPacket]| -> Vec<u32> {
             let packets = sent.iter().map(|sent| Packet::parse(&sent.bytes).unwrap());
             packets.map(|packet| packet.timestamp()).collect()
         };
         let out = times(&out);
         let missing = times(&sent).into_iter().filter(|at| !out.contains(at));
-        // What the delay holds at the end, and a packet whose time the slip moved.
+        // The delayed packet at the end, and a packet whose timestamp the slip moved.
         assert!(missing.count() <= 2, "{slip}");
     }
 }
 
 #[test]
-fn a_late_packet_says_so() {
+fn a_late_packet_is_reported() {
     let sent = voice(&chord(48_000));
     let mut stream = stream().build().unwrap();
     run(&mut stream, &sent[..20]);
     let late = stream.receive(sent[20].at, &sent[3].bytes);
     assert!(matches!(late, Err(RtpError::Late { .. })));
-    assert_eq!(stream.counts().late, 1);
+    assert_eq!(stream.stats().late, 1);
 }

@@ -1,17 +1,19 @@
-//! Redundant audio (RFC 2198), in and out.
+//! Redundant audio (RFC 2198), received and sent.
 
-use quietwire::rtp::Packet;
+use quietwire_rtp::Packet;
 
-use crate::wire::{FRAMES, Sent, assert_continuous, chord, error_db, hear, run, stream, voice};
+use quietwire_testing::network::TimedPacket;
+
+use crate::wire::{FRAMES, assert_continuous, chord, decode, error_db, run, stream, voice};
 
 const RED: u8 = 63;
 
-fn payload(sent: &Sent) -> &[u8] {
+fn payload(sent: &TimedPacket) -> &[u8] {
     Packet::parse(&sent.bytes).unwrap().payload()
 }
 
-/// Each packet with the two before it, as browsers send them.
-fn redundant(sent: &[Sent]) -> Vec<Sent> {
+/// Each packet with the two before it, as browsers send.
+fn redundant(sent: &[TimedPacket]) -> Vec<TimedPacket> {
     let mut out = Vec::new();
     for n in 0..sent.len() {
         let mut bytes = sent[n].bytes[..12].to_vec();
@@ -27,7 +29,7 @@ fn redundant(sent: &[Sent]) -> Vec<Sent> {
             bytes.extend(payload(&sent[n - back]));
         }
         bytes.extend(payload(&sent[n]));
-        out.push(Sent {
+        out.push(TimedPacket {
             bytes,
             ..sent[n].clone()
         });
@@ -36,26 +38,26 @@ fn redundant(sent: &[Sent]) -> Vec<Sent> {
 }
 
 #[test]
-fn redundancy_brings_back_two_of_three_packets() {
+fn redundancy_recovers_two_of_three_packets() {
     let sent = voice(&chord(192_000));
     let whole = run(&mut stream().build().unwrap(), &sent);
-    let arriving: Vec<Sent> = redundant(&sent).into_iter().step_by(3).collect();
+    let arriving: Vec<TimedPacket> = redundant(&sent).into_iter().step_by(3).collect();
     let mut stream = stream().red_payload_type(Some(RED)).build().unwrap();
     let out = run(&mut stream, &arriving);
     assert_continuous(&out, FRAMES);
-    let counts = stream.counts();
-    assert_eq!(counts.concealed, 0, "{counts:?}");
-    assert_eq!(counts.recovered, counts.lost);
-    assert!(counts.lost as usize > sent.len() / 2);
-    let ((_, a), (_, b)) = (hear(&out), hear(&whole));
+    let stats = stream.stats();
+    assert_eq!(stats.concealed, 0, "{stats:?}");
+    assert_eq!(stats.recovered, stats.lost);
+    assert!(stats.lost as usize > sent.len() / 2);
+    let ((_, a), (_, b)) = (decode(&out), decode(&whole));
     assert!(error_db(&a, &b) < -60.0, "as if nothing had been lost");
 }
 
 #[test]
-fn redundancy_goes_out_with_each_packet_bringing_the_one_before() {
+fn each_sent_packet_repeats_the_one_before() {
     let sent = voice(&chord(96_000));
     let plain = run(&mut stream().build().unwrap(), &sent);
-    let builder = stream().red_payload_type(Some(RED)).red_out(true);
+    let builder = stream().red_payload_type(Some(RED)).send_red(true);
     let out = run(&mut builder.build().unwrap(), &sent);
     assert_eq!(out.len(), plain.len());
     for n in 1..out.len() {
@@ -70,14 +72,14 @@ fn redundancy_goes_out_with_each_packet_bringing_the_one_before() {
 }
 
 #[test]
-fn off_it_passes_as_it_is() {
+fn while_off_redundant_packets_are_sent_unchanged() {
     let sent = redundant(&voice(&chord(48_000)));
     let mut stream = stream()
         .red_payload_type(Some(RED))
         .bypass(true)
         .build()
         .unwrap();
-    for (came, went) in sent.iter().zip(run(&mut stream, &sent)) {
-        assert!(came.bytes == went.bytes);
+    for (received, sent_packet) in sent.iter().zip(run(&mut stream, &sent)) {
+        assert!(received.bytes == sent_packet.bytes);
     }
 }

@@ -1,21 +1,22 @@
-//! Senders, receivers and the network between, seeded.
+//! Senders and receivers of RTP packets.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opus::{Application, Channels};
-use quietwire::Model;
-use quietwire::rtp::{Packet, RtpDenoiser, RtpDenoiserBuilder};
+use quietwire::{AttenuationLimit, Model};
+use quietwire_rtp::{Packet, RtpDenoiser, RtpDenoiserBuilder};
+use quietwire_testing::network::TimedPacket;
 
 pub const RATE_HZ: usize = 48_000;
 /// 20 ms.
 pub const FRAMES: usize = 960;
 
-/// The model that changes nothing.
+/// A model whose output is its input.
 pub fn unity() -> Arc<Model> {
     static MODEL: OnceLock<Arc<Model>> = OnceLock::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/unity");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/models/unity");
     MODEL
         .get_or_init(|| Model::from_folder(&folder).unwrap())
         .clone()
@@ -28,15 +29,15 @@ pub fn base() -> Arc<Model> {
         .clone()
 }
 
-/// A stream that keeps what it is given.
+/// A stream that changes its audio as little as possible.
 pub fn stream() -> RtpDenoiserBuilder {
     RtpDenoiser::builder(unity())
-        .attenuation_db(f32::INFINITY)
+        .attenuation(AttenuationLimit::Unlimited)
         .bitrate_bps(96_000)
         .complexity(9)
 }
 
-/// Something voiced with pauses: a chord whose level goes up and down.
+/// A chord whose level rises and falls, like syllables.
 pub fn chord(samples: usize) -> Vec<f32> {
     let sine = |n: usize, hz: f32| (n as f32 * hz * std::f32::consts::TAU / 48_000.0).sin();
     (0..samples)
@@ -47,23 +48,16 @@ pub fn chord(samples: usize) -> Vec<f32> {
         .collect()
 }
 
-/// A datagram and when it arrives.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    pub at: Duration,
-    pub bytes: Vec<u8>,
-}
-
-/// What a packet is, but for its payload.
+/// The header fields of a packet.
 #[derive(Debug, Clone, Copy)]
-pub struct Numbers {
+pub struct HeaderNumbers {
     pub ssrc: u32,
     pub sequence: u16,
     pub timestamp: u32,
     pub payload_type: u8,
 }
 
-pub fn datagram(numbers: Numbers, payload: &[u8]) -> Vec<u8> {
+pub fn datagram(numbers: HeaderNumbers, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x80, numbers.payload_type];
     bytes.extend(numbers.sequence.to_be_bytes());
     bytes.extend(numbers.timestamp.to_be_bytes());
@@ -95,7 +89,7 @@ pub fn payloads(signal: &[f32], frames: usize, encoder: &mut opus::Encoder) -> V
         .collect()
 }
 
-pub const FIRST: Numbers = Numbers {
+pub const FIRST: HeaderNumbers = HeaderNumbers {
     ssrc: 0x1234_5678,
     sequence: 65_500,
     timestamp: u32::MAX - 30_000,
@@ -103,8 +97,8 @@ pub const FIRST: Numbers = Numbers {
 };
 
 /// Payloads as packets, one every `frames`; sequence numbers and timestamps wrap soon.
-pub fn packets(payloads: &[Vec<u8>], frames: usize) -> Vec<Sent> {
-    let number = |n: usize| Numbers {
+pub fn packets(payloads: &[Vec<u8>], frames: usize) -> Vec<TimedPacket> {
+    let number = |n: usize| HeaderNumbers {
         sequence: FIRST.sequence.wrapping_add(n as u16),
         timestamp: FIRST.timestamp.wrapping_add((n * frames) as u32),
         ..FIRST
@@ -112,39 +106,40 @@ pub fn packets(payloads: &[Vec<u8>], frames: usize) -> Vec<Sent> {
     let time = |n: usize| Duration::from_secs_f64((n * frames) as f64 / RATE_HZ as f64);
     let packets = payloads.iter().enumerate();
     packets
-        .map(|(n, payload)| Sent {
+        .map(|(n, payload)| TimedPacket {
             at: Duration::from_secs(5) + time(n),
             bytes: datagram(number(n), payload),
         })
         .collect()
 }
 
-/// Twenty milliseconds each, of `signal`.
-pub fn voice(signal: &[f32]) -> Vec<Sent> {
+/// Opus packets of 20 ms of a mono signal.
+pub fn voice(signal: &[f32]) -> Vec<TimedPacket> {
     packets(
         &payloads(signal, FRAMES, &mut encoder(Channels::Mono)),
         FRAMES,
     )
 }
 
-/// Runs a stream over what arrives, and its clock in between; gives what it sends and when.
-pub fn run(stream: &mut RtpDenoiser, arriving: &[Sent]) -> Vec<Sent> {
+/// Passes arriving packets to a stream, and calls it on its timeouts in between. Returns the sent
+/// packets.
+pub fn run(stream: &mut RtpDenoiser, arriving: &[TimedPacket]) -> Vec<TimedPacket> {
     run_with(stream, arriving, |_, _| {})
 }
 
-/// The same; `before` is called before each arrival, with its number.
+/// [`run`] with a call of `before`, with the packet's index, before each arrival.
 pub fn run_with(
     stream: &mut RtpDenoiser,
-    arriving: &[Sent],
+    arriving: &[TimedPacket],
     mut before: impl FnMut(usize, &mut RtpDenoiser),
-) -> Vec<Sent> {
+) -> Vec<TimedPacket> {
     let mut sent = Vec::new();
     let mut drive = |stream: &mut RtpDenoiser, at: Duration| {
         stream.drive(at);
         let mut packet = Vec::new();
         while stream.poll_packet(&mut packet) {
             let bytes = packet.clone();
-            sent.push(Sent { at, bytes });
+            sent.push(TimedPacket { at, bytes });
         }
     };
     for (n, arrival) in arriving.iter().enumerate() {
@@ -158,9 +153,9 @@ pub fn run_with(
     sent
 }
 
-/// What a receiver hears: decoded in order, concealed where a number is missing, silent where a
-/// timestamp jumps; with the timestamp of the first sample.
-pub fn hear(sent: &[Sent]) -> (u32, Vec<f32>) {
+/// The audio of a receiver, with the timestamp of its first sample: decoded in order, concealed where
+/// a sequence number is missing, silent where a timestamp jumps.
+pub fn decode(sent: &[TimedPacket]) -> (u32, Vec<f32>) {
     let mut decoder = opus::Decoder::new(48_000, Channels::Mono).unwrap();
     let mut out: Vec<f32> = Vec::new();
     let first = Packet::parse(&sent[0].bytes).unwrap();
@@ -169,7 +164,7 @@ pub fn hear(sent: &[Sent]) -> (u32, Vec<f32>) {
     for packet in sent {
         let packet = Packet::parse(&packet.bytes).unwrap();
         let at = packet.timestamp().wrapping_sub(first.timestamp()) as usize;
-        assert!(at >= out.len(), "time never goes back");
+        assert!(at >= out.len(), "timestamps never go back");
         if packet.sequence() != expected {
             let missing = (at - out.len()).min(5760);
             decoder
@@ -187,8 +182,8 @@ pub fn hear(sent: &[Sent]) -> (u32, Vec<f32>) {
     (first.timestamp(), out)
 }
 
-/// Every packet follows the one before, in number and in time.
-pub fn assert_continuous(sent: &[Sent], frames: usize) {
+/// Sequence numbers rise by 1 and timestamps by `frames`.
+pub fn assert_continuous(sent: &[TimedPacket], frames: usize) {
     for (n, pair) in sent.windows(2).enumerate() {
         let [a, b] = [&pair[0], &pair[1]].map(|sent| Packet::parse(&sent.bytes).unwrap());
         assert_eq!(b.sequence(), a.sequence().wrapping_add(1), "packet {n}");
@@ -201,7 +196,7 @@ pub fn assert_continuous(sent: &[Sent], frames: usize) {
     }
 }
 
-/// Error of `found` against `expected`, dB, with the gain that makes it smallest.
+/// Error of `found` relative to `expected`, dB, with the gain that minimizes it.
 pub fn error_db(found: &[f32], expected: &[f32]) -> f32 {
     let len = found.len().min(expected.len());
     let dot = |a: &[f32], b: &[f32]| -> f64 {

@@ -1,21 +1,23 @@
-//! Layers whose products are of floats: weights of any kind become that in registers.
+//! Layers whose products are of f32. Weights of all formats become f32 in registers.
 
 use tract_onnx::prelude::*;
 
-use super::{Ends, Layer, PANEL, ROWS, TILE};
-use crate::engine::kernels::is_fused;
+use super::epilogue::Epilogue;
+use super::layer::{INT8_MAX, Layer, LayerVisitor, PANEL, ROWS, TILE};
+use crate::fast_math::has_fma;
 
-/// Outputs that are computed at least: what is past a layer's last ones is computed for nobody.
+/// Panels with at most so many outputs are computed in parts of this size, so that fewer outputs past
+/// the last one are computed.
 const NARROW: usize = 16;
-/// Inputs that are gone through without a look at how many are left.
+/// Inputs of a block without bounds checks.
 const BLOCK: usize = 8;
 
-/// What a weight is held as.
+/// A format of weights.
 pub(super) trait Weight: Datum + Copy + Into<f32> {
-    /// What it is multiplied by, if the largest of its output's is `largest`.
-    fn scale(largest: f32) -> f32;
+    /// The scale of an output whose largest absolute weight is `max_abs`.
+    fn scale(max_abs: f32) -> f32;
 
-    /// The nearest one; 0 of no number.
+    /// The weight nearest to `number`. NaN becomes 0 in integer formats.
     fn nearest(number: f32) -> Self;
 }
 
@@ -30,8 +32,8 @@ impl Weight for f32 {
 }
 
 impl Weight for i16 {
-    fn scale(largest: f32) -> f32 {
-        largest / 32_767.0
+    fn scale(max_abs: f32) -> f32 {
+        max_abs / 32_767.0
     }
 
     fn nearest(number: f32) -> Self {
@@ -40,8 +42,8 @@ impl Weight for i16 {
 }
 
 impl Weight for i8 {
-    fn scale(largest: f32) -> f32 {
-        largest / 127.0
+    fn scale(max_abs: f32) -> f32 {
+        max_abs / INT8_MAX
     }
 
     fn nearest(number: f32) -> Self {
@@ -49,21 +51,21 @@ impl Weight for i8 {
     }
 }
 
-/// Weights [in, out], whose largest for each output are given, as [panels, in, PANEL], and the
-/// scales of those [panels, PANEL].
-pub(super) fn packed<W: Weight>(
-    numbers: &[f32],
+/// Packs weights [inputs, outputs] as [panels, inputs, PANEL]. Returns them and their scales [panels,
+/// PANEL]. `max_abs`: [outputs] the largest absolute weights.
+pub(super) fn pack<W: Weight>(
+    weights: &[f32],
     inputs: usize,
-    largest: &[f32],
+    max_abs: &[f32],
 ) -> TractResult<(Tensor, Tensor)> {
-    let outputs = largest.len();
+    let outputs = max_abs.len();
     let panels = outputs.div_ceil(PANEL);
-    let mut scales: Vec<f32> = largest.iter().map(|largest| W::scale(*largest)).collect();
+    let mut scales: Vec<f32> = max_abs.iter().map(|max_abs| W::scale(*max_abs)).collect();
     let mut packed = vec![W::nearest(0.0); panels * inputs * PANEL];
-    for (input, row) in numbers.chunks_exact(outputs).enumerate() {
-        for (output, number) in row.iter().enumerate() {
+    for (input, row) in weights.chunks_exact(outputs).enumerate() {
+        for (output, weight) in row.iter().enumerate() {
             let at = (output / PANEL * inputs + input) * PANEL + output % PANEL;
-            packed[at] = W::nearest(number / scales[output]);
+            packed[at] = W::nearest(weight / scales[output]);
         }
     }
     scales.resize(panels * PANEL, 0.0);
@@ -71,107 +73,128 @@ pub(super) fn packed<W: Weight>(
     Ok((weights, Tensor::from_shape(&[panels, PANEL], &scales)?))
 }
 
-/// A layer with its numbers at hand.
-pub(super) struct Floats<'a, W> {
-    /// [panels, in, PANEL]
-    pub(super) weights: &'a [W],
-    pub(super) ends: Ends<'a>,
+/// Runs `visitor` with a layer whose weights were packed by [`pack`].
+pub(super) fn visit<W: Weight>(weights: &[W], epilogue: Epilogue<'_>, visitor: impl LayerVisitor) {
+    let layer = FloatLinear { weights, epilogue };
+    pulp::Arch::new().dispatch(Visit { layer, visitor });
 }
 
-impl<S: pulp::Simd, W: Weight> Layer<S> for Floats<'_, W> {
+struct Visit<'a, W, T> {
+    layer: FloatLinear<'a, W>,
+    visitor: T,
+}
+
+impl<W: Weight, T: LayerVisitor> pulp::WithSimd for Visit<'_, W, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        self.visitor.visit(simd, &self.layer);
+    }
+}
+
+/// A layer with products of f32.
+struct FloatLinear<'a, W> {
+    /// [panels, inputs, PANEL]
+    weights: &'a [W],
+    epilogue: Epilogue<'a>,
+}
+
+impl<S: pulp::Simd, W: Weight> Layer<S> for FloatLinear<'_, W> {
     #[inline(always)]
     fn run(&self, simd: S, input: &[f32], output: &mut [f32]) {
-        let [inputs, outputs] = self.ends.sizes;
+        let [inputs, outputs] = self.epilogue.sizes;
         let groups = input.chunks(ROWS * inputs);
         for (input, output) in groups.zip(output.chunks_mut(ROWS * outputs)) {
             for (panel, weights) in self.weights.chunks_exact(inputs * PANEL).enumerate() {
                 let weights = weights.as_chunks().0;
                 let tiles = input.chunks(TILE * inputs);
-                for (heard, output) in tiles.zip(output.chunks_mut(TILE * outputs)) {
-                    self.add_tile((simd, panel, weights), heard, output);
+                for (input, output) in tiles.zip(output.chunks_mut(TILE * outputs)) {
+                    self.add_tile((simd, panel, weights), input, output);
                 }
             }
         }
     }
 }
 
-impl<W: Weight> Floats<'_, W> {
-    /// A tile's rows, as many at a time as registers hold.
+impl<W: Weight> FloatLinear<'_, W> {
+    /// Computes the outputs of a panel for a tile, as many rows at a time as registers hold.
     #[inline(always)]
     fn add_tile<S: pulp::Simd>(
         &self,
         panel: (S, usize, &[[W; PANEL]]),
-        mut heard: &[f32],
+        mut input: &[f32],
         mut output: &mut [f32],
     ) {
-        let [inputs, outputs] = self.ends.sizes;
-        let is_narrow = self.ends.left(panel.1) <= NARROW;
+        let [inputs, outputs] = self.epilogue.sizes;
+        let is_narrow = self.epilogue.outputs_from(panel.1) <= NARROW;
         while !output.is_empty() {
-            // Vectors of a part times rows are the registers that hold sums.
+            // The sums take (rows x vectors of a part) registers.
             let rows = match (S::F32_LANES, output.len() / outputs) {
-                (16, 8..) => self.add_rows::<S, 8, 2, 32>(panel, heard, output),
-                (16, 4..) => self.add_rows::<S, 4, 2, 32>(panel, heard, output),
-                (16, 3) => self.add_rows::<S, 3, 4, 64>(panel, heard, output),
-                (16, 2) => self.add_rows::<S, 2, 4, 64>(panel, heard, output),
-                (16, _) if is_narrow => self.add_rows::<S, 1, 1, 16>(panel, heard, output),
-                (16, _) => self.add_rows::<S, 1, 4, 64>(panel, heard, output),
-                (8, 4..) => self.add_rows::<S, 4, 2, 16>(panel, heard, output),
-                (8, 3) => self.add_rows::<S, 3, 4, 32>(panel, heard, output),
-                (8, 2) => self.add_rows::<S, 2, 4, 32>(panel, heard, output),
-                (8, _) if is_narrow => self.add_rows::<S, 1, 2, 16>(panel, heard, output),
-                (8, _) => self.add_rows::<S, 1, 4, 32>(panel, heard, output),
-                (4, 2..) if is_narrow => self.add_rows::<S, 2, 4, 16>(panel, heard, output),
-                (4, 2..) => self.add_rows::<S, 2, 8, 32>(panel, heard, output),
-                (4, _) if is_narrow => self.add_rows::<S, 1, 4, 16>(panel, heard, output),
-                (4, _) => self.add_rows::<S, 1, 8, 32>(panel, heard, output),
-                _ => self.add_rows::<S, 1, 8, 8>(panel, heard, output),
+                (16, 8..) => self.add_rows::<S, 8, 2, 32>(panel, input, output),
+                (16, 4..) => self.add_rows::<S, 4, 2, 32>(panel, input, output),
+                (16, 3) => self.add_rows::<S, 3, 4, 64>(panel, input, output),
+                (16, 2) => self.add_rows::<S, 2, 4, 64>(panel, input, output),
+                (16, _) if is_narrow => self.add_rows::<S, 1, 1, 16>(panel, input, output),
+                (16, _) => self.add_rows::<S, 1, 4, 64>(panel, input, output),
+                (8, 4..) => self.add_rows::<S, 4, 2, 16>(panel, input, output),
+                (8, 3) => self.add_rows::<S, 3, 4, 32>(panel, input, output),
+                (8, 2) => self.add_rows::<S, 2, 4, 32>(panel, input, output),
+                (8, _) if is_narrow => self.add_rows::<S, 1, 2, 16>(panel, input, output),
+                (8, _) => self.add_rows::<S, 1, 4, 32>(panel, input, output),
+                (4, 2..) if is_narrow => self.add_rows::<S, 2, 4, 16>(panel, input, output),
+                (4, 2..) => self.add_rows::<S, 2, 8, 32>(panel, input, output),
+                (4, _) if is_narrow => self.add_rows::<S, 1, 4, 16>(panel, input, output),
+                (4, _) => self.add_rows::<S, 1, 8, 32>(panel, input, output),
+                _ => self.add_rows::<S, 1, 8, 8>(panel, input, output),
             };
-            (heard, output) = (&heard[rows * inputs..], &mut output[rows * outputs..]);
+            (input, output) = (&input[rows * inputs..], &mut output[rows * outputs..]);
         }
     }
 
-    /// The same for the first `R` rows, whose sums are `V` vectors, `P` numbers simd_dispatch; gives `R`.
-    /// Weights become f32 in registers, which goes on beside the sums.
+    /// Computes the outputs of a panel for the first `R` rows, in parts of `P` outputs, which are `V`
+    /// vectors. Returns `R`. Weights become f32 in registers while the processor adds.
     #[inline(always)]
     fn add_rows<S: pulp::Simd, const R: usize, const V: usize, const P: usize>(
         &self,
         (simd, panel, weights): (S, usize, &[[W; PANEL]]),
-        heard: &[f32],
+        input: &[f32],
         output: &mut [f32],
     ) -> usize {
-        let [inputs, outputs] = self.ends.sizes;
-        let (blocks, others) = weights.as_chunks::<BLOCK>();
+        let [inputs, outputs] = self.epilogue.sizes;
+        let (blocks, rest) = weights.as_chunks::<BLOCK>();
         let rows: [(&[[f32; BLOCK]], &[f32]); R] =
-            std::array::from_fn(|at| heard[at * inputs..][..inputs].as_chunks::<BLOCK>());
-        for part in 0..PANEL.min(self.ends.left(panel)).div_ceil(P) {
+            std::array::from_fn(|at| input[at * inputs..][..inputs].as_chunks::<BLOCK>());
+        for part in 0..PANEL.min(self.epilogue.outputs_from(panel)).div_ceil(P) {
             let mut sums = [[simd.splat_f32s(0.0); V]; R];
-            // Inputs by blocks whose length is known, so that nothing is checked in between.
+            // Blocks of constant length, so that there are no bounds checks inside.
             for (block, weights) in blocks.iter().enumerate() {
-                let heard: [&[f32; BLOCK]; R] = std::array::from_fn(|at| &rows[at].0[block]);
-                for (input, weights) in weights.iter().enumerate() {
-                    let heard: [f32; R] = std::array::from_fn(|at| heard[at][input]);
-                    add_input::<S, W, R, V, P>(simd, &mut sums, heard, weights, part);
+                let block_inputs: [&[f32; BLOCK]; R] = std::array::from_fn(|at| &rows[at].0[block]);
+                for (at_input, weights) in weights.iter().enumerate() {
+                    let inputs: [f32; R] = std::array::from_fn(|at| block_inputs[at][at_input]);
+                    add_input::<S, W, R, V, P>(simd, &mut sums, inputs, weights, part);
                 }
             }
-            for (input, weights) in others.iter().enumerate() {
-                let heard: [f32; R] = std::array::from_fn(|at| rows[at].1[input]);
-                add_input::<S, W, R, V, P>(simd, &mut sums, heard, weights, part);
+            for (at_input, weights) in rest.iter().enumerate() {
+                let inputs: [f32; R] = std::array::from_fn(|at| rows[at].1[at_input]);
+                add_input::<S, W, R, V, P>(simd, &mut sums, inputs, weights, part);
             }
             for (sums, row) in sums.into_iter().zip(output.chunks_mut(outputs)) {
-                self.ends
-                    .say::<S, V, P>((simd, panel, part), (sums, None), row);
+                self.epilogue
+                    .store::<S, V, P>((simd, panel, part), (sums, None), row);
             }
         }
         R
     }
 }
 
-/// What one input adds to the sums of `R` rows, of `V` vectors each: the part `part` of a panel.
+/// Adds the products of one input of `R` rows with part `part` of the weights of a panel to the sums,
+/// `V` vectors per row.
 #[inline(always)]
 fn add_input<S: pulp::Simd, W: Weight, const R: usize, const V: usize, const P: usize>(
     simd: S,
     sums: &mut [[S::f32s; V]; R],
-    heard: [f32; R],
+    inputs: [f32; R],
     weights: &[W; PANEL],
     part: usize,
 ) {
@@ -182,17 +205,17 @@ fn add_input<S: pulp::Simd, W: Weight, const R: usize, const V: usize, const P: 
     }
     let (vectors, _) = S::as_simd_f32s(&wide);
     for at in 0..R {
-        let x = simd.splat_f32s(heard[at]);
+        let x = simd.splat_f32s(inputs[at]);
         for vector in 0..V {
             sums[at][vector] = add_products(simd, sums[at][vector], x, vectors[vector]);
         }
     }
 }
 
-/// `super::add_product` of vectors: fused where that one is.
+/// [`add_product`](crate::fast_math::add_product) of vectors.
 #[inline(always)]
 fn add_products<S: pulp::Simd>(simd: S, sum: S::f32s, a: S::f32s, b: S::f32s) -> S::f32s {
-    if is_fused::<S>() {
+    if has_fma::<S>() {
         simd.mul_add_f32s(a, b, sum)
     } else {
         simd.add_f32s(sum, simd.mul_f32s(a, b))

@@ -1,8 +1,8 @@
-// What the two pages of the call do; call.mjs calls `window.call`.
+// The functions of the two pages of the call, called by call.mjs as `window.call`.
 import Janus from '/janus.js';
 
 const RATE = 48000;
-const BLOCK_US = 10_000; // what the mixer pulls at once
+const BLOCK_US = 10_000; // the mixer's block
 const SAMPLES = (RATE * BLOCK_US) / 1e6;
 const ROOM = 1234;
 const MOUNTPOINT = 77;
@@ -22,8 +22,8 @@ const connect = (server) =>
 const attach = (session, plugin, callbacks) =>
   new Promise((success, error) => session.attach({ plugin, success, error, ...callbacks }));
 
-// A request that the plugin answers at once.
-const ask = (handle, message) =>
+// A request that the plugin answers directly.
+const request = (handle, message) =>
   new Promise((resolve, reject) =>
     handle.send({
       message,
@@ -32,10 +32,10 @@ const ask = (handle, message) =>
     }),
   );
 
-let publisher; // its handle in the room
-let feed; // and its id there
+let publisher; // handle of the publisher in the room
+let feed; // id of the publisher in the room
 
-// Speaks into the room; resolves to the publisher's id when the media flows.
+// Publishes the microphone in the room. Resolves to the publisher's id when media flows.
 async function publish(server) {
   const session = await connect(server);
   await new Promise((resolve, reject) => {
@@ -69,22 +69,22 @@ async function publish(server) {
   return feed;
 }
 
-// Asks the room something about the publisher.
-const askRoom = (request, details) =>
-  ask(publisher, { request, room: ROOM, secret: SECRET, publisher_id: feed, ...details });
+// A request to the room about the publisher.
+const requestRoom = (name, details) =>
+  request(publisher, { request: name, room: ROOM, secret: SECRET, publisher_id: feed, ...details });
 
-// Makes the room send the publisher's RTP to a UDP port too, under a key if there is one; resolves
-// to the forwarder's id.
+// Forwards the publisher's RTP to a UDP port, encrypted if there is a key. Resolves to the id of the
+// forwarder.
 async function forward(host, port, key) {
   const streams = [{ mid: '0', port, pt: 111 }];
-  const { forwarders } = await askRoom('rtp_forward', { host, host_family: 'ipv4', streams, ...key });
+  const { forwarders } = await requestRoom('rtp_forward', { host, host_family: 'ipv4', streams, ...key });
   return forwarders[0].stream_id;
 }
 
-const stopForward = (stream_id) => askRoom('stop_rtp_forward', { stream_id });
+const stopForward = (stream_id) => requestRoom('stop_rtp_forward', { stream_id });
 
-// Listens to a plugin's audio; resolves to its track and its peer connection.
-async function hear(session, plugin, join, start) {
+// Subscribes to the audio of a plugin. Resolves to its track and its peer connection.
+async function subscribe(session, plugin, join, start) {
   let handle;
   const track = await new Promise((resolve, reject) => {
     attach(session, plugin, {
@@ -107,7 +107,7 @@ async function hear(session, plugin, join, start) {
   return { track, connection: handle.webrtcStuff.pc };
 }
 
-let recording; // of the listening page
+let recording; // of the page that listens
 
 async function inboundStats({ connection }) {
   for (const stats of (await connection.getStats()).values()) {
@@ -116,8 +116,8 @@ async function inboundStats({ connection }) {
   throw new Error('no inbound-rtp in the stats');
 }
 
-// Collects a track's decoded blocks as the mixer pulls them, 10 ms each. Web Audio would put a queue
-// between two clocks here, and where that runs dry or over, silence that was never in the call.
+// Collects the decoded blocks of a track from the mixer, 10 ms each. Web Audio would insert a queue
+// between two clocks, whose underruns are silence that is not part of the call.
 async function collect(end) {
   // Chromium pulls a remote track only while an element plays it.
   end.player = new Audio();
@@ -138,31 +138,31 @@ async function collect(end) {
   }
 }
 
-// An end's samples since the recording began. Both ends are pulled in the same instants, so a block's
-// time says, to well under a block, where it belongs.
+// The blocks of one end since the start of the recording. The mixer pulls both ends at the same time, so
+// timestamps align the blocks.
 const recorded = ({ blocks }) =>
   blocks.filter(({ timestamp }) => timestamp > recording.origin - BLOCK_US / 2);
 
-// Samples of the recording up to now.
+// Length of the recording so far, samples.
 const position = () => SAMPLES * Math.min(...recording.ends.map((end) => recorded(end).length));
 
-// What both connections counted up to now.
+// The statistics of both connections so far.
 async function snapshot() {
   const [room, relay] = await Promise.all(recording.ends.map(inboundStats));
   return { sample: position(), room, relay };
 }
 
-// Records the publisher as the room hands it on and as the relay does.
+// Records the publisher from the room and from the relay.
 async function record(server, feed) {
   const session = await connect(server);
   const ends = await Promise.all([
-    hear(
+    subscribe(
       session,
       'janus.plugin.videoroom',
       { request: 'join', room: ROOM, ptype: 'subscriber', streams: [{ feed }] },
       { request: 'start', room: ROOM },
     ),
-    hear(
+    subscribe(
       session,
       'janus.plugin.streaming',
       { request: 'watch', id: MOUNTPOINT },
@@ -181,8 +181,7 @@ async function record(server, feed) {
   recording.timer = setInterval(async () => recording.snapshots.push(await snapshot()), 500);
 }
 
-// Ends the recording and posts its samples, the room's and then the relay's; resolves to the
-// snapshots taken.
+// Ends the recording and posts its samples: the room, then the relay. Resolves to the snapshots.
 async function finish() {
   clearInterval(recording.timer);
   recording.snapshots.push(await snapshot());

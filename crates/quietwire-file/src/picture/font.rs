@@ -1,14 +1,15 @@
-//! The few letters that the axes need, 5 by 7 dots.
+//! The letters of the axes, 5 by 7 dots.
 
-pub(super) const GLYPH_WIDTH: usize = 5;
+/// Width of a glyph, dots.
+pub(crate) const GLYPH_WIDTH: usize = 5;
 
-/// Pixels that a text takes.
-pub(super) fn width(text: &str, scale: usize) -> usize {
+/// Width of a text, pixels.
+pub(crate) fn width(text: &str, scale: usize) -> usize {
     (text.chars().count() * (GLYPH_WIDTH + 1)).saturating_sub(1) * scale
 }
 
-/// Rows from the top, the leftmost dot in bit 4. Unknown letters are blank.
-pub(super) fn glyph(letter: char) -> [u8; 7] {
+/// Rows from the top, with the leftmost dot in bit 4. Letters without a glyph are blank.
+pub(crate) fn glyph(letter: char) -> [u8; 7] {
     match letter {
         '0' => [
             0b01110, 0b10001, 0b10011, 0b10101, 0b11001, 0b10001, 0b01110,

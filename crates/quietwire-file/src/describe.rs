@@ -1,4 +1,4 @@
-//! What a decoded file is called, and what an unreadable one looks like.
+//! Names and depths of decoded files, and the error of a file that is not audio.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_ALAC;
 use symphonia::core::errors::Error as SymphoniaError;
 
-use crate::file::error::FileError;
-use crate::file::sample::SampleFormat;
+use crate::error::FileError;
+use crate::sample_format::SampleFormat;
 
-/// What people call a container.
-pub(super) fn container_name(short: &'static str) -> &'static str {
+/// The usual name of a container.
+pub(crate) fn container_name(short: &'static str) -> &'static str {
     match short {
         "aac" => "ADTS",
         "aiff" => "AIFF",
@@ -26,11 +26,11 @@ pub(super) fn container_name(short: &'static str) -> &'static str {
     }
 }
 
-/// The depth that holds a lossless track.
-pub(super) fn depth(params: &AudioCodecParameters) -> SampleFormat {
+/// The sample format of a lossless track.
+pub(crate) fn depth(params: &AudioCodecParameters) -> SampleFormat {
     let cookie = params.extra_data.as_deref().unwrap_or_default();
     let bits = match params.codec {
-        // symphonia does not tell; it is the sixth byte of the codec's own header.
+        // symphonia does not provide it. It is the sixth byte of the codec's header (ALACSpecificConfig).
         CODEC_ID_ALAC => cookie.get(5).map(|&bits| bits.into()),
         _ => params.bits_per_sample,
     };
@@ -44,8 +44,8 @@ pub(super) fn depth(params: &AudioCodecParameters) -> SampleFormat {
     }
 }
 
-/// The error of a file that no demuxer takes.
-pub(super) fn not_audio(error: SymphoniaError, path: &Path, head: &[u8]) -> FileError {
+/// The error of a file that no demuxer accepts.
+pub(crate) fn not_audio(error: SymphoniaError, path: &Path, head: &[u8]) -> FileError {
     match error {
         SymphoniaError::DecodeError(reason) => FileError::Corrupt {
             path: path.into(),

@@ -1,27 +1,27 @@
-//! From the command line to one task for every file.
+//! Derives one task for every file from the command line.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use quietwire::file::ReportFormat;
+use quietwire_file::ReportFormat;
 
-use crate::Usage;
-use crate::args::{CleanArgs, Format};
+use crate::args::clean::{CleanArgs, Format, Report};
+use crate::failure::Usage;
 
-/// What is taken for audio when a folder is walked.
+/// Extensions of the audio files in a folder.
 const EXTENSIONS: [&str; 20] = [
     "wav", "wave", "bwf", "rf64", "flac", "mp3", "mp2", "ogg", "oga", "opus", "m4a", "m4b", "mp4",
     "aac", "mka", "mkv", "webm", "aiff", "aif", "caf",
 ];
 
-/// What an output may be called, of these.
+/// Those of them that outputs can have.
 const WRITABLE: [&str; 5] = ["wav", "wave", "bwf", "rf64", "flac"];
 
-/// One file to clean; `None` stands for a standard stream.
+/// One file to clean. An `input` or `output` of `None` is a standard stream.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Task {
+pub(crate) struct Task {
     pub input: Option<PathBuf>,
     pub output: Option<PathBuf>,
     pub residual: Option<PathBuf>,
@@ -31,99 +31,55 @@ pub struct Task {
 }
 
 impl Task {
-    /// What messages call it.
-    pub fn name(&self) -> String {
+    /// The name in messages.
+    pub(crate) fn name(&self) -> String {
         self.input
             .as_deref()
             .map_or("stdin".into(), |path| path.display().to_string())
     }
 }
 
-/// A file to clean and its place below the folder that was named.
+/// A file to clean.
 struct Found {
+    /// `None`: standard input.
     path: Option<PathBuf>,
-    /// Folder below the output folder.
+    /// Its folder, relative to the folder on the command line.
     below: PathBuf,
 }
 
-/// Everything that a command line asks for.
-pub fn tasks(args: &CleanArgs) -> Result<Vec<Task>> {
-    let stdin = args.inputs.iter().filter(|input| is_dash(input)).count();
-    if stdin > 1 || (stdin == 1 && args.inputs.len() > 1) {
-        return usage("- (standard input) must be the only input");
-    }
-    if args.raw.is_some() && stdin == 0 {
-        return usage("--raw is for standard input: give - as the input");
-    }
-    let walked = args.inputs.iter().any(|input| input.is_dir());
-    let many = walked || args.inputs.len() > 1;
+/// One task for every input file of the command line.
+pub(crate) fn tasks(args: &CleanArgs) -> Result<Vec<Task>> {
+    let stdin = check_stdin(args)?;
+    let many = args.inputs.len() > 1 || args.inputs.iter().any(|input| input.is_dir());
     let output = args.output.as_deref();
-    let to_stdout = output.map_or(stdin == 1, is_dash);
+    let to_stdout = output.map_or(stdin, is_dash);
     if to_stdout {
         check_stdout(args, many)?;
     }
     for target in [output, args.residual.as_deref()].into_iter().flatten() {
         check_extension(target)?;
     }
-    let folder = output.filter(|path| !to_stdout && is_folder(path, many));
-    if let (true, Some(path)) = (many, output.filter(|path| path.is_file())) {
-        return usage(format!(
-            "-o {} is a file: several inputs need a folder",
-            path.display()
-        ));
-    }
-    let mut found = Vec::new();
-    for input in &args.inputs {
-        if is_dash(input) {
-            found.push(Found {
-                path: None,
-                below: PathBuf::new(),
-            });
-        } else if input.is_dir() {
-            let skip = folder.and_then(|folder| folder.canonicalize().ok());
-            if skip.is_some() && skip == input.canonicalize().ok() {
-                return usage(format!(
-                    "{} is both input and output: leave out -o to write NAME.clean.wav beside each file",
-                    input.display()
-                ));
-            }
-            walk(input, Path::new(""), skip.as_deref(), &mut found)
-                .with_context(|| format!("cannot list {}", input.display()))?;
-        } else {
-            found.push(Found {
-                path: Some(input.clone()),
-                below: PathBuf::new(),
-            });
+    let target = match output {
+        _ if to_stdout => Target::Stdout,
+        Some(path) if many && path.is_file() => {
+            return usage(format!(
+                "-o {} is a file: several inputs need a folder",
+                path.display()
+            ));
         }
-    }
-    if found.is_empty() {
-        anyhow::bail!(
-            "no audio files found: expected names in .{}",
-            EXTENSIONS.join(", .")
-        );
-    }
+        Some(path) if is_folder(path, many) => Target::Folder(path),
+        Some(path) => Target::File(path),
+        None => Target::Beside,
+    };
     let mut outputs = HashSet::new();
     let mut tasks = Vec::new();
-    for found in found {
-        let output = match (to_stdout, folder, output) {
-            (true, ..) => None,
-            (_, Some(folder), _) => Some(folder.join(&found.below).join(named(&found, "", args))),
-            (_, None, Some(file)) => Some(file.into()),
-            (_, None, None) => {
-                let beside = found
-                    .path
-                    .as_deref()
-                    .and_then(Path::parent)
-                    .unwrap_or(Path::new(""));
-                Some(beside.join(named(&found, ".clean", args)))
-            }
-        };
-        if let Some(path) = output
-            .as_ref()
-            .filter(|&path| !outputs.insert(path.clone()))
+    for found in find_inputs(&args.inputs, target)? {
+        let output = output_path(&found, target, args);
+        if let Some(path) = &output
+            && !outputs.insert(path.clone())
         {
             return usage(format!(
-                "{} would be written twice: clean inputs of the same name apart, or give another -o",
+                "{} would be written twice: clean inputs with the same name separately, or choose another -o",
                 path.display()
             ));
         }
@@ -132,7 +88,78 @@ pub fn tasks(args: &CleanArgs) -> Result<Vec<Task>> {
     Ok(tasks)
 }
 
-/// A WAV called .mp3 would only confuse.
+/// The meaning of `-o`.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    /// Standard output.
+    Stdout,
+    /// A folder. The names of the inputs stay.
+    Folder(&'a Path),
+    /// A file for the only input.
+    File(&'a Path),
+    /// No `-o`: `NAME.clean.EXTENSION` beside each input.
+    Beside,
+}
+
+/// Whether the only input is standard input.
+fn check_stdin(args: &CleanArgs) -> Result<bool> {
+    let has_stdin = args.inputs.iter().any(|input| is_dash(input));
+    if has_stdin && args.inputs.len() > 1 {
+        return usage("- (standard input) must be the only input");
+    }
+    if args.raw.is_some() && !has_stdin {
+        return usage("--raw is for standard input: use - as the input");
+    }
+    Ok(has_stdin)
+}
+
+fn find_inputs(inputs: &[PathBuf], target: Target) -> Result<Vec<Found>> {
+    let output_folder = match target {
+        Target::Folder(folder) => folder.canonicalize().ok(),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    for input in inputs {
+        if !input.is_dir() {
+            found.push(Found {
+                path: Some(input.clone()).filter(|path| !is_dash(path)),
+                below: PathBuf::new(),
+            });
+            continue;
+        }
+        if output_folder.is_some() && output_folder == input.canonicalize().ok() {
+            return usage(format!(
+                "{} is both input and output: leave out -o to write NAME.clean.wav beside each file",
+                input.display()
+            ));
+        }
+        walk(input, Path::new(""), output_folder.as_deref(), &mut found)
+            .with_context(|| format!("cannot list {}", input.display()))?;
+    }
+    if found.is_empty() {
+        anyhow::bail!(
+            "no audio files found: expected names in .{}",
+            EXTENSIONS.join(", .")
+        );
+    }
+    Ok(found)
+}
+
+/// The path of the cleaned audio. `None` for standard output.
+fn output_path(found: &Found, target: Target, args: &CleanArgs) -> Option<PathBuf> {
+    match target {
+        Target::Stdout => None,
+        Target::Folder(folder) => Some(folder.join(&found.below).join(named(found, "", args))),
+        Target::File(file) => Some(file.into()),
+        Target::Beside => {
+            let folder = found.path.as_deref().and_then(Path::parent);
+            let folder = folder.unwrap_or(Path::new(""));
+            Some(folder.join(named(found, ".clean", args)))
+        }
+    }
+}
+
+/// Refuses extensions of formats that cannot be written.
 fn check_extension(target: &Path) -> Result<()> {
     let extension = target
         .extension()
@@ -143,7 +170,7 @@ fn check_extension(target: &Path) -> Result<()> {
     let other = EXTENSIONS.contains(&extension.as_str()) && !WRITABLE.contains(&extension.as_str());
     if other {
         return usage(format!(
-            "{}: .{extension} cannot be written: choose .wav or .flac, and convert afterwards if need be: ffmpeg -i OUTPUT.wav OUTPUT.{extension}",
+            "{}: .{extension} cannot be written: choose .wav or .flac, then convert the output: ffmpeg -i OUTPUT.wav OUTPUT.{extension}",
             target.display()
         ));
     }
@@ -152,7 +179,7 @@ fn check_extension(target: &Path) -> Result<()> {
 
 fn check_stdout(args: &CleanArgs, many: bool) -> Result<()> {
     if many {
-        return usage("-o - takes one input: several cannot share standard output");
+        return usage("-o - needs one input: several cannot share standard output");
     }
     if args.format == Format::Flac {
         return usage(
@@ -160,10 +187,10 @@ fn check_stdout(args: &CleanArgs, many: bool) -> Result<()> {
         );
     }
     if !args.report.is_empty() {
-        return usage("--report goes beside the output: choose -o FILE");
+        return usage("--report writes beside the output: choose -o FILE");
     }
     if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-        return usage("audio would go to the terminal: choose -o FILE, or pipe it somewhere");
+        return usage("standard output is a terminal: choose -o FILE, or a pipe");
     }
     Ok(())
 }
@@ -183,17 +210,17 @@ fn task(found: Found, output: Option<PathBuf>, many: bool, args: &CleanArgs) -> 
     let lines = PathBuf::from(format!("{stem}.jsonl"));
     let telemetry = args.telemetry.as_deref().map(|path| place(path, lines));
     let reports = args.report.iter().filter_map(|&report| {
-        let ending = match ReportFormat::from(report) {
-            ReportFormat::Json => "json",
-            ReportFormat::Html => "html",
+        let extension = match report {
+            Report::Json => "json",
+            Report::Html => "html",
         };
         let output = output.as_deref()?;
-        // talk.clean.wav and talk.wav both give talk.report.json.
+        // The report of talk.clean.wav and of talk.wav is talk.report.json.
         let name = output.file_stem()?.to_string_lossy();
         let name = name.strip_suffix(".clean").unwrap_or(&name);
         Some((
             report.into(),
-            output.with_file_name(format!("{name}.report.{ending}")),
+            output.with_file_name(format!("{name}.report.{extension}")),
         ))
     });
     Task {
@@ -214,7 +241,7 @@ fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Whether a target is meant as a folder.
+/// Whether a path on the command line is a folder.
 fn is_folder(path: &Path, many: bool) -> bool {
     many || path.is_dir() || path.as_os_str().to_string_lossy().ends_with('/')
 }
@@ -224,7 +251,7 @@ fn stem(path: Option<&Path>) -> String {
     stem.map_or("stdin".into(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// The name of an output: FLAC stays FLAC, everything else becomes WAV unless told otherwise.
+/// The name of an output. By default FLAC stays FLAC and all other formats become WAV.
 fn named(found: &Found, suffix: &str, args: &CleanArgs) -> PathBuf {
     let path = found.path.as_deref();
     let flac = path
@@ -238,8 +265,8 @@ fn named(found: &Found, suffix: &str, args: &CleanArgs) -> PathBuf {
     format!("{}{suffix}.{extension}", stem(path)).into()
 }
 
-/// Finds audio files below a folder in the order of their names. Hidden files, outputs of
-/// earlier runs and the output folder are left out.
+/// Finds the audio files below a folder, sorted by name. Skips hidden files, outputs of earlier runs
+/// and the folder `skip`.
 fn walk(
     folder: &Path,
     below: &Path,

@@ -1,14 +1,14 @@
-//! Sample formats: bytes to `f32` and back.
+//! Sample formats: conversion between bytes and `f32`.
 
-/// How one sample is stored.
+/// The format of one stored sample.
 ///
-/// The signal path is `f32`, which holds every 8-, 16- and 24-bit integer exactly. A 32-bit
+/// The signal path is `f32`, which represents every 8-, 16- and 24-bit integer exactly. A 32-bit
 /// integer or a 64-bit float keeps its 24 most significant bits, about 144 dB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum SampleFormat {
-    /// 8-bit unsigned integer (8-bit FLAC: the same range, signed).
+    /// 8-bit unsigned integer. In FLAC: the same range, signed.
     U8,
     /// 16-bit signed integer.
     S16,
@@ -44,18 +44,17 @@ impl SampleFormat {
         matches!(self, Self::F32 | Self::F64)
     }
 
-    /// The level from which on a sample counts as full scale: the largest positive value of an
-    /// integer format, 1 for a float.
+    /// Full scale: the largest positive value of an integer format, 1 for a float.
     pub(crate) fn full_scale(self) -> f32 {
         match self {
             Self::F32 | Self::F64 => 1.0,
-            // 2^31 - 1 is no f32: the largest one below 1 stands for it.
+            // 2^31 - 1 is not an f32: the largest f32 below 1 is used instead.
             Self::S32 => 1.0 - f32::EPSILON / 2.0,
             _ => 1.0 - 1.0 / self.scale(),
         }
     }
 
-    /// Full scale of the integer range; a power of two, so scaling never rounds.
+    /// Integers per unit. A power of two, so scaling never rounds.
     fn scale(self) -> f32 {
         match self {
             Self::F32 | Self::F64 => 1.0,
@@ -63,8 +62,8 @@ impl SampleFormat {
         }
     }
 
-    /// Rounds every sample to a value this format can hold (to nearest, limited to full scale)
-    /// and returns how many samples were beyond full scale. Floats pass as they are.
+    /// Rounds every sample to the nearest value of this format, limited to full scale. Returns the
+    /// number of samples beyond full scale. Does not change samples of floating-point formats.
     pub(crate) fn quantize(self, samples: &mut [f32]) -> u64 {
         if self.is_float() {
             return 0;
@@ -81,14 +80,14 @@ impl SampleFormat {
         clipped
     }
 
-    /// The integer of a sample that went through [`quantize`](Self::quantize).
-    pub(super) fn integer(self, sample: f32) -> i32 {
-        // Past i32::MAX the cast saturates, which is what full scale means.
+    /// The integer of a sample that was rounded by [`quantize`](Self::quantize).
+    pub(crate) fn integer(self, sample: f32) -> i32 {
+        // The cast saturates at i32::MAX, which is full scale.
         (sample * self.scale()) as i32
     }
 
     /// Appends quantized samples as little-endian bytes.
-    pub(super) fn encode(self, samples: &[f32], bytes: &mut Vec<u8>) {
+    pub(crate) fn encode(self, samples: &[f32], bytes: &mut Vec<u8>) {
         for &sample in samples {
             match self {
                 Self::U8 => bytes.push((self.integer(sample) + 128) as u8),
@@ -101,8 +100,8 @@ impl SampleFormat {
         }
     }
 
-    /// Appends the samples of little-endian bytes; an incomplete sample at the end is ignored.
-    pub(super) fn decode(self, bytes: &[u8], samples: &mut Vec<f32>) {
+    /// Appends the samples of little-endian bytes. Ignores an incomplete sample at the end.
+    pub(crate) fn decode(self, bytes: &[u8], samples: &mut Vec<f32>) {
         let scale = self.scale().recip();
         match self {
             Self::U8 => samples.extend(bytes.iter().map(|&b| (f32::from(b) - 128.0) * scale)),
@@ -113,7 +112,7 @@ impl SampleFormat {
                     (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 * scale
                 }))
             }
-            // The largest integers would round up to 1, which is beyond full scale.
+            // The largest integers would be rounded up to 1, which is beyond full scale.
             Self::S32 => {
                 samples.extend(chunks(bytes).map(|b: [u8; 4]| {
                     (i32::from_le_bytes(b) as f32 * scale).min(self.full_scale())

@@ -7,17 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from quietwire_train import data
+from quietwire_train import index, store
+from quietwire_train.audio import RATE_HZ, active_level_db, measure_bandwidth_hz, resample
 from quietwire_train.cli import main
-from quietwire_train.data import (
-    RATE_HZ,
-    Store,
-    active_level_db,
-    guess_talker,
-    measure_bandwidth_hz,
-    prepare,
-    resample,
-)
+from quietwire_train.index import guess_talker
+from quietwire_train.store import Store, prepare
 
 
 def tone(seconds: float, rate_hz: int = RATE_HZ, frequency_hz: float = 440.0) -> np.ndarray:
@@ -205,9 +199,9 @@ def test_an_error_of_a_decoder_skips_the_file(tmp_path: Path, monkeypatch: pytes
     def fail(path: Path) -> None:
         raise LookupError("unknown codec")
 
-    monkeypatch.setattr(data, "read_mono", fail)
-    entry = data.Entry("a.wav", "speech", "s", "t", "train", None, "CC0", None)
-    assert data._decode((str(tmp_path), entry)) == "cannot be decoded: unknown codec"
+    monkeypatch.setattr(store, "read_mono", fail)
+    entry = index.Entry("a.wav", "speech", "s", "t", "train", None, "CC0", None)
+    assert store._decode((str(tmp_path), entry)) == "cannot be decoded: unknown codec"
 
 
 def test_an_interrupted_prepare_keeps_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +213,7 @@ def test_an_interrupted_prepare_keeps_the_old_store(tmp_path: Path, monkeypatch:
     def interrupt(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data.json, "dumps", interrupt)
+    monkeypatch.setattr(store.json, "dumps", interrupt)
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "in", tmp_path / "out")
     monkeypatch.undo()
@@ -240,24 +234,24 @@ def test_a_store_of_another_length_is_refused(tmp_path: Path) -> None:
     assert len(Store(tmp_path / "out").all_clips) == 1
 
 
-def entries(split: str, talkers: int) -> list[data.Entry]:
+def entries(split: str, talkers: int) -> list[index.Entry]:
     return [
-        data.Entry(f"{talker}-{take}.wav", "speech", "s", f"t{talker}", split, None, "CC0", None)
+        index.Entry(f"{talker}-{take}.wav", "speech", "s", f"t{talker}", split, None, "CC0", None)
         for talker in range(talkers)
         for take in range(3)
     ]
 
 
 def test_a_share_of_the_training_talkers_validates() -> None:
-    found = data.assign_validation([*entries("train", 400), *entries("dev2", 20)], 0.05)
+    found = index.assign_validation([*entries("train", 400), *entries("dev2", 20)], 0.05)
     moved = {entry.talker for entry in found if entry.split == "val"}
     assert 8 <= len(moved) <= 36
     assert not moved & {entry.talker for entry in found if entry.split == "train"}
     assert sum(entry.split == "dev2" for entry in found) == 60
-    assert data.assign_validation(found, 0.05) == found
-    assert data.assign_validation(entries("train", 400), 0.0) == entries("train", 400)
+    assert index.assign_validation(found, 0.05) == found
+    assert index.assign_validation(entries("train", 400), 0.0) == entries("train", 400)
     # Not so many that little is left to train on.
-    assert data.assign_validation(entries("train", 4), 0.9) == entries("train", 4)
+    assert index.assign_validation(entries("train", 4), 0.9) == entries("train", 4)
 
 
 def test_an_index_before_0_2_is_read(tmp_path: Path) -> None:

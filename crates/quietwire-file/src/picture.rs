@@ -1,7 +1,9 @@
-//! The picture: two spectrograms above each other, with axes.
+//! Draws two spectrograms above each other, with axes, as PNG.
 
-use super::font::{self, GLYPH_WIDTH};
-use super::{HEIGHT, Spectrogram, WIDTH, hz_row};
+mod font;
+
+use self::font::GLYPH_WIDTH;
+use crate::spectrogram::{HEIGHT, Spectrogram, WIDTH, hz_row};
 
 const LEFT: usize = 62;
 const RIGHT: usize = 74;
@@ -12,17 +14,17 @@ const BOTTOM: usize = 44;
 const IMAGE_WIDTH: usize = LEFT + WIDTH + RIGHT;
 const IMAGE_HEIGHT: usize = TOP + HEIGHT + GAP + HEIGHT + BOTTOM;
 
-/// Entries of the palette: first the color map, then the rest.
+/// Entries of the palette: first the color map, then three more colors.
 const LEVELS: usize = 253;
 const BACKGROUND: u8 = 253;
 const TEXT: u8 = 254;
 const AXIS: u8 = 255;
-const REST: [[u8; 3]; 3] = [[16, 16, 22], [214, 214, 222], [120, 120, 132]];
+const OTHER_COLORS: [[u8; 3]; 3] = [[16, 16, 22], [214, 214, 222], [120, 120, 132]];
 
-/// What the colors span, dB.
+/// Range of the color map, dB.
 const RANGE_DB: f32 = 80.0;
 
-/// A picture by palette entries, a third of the size of plain colors.
+/// A picture of palette entries, which takes a third of the size of RGB.
 struct Canvas {
     pixels: Vec<u8>,
 }
@@ -42,7 +44,7 @@ impl Canvas {
         }
     }
 
-    /// Writes with the top left corner at a point, each dot of a glyph `scale` pixels wide.
+    /// Writes text with its top left corner at a point. A dot of a glyph is `scale` pixels wide.
     fn text(&mut self, text: &str, x: usize, y: usize, scale: usize) {
         for (at, letter) in text.chars().enumerate() {
             let left = x + at * (GLYPH_WIDTH + 1) * scale;
@@ -60,13 +62,13 @@ impl Canvas {
         self.text(text, right.saturating_sub(font::width(text, 2)), y, 2);
     }
 
-    fn text_centred(&mut self, text: &str, center: usize, y: usize) {
+    fn text_centered(&mut self, text: &str, center: usize, y: usize) {
         self.text(text, center.saturating_sub(font::width(text, 2) / 2), y, 2);
     }
 }
 
 /// Draws both spectrograms with one color scale and returns the PNG.
-pub(in crate::file) fn before_and_after(
+pub(crate) fn before_and_after(
     before: &Spectrogram,
     after: &Spectrogram,
 ) -> Result<Vec<u8>, png::EncodingError> {
@@ -79,7 +81,7 @@ pub(in crate::file) fn before_and_after(
         .chain(&after.columns)
         .flatten()
         .fold(f32::NEG_INFINITY, |top, &level| top.max(level));
-    // Round steps for the labels; silence gets a scale too.
+    // A multiple of 10 dB for the labels. Silence has a scale too.
     let top_db = ((loudest.max(-100.0) - 3.0) / 10.0).ceil() * 10.0;
     panel(&mut canvas, before, TOP, "before", top_db);
     panel(&mut canvas, after, TOP + HEIGHT + GAP, "after", top_db);
@@ -109,7 +111,7 @@ fn panel(canvas: &mut Canvas, data: &Spectrogram, top: usize, title: &str, top_d
     let mut above = f32::INFINITY;
     for khz in [32.0f32, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.0] {
         let row = hz_row(khz * 1000.0, data.rate_hz);
-        // Labels that would touch the one above are left out.
+        // Labels that would touch the label above are left out.
         if khz * 1000.0 > nyquist || above - row < 18.0 {
             continue;
         }
@@ -137,7 +139,7 @@ fn time_axis(canvas: &mut Canvas, seconds: f64) {
         for panel in [TOP + HEIGHT, y] {
             canvas.fill(x, panel + 2, 1, 6, AXIS);
         }
-        canvas.text_centred(&time_label(time, step, seconds), x, y + 14);
+        canvas.text_centered(&time_label(time, step, seconds), x, y + 14);
         tick += 1;
     }
     canvas.text(
@@ -148,7 +150,7 @@ fn time_axis(canvas: &mut Canvas, seconds: f64) {
     );
 }
 
-/// `4`, `0.05`, `2:30` or `1:02:30`, by the length of the axis.
+/// `4`, `0.05`, `2:30` or `1:02:30`, depending on the length of the axis.
 fn time_label(time: f64, step: f64, seconds: f64) -> String {
     let decimals = (-step.log10()).ceil().max(0.0) as usize;
     let whole = time.round() as u64;
@@ -185,10 +187,10 @@ fn entry(level: f32) -> u8 {
 
 fn palette() -> Vec<u8> {
     let levels = (0..LEVELS).map(|level| color(level as f32 / (LEVELS - 1) as f32));
-    levels.chain(REST).flatten().collect()
+    levels.chain(OTHER_COLORS).flatten().collect()
 }
 
-/// Magma, the perceptually even color map of matplotlib (CC0), at nine points.
+/// Magma, a perceptually uniform color map of matplotlib (CC0), interpolated from nine points.
 fn color(level: f32) -> [u8; 3] {
     const MAGMA: [[f32; 3]; 9] = [
         [0.0, 0.0, 4.0],

@@ -1,0 +1,14 @@
+//! Loads a model by the name on the command line.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use quietwire::Model;
+use quietwire_store::ModelStore;
+
+/// A model by an embedded or installed id or by its folder. `flag` is the flag that named it, for the
+/// error.
+pub(crate) fn model(flag: &str, name: &str) -> Result<Arc<Model>> {
+    let model = ModelStore::user()?.load(name);
+    model.with_context(|| format!("{flag} {name}"))
+}

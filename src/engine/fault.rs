@@ -1,0 +1,26 @@
+//! Construction of the engine's errors.
+
+use crate::error::Error;
+use crate::manifest::{Axis, TensorSpec};
+
+/// An error of tract.
+pub(super) fn engine_error(error: impl std::fmt::Display + std::fmt::Debug) -> Error {
+    // `{:#}` prints the chain of causes on one line.
+    Error::Engine {
+        reason: format!("{error:#}"),
+    }
+}
+
+/// A tensor of a graph that differs from the manifest.
+pub(super) fn tensor_mismatch(tensor: &TensorSpec, found: String) -> Error {
+    let axis = |axis: &Axis| match axis {
+        Axis::Size(size) => size.to_string(),
+        Axis::Symbol(name) => name.clone(),
+    };
+    let shape: Vec<String> = tensor.shape.iter().map(axis).collect();
+    Error::Tensor {
+        tensor: tensor.name.clone(),
+        expected: format!("[{}] f32", shape.join(", ")),
+        found,
+    }
+}

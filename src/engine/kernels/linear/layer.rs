@@ -1,0 +1,21 @@
+//! The interface between a layer's numeric format and the code that uses the layer.
+
+/// Outputs whose weights are contiguous in memory. Weights are packed as [panels, inputs, PANEL].
+pub(super) const PANEL: usize = 64;
+/// Rows whose sums stay in registers while the inputs of a panel pass.
+pub(in super::super) const TILE: usize = 8;
+/// Rows that share one reading of the weights.
+pub(super) const ROWS: usize = 32;
+/// Largest absolute value of an 8-bit weight.
+pub(super) const INT8_MAX: f32 = 127.0;
+
+/// A layer in one numeric format, for vectors of `S`.
+pub(in super::super) trait Layer<S> {
+    /// [rows, inputs] to [rows, outputs].
+    fn run(&self, simd: S, input: &[f32], output: &mut [f32]);
+}
+
+/// Code that uses a layer of any format, compiled for each instruction set.
+pub(in super::super) trait LayerVisitor {
+    fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>);
+}
