@@ -1,0 +1,26 @@
+//! Prints the public items of a crate, one per line, from a JSON file of rustdoc.
+//!
+//! cargo-public-api does the same, but takes minutes to compile.
+
+use std::error::Error;
+
+/// Traits that the compiler implements and on which no caller depends. `Send` and `Sync` stay.
+const OMITTED: [&str; 5] = [
+    "core::marker::Freeze ",
+    "core::marker::Unpin ",
+    "core::marker::UnsafeUnpin ",
+    "core::panic::unwind_safe::RefUnwindSafe ",
+    "core::panic::unwind_safe::UnwindSafe ",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let path = std::env::args_os().nth(1).ok_or("usage: public_api FILE.json")?;
+    let api = public_api::Builder::from_rustdoc_json(path).omit_blanket_impls(true).build()?;
+    for item in api.items() {
+        let line = item.to_string();
+        if !OMITTED.iter().any(|name| line.contains(name)) {
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
