@@ -703,7 +703,7 @@ def soak(
         f"packets received: {early} concealed before, at most {100 * MAX_CONCEALED_EARLY:g} % of {sent}",
         is_timing=True,
     )
-    odd = ("malformed", "foreign", "strange", "undecodable", "restarts", "failed")
+    odd = ("malformed", "unexpected_payload_type", "probation", "undecodable", "restarts", "failed")
     check(not any(counts[name] for name in odd), f"no packet was {', '.join(odd)}")
     check(
         not samples.disagreements,

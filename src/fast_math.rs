@@ -43,9 +43,9 @@ fn power_of_two(rounded: f32) -> f32 {
 pub(crate) fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     let shifted = x * std::f32::consts::LOG2_E + ROUNDER;
-    let whole = shifted - ROUNDER;
+    let integer = shifted - ROUNDER;
     // ln 2 in two parts: the product of the larger part and an exponent is exact.
-    let rest = x - whole * 0.693_359_375 + whole * 2.121_944_4e-4;
+    let rest = x - integer * 0.693_359_375 + integer * 2.121_944_4e-4;
     let mut sum = 1.987_569_15e-4;
     for coefficient in [
         1.398_199_95e-3,

@@ -172,8 +172,8 @@ def measure(pair: dict, clean: np.ndarray | None, noisy: np.ndarray, signal: np.
     else:
         length = min(len(clean), len(noisy))
         noise = noisy[:length] - clean[:length]
-        whole = clean[:length]
-        clean, signal, delay = align(whole, signal)
+        complete = clean[:length]
+        clean, signal, delay = align(complete, signal)
         noise = noise[max(-delay, 0) :][: len(clean)]
         found = {"delay_ms": delay / RATE_HZ * 1000}
         if kind == "clean" and (pair.get("bandwidth_hz") or 0.0) >= HIGHS_BANDWIDTH_HZ:

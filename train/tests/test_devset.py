@@ -175,9 +175,9 @@ def test_pairs_of_narrow_speech_have_no_highs(made: dict) -> None:
 
 def test_low_cut_speech_is_clean_speech_without_lows(made: dict) -> None:
     hz = np.fft.rfftfreq(round(SECONDS * RATE_HZ), 1 / RATE_HZ)
-    whole = [np.abs(np.fft.rfft(clean)) for _, _, clean in of(made, "clean")]
+    complete = [np.abs(np.fft.rfft(clean)) for _, _, clean in of(made, "clean")]
     cuts_hz = []
-    for (pair, _, clean), unfiltered in zip(of(made, "low_cut"), whole, strict=True):
+    for (pair, _, clean), unfiltered in zip(of(made, "low_cut"), complete, strict=True):
         cut_hz = float(pair["name"].split("_")[-1].removesuffix("hz"))
         spectrum = np.abs(np.fft.rfft(clean))
         assert np.sum(spectrum[hz < 0.65 * cut_hz] ** 2) < 1e-6 * np.sum(spectrum**2), pair["name"]

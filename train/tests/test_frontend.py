@@ -37,7 +37,7 @@ def test_power_scale_gives_the_mean_square() -> None:
     assert abs(power.item() - 0.5) < 1e-3
 
 
-def test_features_do_not_know_the_level() -> None:
+def test_features_do_not_depend_on_the_level() -> None:
     analysis, wave = Analysis(FrontEnd()), speech_like()
     reference = analysis.features(analysis.spectrum(wave))
     for gain_db in (-45, -30, 10):
@@ -56,7 +56,7 @@ def test_features_stay_in_their_range_on_silence_and_full_scale() -> None:
         assert features[..., front.bands :].abs().max() <= 1 + 1e-5
 
 
-def test_phase_advance_tells_the_detuning_of_a_tone() -> None:
+def test_phase_advance_gives_the_detuning_of_a_tone() -> None:
     front = FrontEnd()
     analysis = Analysis(front)
     for offset_hz in (-20.0, 0.0, 12.5):

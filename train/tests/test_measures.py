@@ -137,7 +137,7 @@ def test_worse_needs_a_step_and_worse_two_two_of_them() -> None:
     assert worse_than({}, {"clean_pesq": 4.0}) == {}
 
 
-def test_outputs_that_cannot_be_scored_say_why() -> None:
+def test_outputs_that_cannot_be_scored_give_the_reason() -> None:
     clean = noise_like(np.zeros(RATE_HZ), 0.1)
     for output, reason in (
         (np.full_like(clean, np.nan), "not finite"),

@@ -149,10 +149,10 @@ def test_a_resonance_may_be_intermittent(store: Store) -> None:
         for p in (0.0, 1.0)
     )
     hop = RATE_HZ // 100
-    for whole, part in zip(stays, passes):
+    for complete, part in zip(stays, passes):
         power_db = [
             [band_power_db(signal[at : at + hop], 900.0, 1100.0) for at in range(0, len(signal), hop)]
-            for signal in (whole, part)
+            for signal in (complete, part)
         ]
         raised = np.diff(power_db, axis=0)[0]
         raised -= raised.max()

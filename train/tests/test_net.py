@@ -74,8 +74,8 @@ def test_bins_above_the_bandwidth_do_not_count() -> None:
     vad = torch.zeros(1, target.shape[1])
     masked, _ = loss(noisy, target, wrong, vad, torch.tensor([9000.0]))
     right, _ = loss(noisy, target, (target.real, target.imag), vad, torch.tensor([9000.0]))
-    whole, _ = loss(noisy, target, wrong, vad, torch.tensor([24000.0]))
-    assert abs(masked - right) < 1e-4 < whole - right
+    complete, _ = loss(noisy, target, wrong, vad, torch.tensor([24000.0]))
+    assert abs(masked - right) < 1e-4 < complete - right
 
 
 def test_the_regression_penalty_counts_losses_against_the_input() -> None:
@@ -111,18 +111,18 @@ def test_a_teacher_has_a_share_in_spectrum_and_ratio() -> None:
     alone, parts = cost(0.6, None)
     assert "teacher_sdr_db" not in parts
     assert cost(0.0, estimate)[0] == pytest.approx(alone)
-    whole, parts = cost(1.0, estimate)
+    complete, parts = cost(1.0, estimate)
     assert parts["teacher_sdr_db"] == pytest.approx(30.0, abs=0.01)
-    assert whole < alone
-    assert cost(0.6, estimate)[0] == pytest.approx(0.4 * alone + 0.6 * whole)
+    assert complete < alone
+    assert cost(0.6, estimate)[0] == pytest.approx(0.4 * alone + 0.6 * complete)
     # The teacher counts above the bandwidth of the speech, too.
     higher = estimate.clone()
     higher[..., 300:] = 0
-    assert cost(1.0, higher)[0] > whole + 0.05
+    assert cost(1.0, higher)[0] > complete + 0.05
     assert cost(0.0, higher)[0] == pytest.approx(alone)
 
 
-def test_one_hop_at_a_time_through_onnx_equals_the_whole_sequence(net: Net, tmp_path: Path) -> None:
+def test_one_hop_at_a_time_through_onnx_equals_the_full_sequence(net: Net, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     assert main(["export", str(save(tmp_path / "c.pt", net)), str(folder), "--license", "MIT"]) == 0
     wave = noise(24000)
@@ -212,9 +212,9 @@ def test_an_export_may_blend_two_networks(net: Net, tmp_path: Path, capsys: pyte
 
 
 def test_a_smaller_network_starts_from_blocks_of_a_larger_one(net: Net, tmp_path: Path) -> None:
-    whole = save(tmp_path / "c.pt", net)
+    complete = save(tmp_path / "c.pt", net)
     smaller = Net(net.front, replace(net.shape, blocks=1))
-    init_from(smaller, whole, (1,))
+    init_from(smaller, complete, (1,))
     del net.blocks[0]
     features = Analysis(net.front).features(Analysis(net.front).spectrum(noise(24000)))
     with torch.no_grad():
@@ -222,15 +222,15 @@ def test_a_smaller_network_starts_from_blocks_of_a_larger_one(net: Net, tmp_path
             torch.testing.assert_close(a, b)
     for wrong in ((2,), (-1,), (0, 0)):
         with pytest.raises(SystemExit, match="blocks 0 to 1, and each can be kept once"):
-            init_from(Net(net.front, replace(net.shape, blocks=len(wrong))), whole, wrong)
+            init_from(Net(net.front, replace(net.shape, blocks=len(wrong))), complete, wrong)
     with pytest.raises(SystemExit, match="--blocks 1"):
-        init_from(Net(net.front, net.shape), whole, (1,))
+        init_from(Net(net.front, net.shape), complete, (1,))
 
 
 def test_a_larger_network_starts_as_the_smaller_one(net: Net, tmp_path: Path) -> None:
-    whole = save(tmp_path / "c.pt", net)
+    complete = save(tmp_path / "c.pt", net)
     larger = Net(net.front, replace(net.shape, blocks=SHAPE.blocks + 2))
-    init_from(larger, whole, ("new", 0, "new", 1))
+    init_from(larger, complete, ("new", 0, "new", 1))
     features = Analysis(net.front).features(Analysis(net.front).spectrum(noise(24000)))
     with torch.no_grad():
         before = net(features)
@@ -267,7 +267,7 @@ def test_checkpoints_of_another_architecture_are_refused(net: Net, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-def test_an_export_asks_for_the_license(net: Net, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_export_requires_the_license(net: Net, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint, folder = str(save(tmp_path / "c.pt", net)), tmp_path / "mine"
     assert main(["export", checkpoint, str(folder)]) == 1
     assert "--license" in capsys.readouterr().out and not folder.exists()
@@ -339,7 +339,7 @@ def test_other_files_are_no_checkpoints(net: Net, tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
-def test_a_registered_block_is_trained_and_asks_for_a_graph(
+def test_a_registered_block_is_trained_and_requires_a_graph(
     net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network, "BLOCKS", dict(network.BLOCKS))

@@ -290,8 +290,8 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, capsys) -> None:
     (folder / "p225_003_mic1.flac").write_bytes(b"fLaC is not enough")
     soundfile.write(folder / "p225_004_mic1.flac", np.zeros(0), RATE_HZ, format="WAV")
     # The header of this one is valid; only decoding fails.
-    whole = write(folder / "p225_005_mic1.flac", 1.0).read_bytes()
-    (folder / "p225_005_mic1.flac").write_bytes(whole[: len(whole) // 2])
+    complete = write(folder / "p225_005_mic1.flac", 1.0).read_bytes()
+    (folder / "p225_005_mic1.flac").write_bytes(complete[: len(complete) // 2])
     assert import_set("vctk", source, tmp_path / "data") == 2
     output = capsys.readouterr().out
     assert "p225_003_mic1.flac: cannot be read" in output and "p225_004_mic1.flac: is empty" in output

@@ -56,7 +56,7 @@ def test_errors_name_the_place(text: str, reason: str) -> None:
     assert "recipe.toml" in str(error.value)
 
 
-def test_whole_numbers_are_valid_for_real_values() -> None:
+def test_integers_are_valid_for_real_values() -> None:
     assert parse_recipe("[mixture]\nsnr_db = [0, 5]", "x").mixture.snr_db == (0.0, 5.0)
 
 

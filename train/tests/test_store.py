@@ -181,10 +181,10 @@ def test_a_truncated_opus_file_is_skipped(tmp_path: Path) -> None:
     pytest.importorskip("av")
     root = tmp_path / "in"
     write(root / "speech/good.wav", tone(0.5))
-    whole = root / "speech/whole.opus"
+    complete = root / "speech/complete.opus"
     noise = np.random.default_rng(0).standard_normal(4 * RATE_HZ) * 0.1
-    soundfile.write(whole, noise, RATE_HZ, format="OGG", subtype="OPUS")
-    raw = whole.read_bytes()
+    soundfile.write(complete, noise, RATE_HZ, format="OGG", subtype="OPUS")
+    raw = complete.read_bytes()
     for size in (60, 200, 3000):
         (root / f"speech/cut{size}.opus").write_bytes(raw[:size])
     summary = prepare(root, tmp_path / "out")

@@ -68,11 +68,11 @@ def test_an_interrupted_run_resumes_where_it_stopped(
     stopped = torch.load(tmp_path / "parts/checkpoint.pt", weights_only=True)
     assert stopped["step"] == 1
     assert main(options(store, tmp_path / "parts", 6)) == 0
-    whole, parts = (
+    complete, parts = (
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "parts")
     )
-    assert whole["step"] == parts["step"] == 6
-    for name, value in whole["average"].items():
+    assert complete["step"] == parts["step"] == 6
+    for name, value in complete["average"].items():
         torch.testing.assert_close(value, parts["average"][name], atol=1e-6, rtol=0)
     assert last_line(tmp_path / "whole")["step"] == 6
 
@@ -146,7 +146,7 @@ def test_weights_of_the_loss_are_checked(text: str) -> None:
         loss_weight(text)
 
 
-def test_the_share_of_a_teacher_is_at_most_the_whole() -> None:
+def test_the_share_of_a_teacher_is_at_most_the_complete() -> None:
     assert loss_weight("distillation=1") == loss_weight("taught=1") == ("distillation", 1.0)
     with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 1"):
         loss_weight("distillation=1.5")
@@ -210,8 +210,8 @@ def test_a_signal_saves_and_exits_with_130(
     assert torch.load(tmp_path / "cut/checkpoint.pt", weights_only=True)["step"] == 3
     assert main(options(store, tmp_path / "cut", 5)) == 0
     assert main(options(store, tmp_path / "whole", 5)) == 0
-    cut, whole = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("cut", "whole"))
-    for name, value in whole["net"].items():
+    cut, complete = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("cut", "complete"))
+    for name, value in complete["net"].items():
         torch.testing.assert_close(value, cut["net"][name], atol=1e-6, rtol=0)
 
 

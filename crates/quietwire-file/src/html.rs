@@ -174,8 +174,8 @@ fn clock(seconds: f64) -> String {
     match seconds {
         ..60.0 => format!("{seconds:.1} s"),
         _ => {
-            let whole = seconds.round() as u64;
-            format!("{}:{:02} min", whole / 60, whole % 60)
+            let total_s = seconds.round() as u64;
+            format!("{}:{:02} min", total_s / 60, total_s % 60)
         }
     }
 }

@@ -153,11 +153,11 @@ fn time_axis(canvas: &mut Canvas, seconds: f64) {
 /// `4`, `0.05`, `2:30` or `1:02:30`, depending on the length of the axis.
 fn time_label(time: f64, step: f64, seconds: f64) -> String {
     let decimals = (-step.log10()).ceil().max(0.0) as usize;
-    let whole = time.round() as u64;
-    let (h, m, s) = (whole / 3600, whole / 60 % 60, whole % 60);
+    let total_s = time.round() as u64;
+    let (h, m, s) = (total_s / 3600, total_s / 60 % 60, total_s % 60);
     match seconds {
         ..120.0 => format!("{time:.decimals$}"),
-        ..3600.0 => format!("{}:{s:02}", whole / 60),
+        ..3600.0 => format!("{}:{s:02}", total_s / 60),
         _ => format!("{h}:{m:02}:{s:02}"),
     }
 }

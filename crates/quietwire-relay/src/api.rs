@@ -269,7 +269,7 @@ pub struct StreamInfo {
     /// the requested model
     pub model: String,
     /// the active model: a cheaper one during overload, null while the output is the input
-    pub model_heard: Option<String>,
+    pub active_model: Option<String>,
     /// delay from a received to a sent packet; the same on and off
     pub delay_ms: f64,
     pub state: State,
@@ -309,9 +309,9 @@ pub struct PacketStats {
     /// datagrams that were not an RTP packet, too long, or not authentic (SRTP)
     pub malformed: u64,
     /// packets of an unexpected payload type, and RTCP
-    pub foreign: u64,
+    pub unexpected_payload_type: u64,
     /// packets of another source or with an unexpected sequence number, dropped on probation
-    pub strange: u64,
+    pub probation: u64,
     /// payloads that the codec could not decode
     pub undecodable: u64,
     /// restarts of the source, of its sequence numbers or of its timestamps
@@ -332,8 +332,8 @@ impl From<RtpStats> for PacketStats {
             late: stats.late,
             duplicate: stats.duplicate,
             malformed: stats.malformed,
-            foreign: stats.unexpected_payload_type,
-            strange: stats.probation,
+            unexpected_payload_type: stats.unexpected_payload_type,
+            probation: stats.probation,
             undecodable: stats.undecodable,
             restarts: stats.restarts,
             failed: stats.failed,

@@ -141,7 +141,7 @@ const STREAM_METRICS: [Metric<StreamInfo>; 22] = [
         "Datagrams dropped: malformed, of an unexpected payload type, on probation or undecodable.",
         |s| {
             let p = &s.packets;
-            count(p.malformed + p.foreign + p.strange + p.undecodable)
+            count(p.malformed + p.unexpected_payload_type + p.probation + p.undecodable)
         },
     ),
     counter(

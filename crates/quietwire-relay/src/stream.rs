@@ -319,7 +319,7 @@ impl Stream {
             on: !denoiser.bypass_requested(),
             attenuation_db: Attenuation(denoiser.attenuation()),
             model: model_id(denoiser.model()),
-            model_heard: denoiser.active_model().map(model_id),
+            active_model: denoiser.active_model().map(model_id),
             delay_ms: self.rtp.delay().as_secs_f64() * 1000.0,
             state,
             seconds: now.saturating_duration_since(self.created_at).as_secs_f64(),

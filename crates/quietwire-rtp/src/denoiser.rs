@@ -364,9 +364,9 @@ impl RtpDenoiser {
         } else {
             0
         };
-        let is_whole_hops = frames.is_multiple_of(self.denoiser.hop_frames());
-        let hop_aligned = self.supports_hop_aligned && is_whole_hops;
-        let breaks_hops = self.is_hop_aligned && !is_whole_hops;
+        let is_hop_multiple = frames.is_multiple_of(self.denoiser.hop_frames());
+        let hop_aligned = self.supports_hop_aligned && is_hop_multiple;
+        let breaks_hops = self.is_hop_aligned && !is_hop_multiple;
         // The length of some senders' packets varies by one frame: do not adapt to each of them.
         let fits = self.delay.is_multiple_of(frames) || self.same_len_packets != STEADY_PACKETS;
         if fits && !breaks_hops && !self.is_first {

@@ -52,7 +52,9 @@ mod tests {
     #[test]
     fn every_known_model_has_an_origin_and_its_own_id() {
         let mut ids: Vec<String> = all()
-            .inspect(|(_, manifest)| assert!(manifest.package_source().is_some(), "{}", manifest.id()))
+            .inspect(|(_, manifest)| {
+                assert!(manifest.package_source().is_some(), "{}", manifest.id())
+            })
             .map(|(_, manifest)| manifest.id().to_owned())
             .collect();
         ids.sort();

@@ -38,7 +38,10 @@ pub(crate) fn find(
                     id: manifest.id().into(),
                     file: file.name().into(),
                     package: package.into(),
-                    hint: manifest.package_source().map_or("its files", |o| o.hint()).into(),
+                    hint: manifest
+                        .package_source()
+                        .map_or("its files", |o| o.hint())
+                        .into(),
                 },
             });
         };

@@ -218,7 +218,9 @@ fn main() -> Result<()> {
         denoiser.delay().as_millis()
     );
     if levels[1].len() + 5 < sent || clean > noisy - 15.0 {
-        return Err("the listener did not receive all packets, or the noise was not removed".into());
+        return Err(
+            "the listener did not receive all packets, or the noise was not removed".into(),
+        );
     }
     Ok(())
 }

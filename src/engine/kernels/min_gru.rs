@@ -351,10 +351,10 @@ mod tests {
     use tract_onnx::tract_core::ops::{math, nn::sigmoid};
 
     /// `parts` of [rows, parts, width], from `begin` on.
-    fn part(model: &mut TypedModel, whole: OutletId, begin: usize, parts: usize) -> OutletId {
+    fn part(model: &mut TypedModel, combined: OutletId, begin: usize, parts: usize) -> OutletId {
         let name = format!("part{begin}");
         let slice = tract_onnx::tract_core::ops::array::Slice::new(1, begin, begin + parts);
-        let part = model.wire_node(&name, slice, &[whole]).unwrap()[0];
+        let part = model.wire_node(&name, slice, &[combined]).unwrap()[0];
         if parts > 1 {
             return part;
         }
@@ -394,8 +394,8 @@ mod tests {
     fn graph(rows: usize, width: usize, order: [i64; 3]) -> TypedModel {
         let mut model = TypedModel::default();
         let shape = f32::fact([rows, 5, width]);
-        let whole = model.add_source("all", shape).unwrap();
-        let parts = [(0, 3), (3, 1), (4, 1)].map(|(at, len)| part(&mut model, whole, at, len));
+        let combined = model.add_source("all", shape).unwrap();
+        let parts = [(0, 3), (3, 1), (4, 1)].map(|(at, len)| part(&mut model, combined, at, len));
         recurrence(&mut model, parts, order);
         model
     }
@@ -404,8 +404,8 @@ mod tests {
     fn layered(rows: usize, width: usize, from_state: bool) -> TypedModel {
         let mut model = TypedModel::default();
         let shape = f32::fact([rows, 2, width]);
-        let whole = model.add_source("all", shape).unwrap();
-        let [input, state] = [0, 1].map(|at| part(&mut model, whole, at, 1));
+        let combined = model.add_source("all", shape).unwrap();
+        let [input, state] = [0, 1].map(|at| part(&mut model, combined, at, 1));
         let mut seed = 6;
         let mut constant =
             |name: &str, shape: &[usize]| model.add_const(name, noise(&mut seed, shape)).unwrap();

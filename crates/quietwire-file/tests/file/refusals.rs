@@ -181,10 +181,10 @@ fn damaged_files_of_every_format_never_panic() {
     }
     let mut random = 1u64;
     for seed in &seeds {
-        let whole = fs::read(seed).unwrap();
-        let whole = &whole[..whole.len().min(60_000)];
+        let complete = fs::read(seed).unwrap();
+        let complete = &complete[..complete.len().min(60_000)];
         for round in 0..40 {
-            let mut bytes = whole.to_vec();
+            let mut bytes = complete.to_vec();
             for _ in 0..1 + round % 12 {
                 random = random
                     .wrapping_mul(6_364_136_223_846_793_005)

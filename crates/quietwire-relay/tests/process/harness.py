@@ -300,7 +300,7 @@ def from_opus(packets: list[bytes]) -> np.ndarray:
 
 
 ZERO_COUNTS = dict.fromkeys(
-    "received sent relayed lost recovered concealed late duplicate malformed foreign strange "
+    "received sent relayed lost recovered concealed late duplicate malformed unexpected_payload_type probation "
     "undecodable restarts failed".split(),
     0,
 )

@@ -42,7 +42,7 @@ def test_a_new_stream_has_the_documented_defaults(relay: Relay) -> None:
         "on": True,
         "attenuation_db": 40.0,
         "model": "base",
-        "model_heard": "base",
+        "active_model": "base",
         "delay_ms": 20.0,
         "state": "idle",
         "levels": None,
@@ -449,13 +449,13 @@ def test_the_authorization_scheme_is_case_insensitive(tmp_path: Path) -> None:
 def test_without_a_token_only_local_host_names_are_accepted(relay: Relay) -> None:
     for host in ("localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:8790"):
         assert relay.request("GET", "/v1/streams", host=host).status == 200
-    foreign_hosts = [
+    other_hosts = [
         "relay.example",
         "relay.example:8790",
         "localhost.relay.example",
         "127.0.0.1.relay.example",
     ]
-    for host in [*foreign_hosts, "192.0.2.1", "[2001:db8::1]:80", "", ":80", "[", "evil@localhost"]:
+    for host in [*other_hosts, "192.0.2.1", "[2001:db8::1]:80", "", ":80", "[", "evil@localhost"]:
         for path in ("/v1/streams", "/", "/health", "/metrics"):
             response = relay.request("GET", path, host=host)
             assert response.status == 403 and "Host" in response.error
@@ -543,7 +543,7 @@ def test_metrics_are_prometheus_text_and_equal_the_json(relay: Relay) -> None:
         packets = stream["packets"]
         names = "received sent relayed lost recovered concealed late".split()
         expected = {f"packets_{name}_total": packets[name] for name in names}
-        rejected = sum(packets[name] for name in ("malformed", "foreign", "strange", "undecodable"))
+        rejected = sum(packets[name] for name in ("malformed", "unexpected_payload_type", "probation", "undecodable"))
         expected |= {
             "packets_refused_total": rejected,
             "restarts_total": packets["restarts"],

@@ -111,7 +111,7 @@ def test_packets_are_sent_without_gaps_one_delay_later(call: Call) -> None:
         sent = Call.END - (name == "no attenuation")
         assert (stream["packets"]["received"], stream["packets"]["sent"]) == (Call.END, sent), name
         assert len(leg.received) == sent, name
-        zero = ("lost", "late", "duplicate", "malformed", "foreign", "strange", "restarts", "failed")
+        zero = ("lost", "late", "duplicate", "malformed", "unexpected_payload_type", "probation", "restarts", "failed")
         assert not any(stream["packets"][count] for count in zero), name
 
 
@@ -277,7 +277,7 @@ def test_events_pass_unchanged_and_in_order(fields: Fields) -> None:
     assert all((b.sequence - a.sequence) & 0xFFFF == 1 for a, b in itertools.pairwise(leg.received))
     (event,) = [packet for packet in leg.received if packet.payload_type == 101]
     assert (event.payload, event.timestamp) == (b"\x05\x0a\x00\xa0", leg.timestamp(10))
-    assert 56 <= len(leg.received) <= 61 and fields.shown["events"]["packets"]["foreign"] == 0
+    assert 56 <= len(leg.received) <= 61 and fields.shown["events"]["packets"]["unexpected_payload_type"] == 0
 
 
 def test_a_lost_packet_is_recovered_from_redundancy(fields: Fields) -> None:
@@ -370,13 +370,13 @@ def test_wrong_datagrams_are_counted_and_change_nothing(relay: Relay) -> None:
     other_source += [
         rtp(96, leg.FIRST_SEQUENCE + far, 0, leg.ssrc, payload(0)) for far in (5000, 20000, -20000)
     ]
-    wrong = {"malformed": malformed, "foreign": unexpected_type, "strange": other_source}
+    wrong = {"malformed": malformed, "unexpected_payload_type": unexpected_type, "probation": other_source}
     wrong["duplicate or late"] = [leg.packet(n) for n in (5, 6, 7)]
     order = [datagram for datagrams in wrong.values() for datagram in datagrams]
     play([leg], range(50), {10 + n: partial(leg.send_raw, datagram) for n, datagram in enumerate(order)})
     packets = leg.show()["packets"]
     expected = {name: len(datagrams) for name, datagrams in wrong.items()}
-    found = {name: packets[name] for name in ("malformed", "foreign", "strange")}
+    found = {name: packets[name] for name in ("malformed", "unexpected_payload_type", "probation")}
     assert found | {"duplicate or late": packets["duplicate"] + packets["late"]} == expected
     others = ("lost", "recovered", "concealed", "undecodable", "restarts", "failed")
     assert not any(packets[name] for name in others) and packets["received"] == 50
@@ -420,7 +420,7 @@ def test_a_source_that_restarts_is_followed(relay: Relay) -> None:
     leg.send = lambda n: leg.send_raw(rtp(*numbers[n], leg.payload(n)))
     play([leg], range(15, 40))
     packets = leg.show()["packets"]
-    assert (packets["restarts"], packets["strange"], packets["received"]) == (1, 1, 39)
+    assert (packets["restarts"], packets["probation"], packets["received"]) == (1, 1, 39)
     # The receiver gets one source with consecutive sequence numbers and rising timestamps.
     pairs = list(itertools.pairwise(leg.received))
     assert {packet.ssrc for packet in leg.received} == {first}
@@ -449,7 +449,7 @@ def test_a_flood_on_one_stream_does_not_cost_another_a_packet() -> None:
         packets = leg.show()["packets"]
         assert packets | {"received": 0, "sent": 0, "relayed": 0} == ZERO_COUNTS
         packets = victim.show()["packets"]
-        rejected = sum(packets[name] for name in ("malformed", "foreign", "strange"))
+        rejected = sum(packets[name] for name in ("malformed", "unexpected_payload_type", "probation"))
         assert 2_000 < rejected <= 20_000 and packets["sent"] <= 12
 
 

@@ -46,10 +46,10 @@ impl RtpDenoiser {
         }
         let sequence = self.locate(now, &packet)?;
         let ticks = self.unwrap_timestamp(packet.timestamp());
-        let whole_payload = 0..packet.payload().len();
+        let complete_payload = 0..packet.payload().len();
         let codec_range = blocks
             .as_ref()
-            .map_or(whole_payload, |blocks| blocks.primary().bytes.clone());
+            .map_or(complete_payload, |blocks| blocks.primary().bytes.clone());
         let received = ReceivedPacket {
             ticks,
             arrival: now,

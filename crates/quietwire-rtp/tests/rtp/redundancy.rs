@@ -40,7 +40,7 @@ fn redundant(sent: &[TimedPacket]) -> Vec<TimedPacket> {
 #[test]
 fn redundancy_recovers_two_of_three_packets() {
     let sent = voice(&chord(192_000));
-    let whole = run(&mut stream().build().unwrap(), &sent);
+    let complete = run(&mut stream().build().unwrap(), &sent);
     let arriving: Vec<TimedPacket> = redundant(&sent).into_iter().step_by(3).collect();
     let mut stream = stream().red_payload_type(Some(RED)).build().unwrap();
     let out = run(&mut stream, &arriving);
@@ -49,7 +49,7 @@ fn redundancy_recovers_two_of_three_packets() {
     assert_eq!(stats.concealed, 0, "{stats:?}");
     assert_eq!(stats.recovered, stats.lost);
     assert!(stats.lost as usize > sent.len() / 2);
-    let ((_, a), (_, b)) = (decode(&out), decode(&whole));
+    let ((_, a), (_, b)) = (decode(&out), decode(&complete));
     assert!(error_db(&a, &b) < -60.0, "as if nothing had been lost");
 }
 
