@@ -176,7 +176,7 @@ fn check_passes_models_that_work_and_fails_others() {
         stdout(&output)
     );
     assert!(
-        stdout(&output).contains("hops to come"),
+        stdout(&output).contains("future hops"),
         "{}",
         stdout(&output)
     );
