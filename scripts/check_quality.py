@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from quietwire_train.devset import LOW_CUTS_HZ
 from scipy.signal import butter, sosfilt
+
+from quietwire_train.devset import LOW_CUTS_HZ
 
 ROOT = Path(__file__).resolve().parent.parent
 SNRS_DB = (-5, 0, 5, 10, 15)

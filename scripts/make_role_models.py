@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
+
 from quietwire_train.manifest import graph, tensor, to_toml
 
 Tensor = tuple[str, list[int | str]]

@@ -50,6 +50,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from ogg import opus_packets
 
 PACKET_S = 0.020

@@ -58,7 +58,9 @@ pub(crate) fn whole_signal_difference(
     let reference = imported.model.set_symbols(&sizes).map_err(engine_error)?;
     let reference = reference.into_optimized().and_then(|m| m.into_runnable());
     let values = inputs.iter().map(|t| t.clone().into_tvalue()).collect();
-    let reference = reference.and_then(|m| m.run(values)).map_err(engine_error)?;
+    let reference = reference
+        .and_then(|m| m.run(values))
+        .map_err(engine_error)?;
 
     // Without the kernels of this library, so that only the order of hops differs.
     let graph = Graph::build(onnx, spec, graphs, false, Ok)?;
@@ -81,7 +83,9 @@ pub(crate) fn whole_signal_difference(
         latest = state.run(values).map_err(engine_error)?;
         for (at, tensor) in spec.outputs.iter().enumerate() {
             let Some(axis) = axis(tensor) else { continue };
-            let expected = reference[at].slice(axis, hop, hop + 1).map_err(engine_error)?;
+            let expected = reference[at]
+                .slice(axis, hop, hop + 1)
+                .map_err(engine_error)?;
             let expected = expected
                 .to_plain_array_view::<f32>()
                 .map_err(engine_error)?;

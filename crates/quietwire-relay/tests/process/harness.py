@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ogg import opus_file, opus_packets
 
 ROOT = Path(__file__).parents[4]

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from harness import UNUSED_ADDRESS, BINARY, PACKET_S, ZERO_COUNTS, Leg, Relay, l16, lines, noise, play
+from harness import BINARY, PACKET_S, UNUSED_ADDRESS, ZERO_COUNTS, Leg, Relay, l16, lines, noise, play
 
 # Longer than anything takes on a busy machine. No test measures a time.
 LONG_S = 30

@@ -24,8 +24,8 @@ import pytest
 from harness import (
     PACKET_S,
     ZERO_COUNTS,
-    ReceivedPacket,
     Leg,
+    ReceivedPacket,
     Relay,
     dbfs,
     drop_db,
