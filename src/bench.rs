@@ -15,7 +15,7 @@ use crate::stft::{Stft, Transform};
 /// The work of one stage for one hop.
 pub type Stage = Box<dyn FnMut()>;
 
-/// Microseconds of each operation of each graph, the minimum over `runs` hops: [graph] (time,
+/// Microseconds of each operation of each graph, the minimum over `runs` hops: `[graph]` (time,
 /// operation, node). `rows`: streams that share a step.
 pub fn profile(model: &Model, rows: usize, runs: u32) -> Vec<Vec<(f64, String, String)>> {
     let session = match rows {
