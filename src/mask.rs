@@ -11,7 +11,7 @@ use crate::simd::{as_interleaved, as_interleaved_mut, simd_dispatch};
 use crate::spectrum_history::SpectrumHistory;
 
 /// Time over which a new attenuation limit is approached, s.
-const LIMIT_RAMP_S: f32 = 0.05;
+const LIMIT_RAMP_S: f64 = 0.05;
 
 /// Applies a model's outputs to the spectra of the channels that share one mask.
 pub(crate) struct MaskApplier {
@@ -28,7 +28,7 @@ pub(crate) struct MaskApplier {
 impl MaskApplier {
     /// `power_scale` turns the powers of a hop, summed over all channels, into mean squares.
     pub(crate) fn new(manifest: &Manifest, limit: AttenuationLimit, power_scale: f32) -> Self {
-        let hop_s = manifest.hop() as f32 / manifest.rate_hz() as f32;
+        let hop_s = manifest.hop() as f64 / f64::from(manifest.rate_hz());
         Self {
             filterbank: Filterbank::of_gains(manifest),
             taps: manifest.taps(),
@@ -246,13 +246,13 @@ struct AttenuationRamp {
 }
 
 impl AttenuationRamp {
-    fn new(limit: AttenuationLimit, hop_s: f32) -> Self {
+    fn new(limit: AttenuationLimit, hop_s: f64) -> Self {
         let gain = amplitude(limit);
         Self {
             gain,
             target: gain,
             step: 0.0,
-            hops: (LIMIT_RAMP_S / hop_s).round().max(1.0),
+            hops: (LIMIT_RAMP_S / hop_s).round().max(1.0) as f32,
         }
     }
 
@@ -295,7 +295,7 @@ mod tests {
                 ramp.advance();
                 hops += 1;
             }
-            let error_s = (hops as f32 * hop_s - LIMIT_RAMP_S).abs();
+            let error_s = (f64::from(hops) * hop_s - LIMIT_RAMP_S).abs();
             assert!(error_s <= hop_s / 2.0 + 1e-6, "{hop_s} s: {hops} hops");
         }
     }

@@ -5,21 +5,21 @@
 //! 40 dB under it. `docs/decisions.md` gives the reasons for the constants.
 
 /// Distance of the floor below the speech level, dB, or the attenuation limit if that is larger.
-const FLOOR_BELOW_SPEECH_DB: f32 = 40.0;
+const FLOOR_BELOW_SPEECH_DB: f64 = 40.0;
 /// Assumed speech level before the first speech, dBFS: the nominal level of speech material in
 /// ITU-T P.56 measurements (-26 dBov). The floor is then -66 dBFS.
-const INITIAL_SPEECH_DBFS: f32 = -26.0;
+const INITIAL_SPEECH_DBFS: f64 = -26.0;
 /// Upper bound of the assumed speech level when the first speech arrives, dBFS. The level then rises
 /// to that of the talker, so that the floor of a whispering talker does not wait for the release.
-const ONSET_SPEECH_DBFS: f32 = -46.0;
+const ONSET_SPEECH_DBFS: f64 = -46.0;
 /// The first hop of which the model keeps at least this part of the power is speech.
 const ONSET_KEPT_RATIO: f32 = 0.5;
 /// Time over which the speech level is averaged, s.
-const AVERAGING_S: f32 = 0.25;
+const AVERAGING_S: f64 = 0.25;
 /// A hop of which the model keeps this much less than the speech level, dB, is a pause.
-const PAUSE_BELOW_SPEECH_DB: f32 = 10.0;
+const PAUSE_BELOW_SPEECH_DB: f64 = 10.0;
 /// Release of the speech level during a pause, dB per s, because the next talker may be quieter.
-const RELEASE_DB_PER_S: f32 = 2.0;
+const RELEASE_DB_PER_S: f64 = 2.0;
 
 /// Tracks the speech level and computes the floor. All powers have one unit, set in `new`.
 pub(crate) struct NoiseFloor {
@@ -39,14 +39,14 @@ pub(crate) struct NoiseFloor {
 }
 
 /// Decibels to a ratio of powers.
-fn power_ratio(db: f32) -> f32 {
-    10f32.powf(db / 10.0)
+fn power_ratio(db: f64) -> f32 {
+    10f64.powf(db / 10.0) as f32
 }
 
 impl NoiseFloor {
     /// `power_scale` turns the powers that are passed in into mean squares; `hop_s` is the length of
     /// a hop.
-    pub(crate) fn new(power_scale: f32, hop_s: f32) -> Self {
+    pub(crate) fn new(power_scale: f32, hop_s: f64) -> Self {
         let initial_level = power_ratio(INITIAL_SPEECH_DBFS) / power_scale;
         Self {
             speech_level: initial_level,
@@ -55,7 +55,7 @@ impl NoiseFloor {
             onset_level: power_ratio(ONSET_SPEECH_DBFS) / power_scale,
             floor: power_ratio(-FLOOR_BELOW_SPEECH_DB / 2.0),
             pause: power_ratio(-PAUSE_BELOW_SPEECH_DB),
-            averaging_hops: (AVERAGING_S / hop_s).max(1.0),
+            averaging_hops: (AVERAGING_S / hop_s).max(1.0) as f32,
             release: power_ratio(-RELEASE_DB_PER_S * hop_s),
         }
     }
@@ -93,7 +93,7 @@ impl NoiseFloor {
 mod tests {
     use super::*;
 
-    const HOP_S: f32 = 0.01;
+    const HOP_S: f64 = 0.01;
 
     fn power(db: f32) -> f32 {
         10f32.powf(db / 10.0)
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn times_do_not_depend_on_the_hop() {
         for hop_s in [0.008, 0.01, 0.016] {
-            let hops = |seconds: f32| (seconds / hop_s).round() as usize;
+            let hops = |seconds: f64| (seconds / hop_s).round() as usize;
             let mut floor = NoiseFloor::new(1.0, hop_s);
             for _ in 0..hops(2.0) {
                 floor.update(power(-20.0), power(-20.0));
