@@ -20,9 +20,9 @@ run train --data "$work/store" --rir "$work/rir.npz" --out "$work/run" --device 
   --ema-decay 0.9 --learning-rate 3e-3 --validate-every 50
 run export "$work/run/checkpoint.pt" "$work/model" --id smoke --license MIT --training-data "synthetic smoke data"
 run golden "$work/model" samples/office-fan.wav "$work/model/golden"
-QUIETWIRE_PARITY_MODEL="$work/model" cargo test -q parity:: -- --nocapture --skip allocate
+QUIETWIRE_PARITY_MODEL="$work/model" cargo test -q -p quietwire --lib --test laws golden_vectors -- --nocapture
 run devset "$work/store" "$work/pairs" --seconds 3 --talkers 2 --sets snr,level,whisper,clean,noise
-cargo build -q --features cli
+cargo build -q -p quietwire-cli
 run score "$work/pairs" noisy "smoke=model:$work/model" --against noisy --every 2 --jobs 1 \
   --quietwire "${CARGO_TARGET_DIR:-target}/debug/quietwire" --out "$work/scores"
 "$python" - "$work/scores.json" <<'PY'

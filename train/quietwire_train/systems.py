@@ -16,7 +16,7 @@ import numpy as np
 from .audio import AUDIO_SUFFIXES, read_mono
 
 COMMAND_SECONDS = 600
-BUILD_HINT = "build it with `cargo build --release --features cli` and name it with --quietwire"
+BUILD_HINT = "build it with `cargo build --release -p quietwire-cli` and name it with --quietwire"
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ def test_wrong_usage_has_a_helpful_message(pairs: Path, capsys: pytest.CaptureFi
     assert cli.main(["score", str(pairs), "noisy", "--against", "gone"]) == 2
     assert "the systems are noisy" in capsys.readouterr().err
     assert cli.main(["score", str(pairs), "a=model:base", "--quietwire", "/no/program"]) == 2
-    assert "cargo build --release --features cli" in capsys.readouterr().err
+    assert "cargo build --release -p quietwire-cli" in capsys.readouterr().err
     assert cli.main(["score", str(pairs / "nowhere"), "noisy"]) == 2
 
 

@@ -54,7 +54,7 @@ pub(crate) struct CleanArgs {
     pub channels: Channels,
 
     /// Skip parts of the model when its own SNR estimate shows that a hop does not need them. The
-    /// manifest must have a [gate]
+    /// manifest must have a `gate` table
     #[arg(long, alias = "gate")]
     pub snr_gating: bool,
 
