@@ -5,7 +5,6 @@ mod g711;
 
 use opus::{Application, Bitrate, Channels, ErrorCode, Signal};
 
-use crate::builder::RtpOptions;
 use crate::error::RtpBuildError;
 use conceal::Concealer;
 use g711::Law;
@@ -232,6 +231,17 @@ fn has_lbrr(packet: &[u8]) -> bool {
     first >> (7 - silk_frames) & 1 == 1
 }
 
+/// Options of an [`Encoder`]. All but the codec and the channels are for Opus.
+pub(crate) struct EncoderOptions {
+    pub(crate) codec: Codec,
+    pub(crate) channels: usize,
+    pub(crate) bitrate_bps: u32,
+    /// 0 to 10
+    pub(crate) complexity: u8,
+    pub(crate) expected_loss_percent: u8,
+    pub(crate) dtx: bool,
+}
+
 /// Encodes interleaved samples to payloads.
 pub(crate) enum Encoder {
     Opus(opus::Encoder),
@@ -239,17 +249,17 @@ pub(crate) enum Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn new(options: &RtpOptions, channels: usize) -> Result<Self, RtpBuildError> {
+    pub(crate) fn new(options: &EncoderOptions) -> Result<Self, RtpBuildError> {
         if let Some(format) = pcm_format(options.codec) {
             return Ok(Self::Pcm(format));
         }
-        let (rate_hz, layout) = (options.codec.rate_hz(), opus_channels(channels));
+        let (rate_hz, layout) = (options.codec.rate_hz(), opus_channels(options.channels));
         // The application without a high-pass filter: the received audio went through one, and the
         // sent audio must have the phase of the received.
         let encoder = opus::Encoder::new(rate_hz, layout, Application::Audio);
         let set = |mut encoder: opus::Encoder| {
             encoder.set_signal(Signal::Voice)?;
-            encoder.set_bitrate(Bitrate::Bits(options.bitrate_bps(channels) as i32))?;
+            encoder.set_bitrate(Bitrate::Bits(options.bitrate_bps as i32))?;
             encoder.set_complexity(i32::from(options.complexity))?;
             encoder.set_inband_fec(options.expected_loss_percent > 0)?;
             encoder.set_packet_loss_perc(i32::from(options.expected_loss_percent))?;

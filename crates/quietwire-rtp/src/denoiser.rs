@@ -5,6 +5,7 @@
 //! change of source shifts them. A stream that is off sends the received packets with the same
 //! delay.
 
+mod builder;
 mod playout;
 mod receive;
 
@@ -13,13 +14,15 @@ use std::time::Duration;
 
 use quietwire::{AttenuationLimit, BatchStream, Denoiser, DenoiserOptions, Error, Model};
 
-use crate::builder::{RtpDenoiserBuilder, RtpOptions};
 use crate::codec::{Decoder, Encoder, MAX_PACKET_S};
 use crate::error::{RtpBuildError, RtpError};
 use crate::fifo::Fifo;
 use crate::jitter_buffer::JitterBuffer;
+use crate::options::RtpOptions;
 use crate::sender::{EncodedFrame, Sender};
 use crate::stats::{InterarrivalJitter, RtpStats};
+
+pub use builder::RtpDenoiserBuilder;
 use receive::FIRST_SEQUENCE;
 
 /// After this many packets of a new length in a row, the delay becomes a multiple of it.
@@ -107,7 +110,7 @@ impl RtpDenoiser {
         options: RtpOptions,
     ) -> Result<Self, RtpBuildError> {
         let (rate_hz, channels) = (options.codec.rate_hz(), denoiser_options.channels);
-        let mut encoder = Encoder::new(&options, channels)?;
+        let mut encoder = Encoder::new(&options.encoder(channels))?;
         let encoder_lookahead = encoder.lookahead();
         // Packets are whole hops wherever a hop is a whole number of frames at the codec's rate.
         denoiser_options.hop_aligned = true;
