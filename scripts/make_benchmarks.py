@@ -147,6 +147,17 @@ TABLES = [
             number("words wrong, %", "wer", 1, 100),
         ],
     ),
+    Table(
+        "Build",
+        "Builds one after the other in an empty target folder, without the download of crates. The engine is "
+        "compiled once, in the first.",
+        "build.json",
+        [
+            text("", "name"),
+            number("s", "wall_s", 0),
+            number("s of processor time", "cpu_s", 0),
+        ],
+    ),
 ]
 
 

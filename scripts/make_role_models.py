@@ -186,7 +186,7 @@ def write_linked(root: Path) -> None:
     write_model(root, "linked", graphs, [encoder, decoder], tables)
 
 
-def write_complete(root: Path, name: str, before: int, after: int) -> None:
+def write_whole_signal(root: Path, name: str, before: int, after: int) -> None:
     """`before` and `after` are the hops of padding on either side of the convolution."""
     rng = np.random.default_rng(7)
 
@@ -230,5 +230,5 @@ def write_all(root: Path) -> None:
     write_spectrum(root)
     write_frame(root)
     write_linked(root)
-    write_complete(root, "complete", 2, 0)
-    write_complete(root, "backward", 1, 1)
+    write_whole_signal(root, "whole", 2, 0)
+    write_whole_signal(root, "backward", 1, 1)

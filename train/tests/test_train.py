@@ -146,7 +146,7 @@ def test_weights_of_the_loss_are_checked(text: str) -> None:
         loss_weight(text)
 
 
-def test_the_share_of_a_teacher_is_at_most_the_complete() -> None:
+def test_the_share_of_a_teacher_is_at_most_1() -> None:
     assert loss_weight("distillation=1") == loss_weight("taught=1") == ("distillation", 1.0)
     with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 1"):
         loss_weight("distillation=1.5")
@@ -210,7 +210,7 @@ def test_a_signal_saves_and_exits_with_130(
     assert torch.load(tmp_path / "cut/checkpoint.pt", weights_only=True)["step"] == 3
     assert main(options(store, tmp_path / "cut", 5)) == 0
     assert main(options(store, tmp_path / "whole", 5)) == 0
-    cut, complete = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("cut", "complete"))
+    cut, complete = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("cut", "whole"))
     for name, value in complete["net"].items():
         torch.testing.assert_close(value, cut["net"][name], atol=1e-6, rtol=0)
 
