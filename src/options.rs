@@ -35,18 +35,19 @@ pub enum AttenuationLimit {
     Unlimited,
 }
 
-/// Named attenuation limits, with the word errors of a small speech recognizer on noisy speech that
-/// was cleaned at that level (`BENCHMARKS.md`, Quality).
+/// Named attenuation limits. The more noise is removed, the more words a speech recognizer gets wrong;
+/// `BENCHMARKS.md` has the measured word errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Strength {
-    /// 12 dB: the room stays audible. The best of the three for speech recognition.
+    /// 12 dB: the room stays audible. For recordings that a speech recognizer reads.
     Low,
     /// 20 dB: noise is a quiet background.
     Medium,
-    /// 40 dB, the default: noise is nearly inaudible. Costs the recognizer more words than `Low`.
+    /// 40 dB, the default: noise is nearly inaudible. A speech recognizer gets more words wrong than
+    /// with `Low`.
     High,
 }
 
