@@ -75,7 +75,7 @@ fn load(c: &mut Criterion) {
         b.iter(|| Model::embedded("base").unwrap())
     });
     let model = Model::embedded("base").unwrap();
-    for rate_hz in [48_000, 44_100] {
+    for rate_hz in [48_000, 44_100, 16_000, 11_025] {
         group.bench_function(BenchmarkId::new("new stream", rate_hz), |b| {
             b.iter(|| {
                 Denoiser::builder(model.clone())
