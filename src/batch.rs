@@ -14,6 +14,7 @@ use crate::denoiser::{BlockCursor, Denoiser, HopOutcome};
 use crate::engine::Session;
 use crate::error::Error;
 use crate::model::Model;
+use crate::options::MAX_CHANNELS;
 use load::LoadController;
 use step::{BatchRow, OpenBlock, Step};
 
@@ -145,8 +146,8 @@ impl Batch {
             groups.push(ModelGroup {
                 model: model.clone(),
                 sessions: sessions.collect::<Result<_, _>>()?,
-                // A stream can add a row for each channel and pipeline before a step runs.
-                rows: Vec::with_capacity(4 * width),
+                // Before a step runs, one stream can add a row for each channel of two pipelines.
+                rows: Vec::with_capacity(width + 2 * MAX_CHANNELS),
                 row_seconds: 0.0,
             });
         }
