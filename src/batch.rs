@@ -308,12 +308,12 @@ impl Batch {
     fn complete<S: BatchStream>(&mut self, streams: &mut [S]) {
         for (stream, cursor) in streams.iter_mut().zip(self.cursors.drain(..)) {
             let Some(cursor) = cursor else { continue };
-            let result = cursor.into_result();
-            let is_complete = !matches!(result, Err(Error::BatchStreamChanged));
-            if let Some((stream, _)) = stream.stream_and_block().filter(|_| is_complete) {
-                stream.end_block();
+            if let Some((stream, block)) = stream.stream_and_block()
+                && cursor.belongs_to(stream, block.len())
+            {
+                stream.end_block(&cursor);
             }
-            stream.complete(result);
+            stream.complete(cursor.into_result());
         }
     }
 

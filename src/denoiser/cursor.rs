@@ -62,6 +62,11 @@ impl BlockCursor {
         self.stream == std::ptr::from_ref(stream).addr() && self.samples == samples
     }
 
+    /// Whether all frames of the block were processed.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.stream != 0 && self.frames_done == self.frames
+    }
+
     /// Ends the block with an error. The rest of it is not processed.
     pub(crate) fn abort(&mut self, error: Error) {
         self.done = true;

@@ -17,13 +17,16 @@ impl Denoiser {
     /// Processes a block without a batch: every hop runs at once.
     pub(super) fn process_block(&mut self, mut block: impl Block) -> Result<(), Error> {
         let mut cursor = self.begin_block(&block);
+        if cursor.is_done() {
+            return cursor.into_result();
+        }
         self.leave_fallback();
         let done = self.advance_block(&mut cursor, &mut block, |stream, cursor, pipeline| {
             stream.run_hop(cursor, pipeline);
             HopOutcome::Done
         });
         debug_assert!(done, "no hop was deferred");
-        self.end_block();
+        self.end_block(&cursor);
         cursor.into_result()
     }
 
@@ -60,9 +63,12 @@ impl Denoiser {
         Ok(())
     }
 
-    /// Ends a block that is done.
-    pub(crate) fn end_block(&mut self) {
-        self.in_block = false;
+    /// Ends a block. One that was rejected, or cut short because it changed, leaves the stream as it
+    /// is: interrupted, if it was.
+    pub(crate) fn end_block(&mut self, cursor: &BlockCursor) {
+        if cursor.is_complete() {
+            self.in_block = false;
+        }
     }
 
     /// Advances a block until it is done (true) or a hop is deferred (false). `hop` runs or defers one

@@ -155,6 +155,50 @@ fn a_stream_that_was_reset_after_a_caught_panic_equals_a_new_one() {
     }
 }
 
+/// A block that does not fit comes between the panic and the next block: the stream is still reset.
+#[test]
+fn an_invalid_block_after_a_caught_panic_changes_nothing() {
+    let aligned = || {
+        let builder = Denoiser::builder(model("base")).hop_aligned(true);
+        builder.build().unwrap()
+    };
+    let input = voice(48_000, 1, 0.2, 7);
+    let mut expected = input.clone();
+    aligned().process_in_place(&mut expected).unwrap();
+    for alone in [true, false] {
+        let mut batch = Batch::new(&[], 1).unwrap();
+        let mut interrupted = [Panicking {
+            inner: OwnedBatchStream::new(aligned(), input.clone()),
+            calls: 0,
+            panics_at: 3,
+        }];
+        let caught = catch_unwind(AssertUnwindSafe(|| batch.process(&mut interrupted)));
+        assert!(caught.is_err());
+        let [
+            Panicking {
+                inner: mut stream, ..
+            },
+        ] = interrupted;
+        stream.samples_mut().copy_from_slice(&input);
+        if alone {
+            let result = stream.stream_mut().process_in_place(&mut [0.0; 100]);
+            assert!(matches!(result, Err(Error::BlockLength { .. })));
+        } else {
+            let mut short = [Changing {
+                inner: stream,
+                calls: usize::MAX / 2,
+            }];
+            batch.process(&mut short);
+            [Changing { inner: stream, .. }] = short;
+            assert!(matches!(stream.result(), Err(Error::BlockLength { .. })));
+        }
+        let mut output = input.clone();
+        stream.stream_mut().process_in_place(&mut output).unwrap();
+        assert_eq!(stream.stream().stats().interrupted_blocks, 1);
+        assert!(output == expected, "alone: {alone}");
+    }
+}
+
 /// A model that loads, and whose engine fails or panics on loud hops only.
 fn fragile(kind: &str) -> std::sync::Arc<Model> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
