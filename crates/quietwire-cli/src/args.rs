@@ -51,6 +51,13 @@ pub(crate) enum Command {
     /// Clean the RTP streams of a media server, controlled over HTTP
     #[cfg(feature = "relay")]
     Relay(relay::RelayArgs),
+    /// In builds without the relay: names the build that has it
+    #[cfg(not(feature = "relay"))]
+    #[command(hide = true, disable_help_flag = true)]
+    Relay {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }

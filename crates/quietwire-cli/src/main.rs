@@ -46,6 +46,12 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Info(args) => return info::run(&args),
         #[cfg(feature = "relay")]
         Command::Relay(args) => relay::run(&args)?,
+        #[cfg(not(feature = "relay"))]
+        Command::Relay { .. } => anyhow::bail!(Usage(
+            "this program was built without the relay; cargo install --path crates/quietwire-cli \
+             --features relay builds it with the relay (needs cmake)"
+                .into()
+        )),
         Command::Completions(args) => completions::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use quietwire_testing::files::Folder;
 
 #[cfg(feature = "clean")]
 use crate::audio::{sample, wav};
-#[cfg(feature = "clean")]
+#[cfg(any(feature = "clean", not(feature = "relay")))]
 use crate::stderr;
 use crate::{quietwire, stdout, succeeded};
 
@@ -169,4 +169,22 @@ fn snr_gating_needs_a_model_with_a_gate() {
     }
     let help = stdout(&succeeded(quietwire(&folder, &["clean", "--help"])));
     assert!(help.contains("--snr-gating") && !help.contains("--gate"));
+}
+
+#[cfg(not(feature = "relay"))]
+#[test]
+fn a_build_without_the_relay_names_the_one_that_has_it() {
+    let folder = Folder::new("no-relay");
+    for args in [
+        &["relay"][..],
+        &["relay", "--http", "127.0.0.1:1", "--help"],
+    ] {
+        let output = quietwire(&folder, args);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("--features relay"),
+            "{}",
+            stderr(&output)
+        );
+    }
 }
