@@ -124,8 +124,8 @@ impl Batch {
     /// ([`Manifest::can_batch`](crate::Manifest::can_batch)) and with SNR gating run one by one;
     /// [`BatchStats::unbatched_hops`] counts them.
     ///
-    /// Allocates the sessions. A call with more streams than any call before allocates 48 bytes or
-    /// so for each.
+    /// Allocates the sessions. A call with more streams than any call before allocates the progress
+    /// of their blocks.
     ///
     /// # Errors
     /// [`Error::BatchWidth`] for a width out of range, [`Error::Engine`] when the engine cannot create
@@ -168,7 +168,8 @@ impl Batch {
     ///
     /// # Real-time
     /// No allocation, lock, log or system call, except the tensors of the inference engine and what
-    /// the [`BatchStream`]s do. A stream's first hop in a batch allocates memory for its states.
+    /// the [`BatchStream`]s do. A stream's first hop in a batch allocates memory for its states, and a
+    /// call with more streams than any call before for the progress of their blocks.
     pub fn process(&mut self, streams: &mut [impl BatchStream]) {
         for stream in streams.iter_mut() {
             if let Some((stream, _)) = stream.stream_and_block() {

@@ -71,8 +71,9 @@ impl Denoiser {
     /// Creates a stream with one or more models, the best first; the others are for
     /// [`set_model`](Self::set_model) and for overload. Allocates all memory of the stream.
     ///
-    /// At rates other than the model's, this computes filter tables: about 1 ms at 8, 16 and 96 kHz
-    /// and up to 20 ms at odd rates. Create streams outside the audio thread.
+    /// At rates other than the model's, this computes filter tables, which takes up to some
+    /// milliseconds per channel (`cargo bench --bench stream -- load`). Create streams outside the
+    /// audio thread.
     ///
     /// # Errors
     /// [`Error::NoModel`] without a model. [`Error::Rate`], [`Error::Channels`],
