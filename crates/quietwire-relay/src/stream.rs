@@ -173,7 +173,7 @@ impl Stream {
         match self.rtp.receive(clock, packet) {
             Ok(()) => self.last_packet_at = Some(now),
             // Usual on every network.
-            Err(RtpError::Late { .. } | RtpError::Duplicate { .. }) => {}
+            Err(RtpError::Late { .. } | RtpError::Duplicate { .. } | RtpError::Empty { .. }) => {}
             Err(error) => self.last_error = Some(error.to_string()),
         }
     }
@@ -326,7 +326,7 @@ impl Stream {
             levels: has_levels.then(|| self.levels()),
             packets: self.packet_stats(),
             jitter_ms: self.rtp.jitter().as_secs_f64() * 1000.0,
-            missed_deadlines: self.rtp.deadline_misses(),
+            missed_deadlines: denoiser.stats().deadline_misses,
             cpu_seconds: self.cpu.as_secs_f64(),
             last_error: self.last_error.clone(),
         }

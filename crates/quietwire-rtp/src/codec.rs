@@ -14,6 +14,9 @@ pub(crate) const MAX_PACKET_S: f32 = 0.12;
 /// Largest Opus frame, bytes (RFC 6716 section 3.2.1): fits one datagram with its headers.
 const MAX_OPUS_BYTES: usize = 1275;
 
+/// Packet lengths of the Opus encoder at 48 kHz, frames (documentation of opus_encode).
+const OPUS_LENS: [usize; 9] = [5760, 4800, 3840, 2880, 1920, 960, 480, 240, 120];
+
 /// The codec of a stream's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -55,12 +58,28 @@ impl Codec {
         }
     }
 
-    /// Whether one packet can hold `frames`. Opus has frames of 2.5 to 60 ms (RFC 6716 section 2.1.4).
-    pub(crate) fn supports_packet_len(self, frames: usize) -> bool {
+    /// Name, as in the media type of RFC 7587 and RFC 3551.
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Opus => [120, 240, 480, 960, 1920, 2880].contains(&frames),
-            _ => true,
+            Self::Opus => "Opus",
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+            Self::L16 { .. } => "L16",
         }
+    }
+
+    /// The lengths of the packets that hold `frames` together: one, or several where the encoder has no
+    /// packets of this length.
+    pub(crate) fn packet_lens(self, frames: usize) -> impl Iterator<Item = usize> {
+        let mut left = frames;
+        std::iter::from_fn(move || {
+            let len = match self {
+                Self::Opus => OPUS_LENS.into_iter().find(|len| *len <= left)?,
+                _ => left,
+            };
+            left -= len;
+            (len > 0).then_some(len)
+        })
     }
 }
 
@@ -130,6 +149,11 @@ impl Decoder {
                 concealer: Concealer::new(codec.rate_hz(), channels),
             },
         })
+    }
+
+    /// Whether payloads have a syntax that shows those of other codecs.
+    pub(crate) fn can_check_payloads(&self) -> bool {
+        matches!(self, Self::Opus(_))
     }
 
     /// Frames of a payload, 1 to 120 ms of them.

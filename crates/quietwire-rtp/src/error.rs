@@ -38,6 +38,26 @@ pub enum RtpError {
         /// Its sequence number.
         sequence: u16,
     },
+    /// The packet has no payload: a keep-alive, or a probe of the bandwidth. No time passes with it.
+    #[error("packet {sequence} has no payload")]
+    Empty {
+        /// Its sequence number.
+        sequence: u16,
+    },
+    /// Too many packets wait: the stream was not driven, or its packets were not taken.
+    #[error("packet {sequence} is dropped: the jitter buffer is full")]
+    Overflow {
+        /// Its sequence number.
+        sequence: u16,
+    },
+    /// The latest payloads are not of the stream's codec. They are not decoded.
+    #[error(
+        "the payloads are not {codec} packets: they are probably encrypted (SRTP or end-to-end), or of another codec. Check the keys and the payload type"
+    )]
+    OtherCodec {
+        /// Name of the stream's codec.
+        codec: &'static str,
+    },
     /// The packet is of another source, or its sequence number is far from the expected one. The
     /// stream switches to it when its successor is received too (RFC 3550, appendix A.1).
     #[error(

@@ -1,19 +1,24 @@
-//! The jitter buffer: received packets by sequence number, until their playout.
+//! The jitter buffer: received packets in the order of their sequence numbers, until their playout.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
-/// Packets that the buffer holds, counted from the next one to be played.
-pub(crate) const WINDOW: u64 = 64;
+/// Packets that wait behind a missing one before it is given up. 500 ms of the shortest Opus packets
+/// are 200.
+const CROWDED: usize = 256;
+/// Packets that the buffer holds.
+const CAPACITY: usize = 512;
 
-/// A received packet.
+/// A received packet, or the place of a lost one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BufferedPacket {
-    /// without wraps
+    /// without wraps; those of a later source are larger
     pub(crate) sequence: u64,
-    /// timestamp without wraps, ticks; the sender's delay line replaces it by the playout time
+    /// counts the sources of the stream
+    pub(crate) source: u32,
+    /// timestamp without wraps, ticks
     pub(crate) ticks: i64,
-    /// timestamp of the packet itself without wraps, ticks
-    pub(crate) timestamp_ticks: i64,
     pub(crate) arrival: Duration,
     pub(crate) marker: bool,
     pub(crate) payload_type: u8,
@@ -23,7 +28,7 @@ pub(crate) struct BufferedPacket {
     /// as received
     pub(crate) payload: Vec<u8>,
     /// the part of the payload that the codec decodes
-    pub(crate) codec_range: std::ops::Range<usize>,
+    pub(crate) codec_range: Range<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,90 +40,138 @@ pub(crate) enum PacketKind {
     Redundant,
     /// of a passthrough payload type: neither decoded nor changed
     Passthrough,
-    /// not received
+    /// comfort noise (RFC 3389)
+    ComfortNoise,
+    /// counted as dropped; its sequence number is not missing
+    Dropped,
+    /// not received; its audio is concealed
     Lost,
 }
 
 impl BufferedPacket {
+    /// Synchronization source.
+    pub(crate) fn ssrc(&self) -> u32 {
+        let bytes = self.header.get(8..12).unwrap_or(&[0; 4]);
+        bytes
+            .iter()
+            .fold(0, |ssrc, byte| ssrc << 8 | u32::from(*byte))
+    }
+
     /// The bytes that the codec decodes.
     pub(crate) fn codec_payload(&self) -> &[u8] {
         &self.payload[self.codec_range.clone()]
     }
-
-    /// Copies another packet into the memory of this one.
-    pub(crate) fn copy_from(&mut self, other: &Self) {
-        let Self {
-            mut header,
-            mut payload,
-            ..
-        } = std::mem::take(self);
-        header.clear();
-        header.extend_from_slice(&other.header);
-        payload.clear();
-        payload.extend_from_slice(&other.payload);
-        *self = Self {
-            header,
-            payload,
-            codec_range: other.codec_range.clone(),
-            ..*other
-        };
-    }
 }
 
-/// Packets by sequence number.
+/// Packets that wait, and the memory of packets that do not.
 #[derive(Debug)]
 pub(crate) struct JitterBuffer {
-    /// [WINDOW] by sequence number modulo WINDOW: whether the slot is in use, and its packet
-    slots: Vec<(bool, BufferedPacket)>,
+    /// by ascending sequence number
+    packets: VecDeque<BufferedPacket>,
+    pool: Vec<BufferedPacket>,
 }
 
 impl JitterBuffer {
     pub(crate) fn new() -> Self {
-        let slot = || (false, BufferedPacket::default());
         Self {
-            slots: (0..WINDOW).map(|_| slot()).collect(),
+            packets: VecDeque::new(),
+            pool: Vec::new(),
         }
     }
 
-    fn slot(sequence: u64) -> usize {
-        (sequence % WINDOW) as usize
-    }
-
-    pub(crate) fn contains(&self, sequence: u64) -> bool {
-        self.slots[Self::slot(sequence)].0
-    }
-
-    /// Occupies the slot of a packet within the window and returns it to be filled.
-    pub(crate) fn insert(&mut self, sequence: u64) -> &mut BufferedPacket {
-        let (used, packet) = &mut self.slots[Self::slot(sequence)];
-        *used = true;
-        packet.sequence = sequence;
-        packet
+    fn find(&self, sequence: u64) -> Result<usize, usize> {
+        // Most packets arrive in order.
+        if self
+            .packets
+            .back()
+            .is_none_or(|last| last.sequence < sequence)
+        {
+            return Err(self.packets.len());
+        }
+        self.packets
+            .binary_search_by_key(&sequence, |packet| packet.sequence)
     }
 
     pub(crate) fn get(&self, sequence: u64) -> Option<&BufferedPacket> {
-        let (used, packet) = &self.slots[Self::slot(sequence)];
-        used.then_some(packet)
+        let at = self.find(sequence).ok()?;
+        Some(&self.packets[at])
     }
 
-    /// The first received packet from `sequence` on.
-    pub(crate) fn first_from(&self, sequence: u64) -> Option<&BufferedPacket> {
-        (sequence..sequence + WINDOW).find_map(|sequence| self.get(sequence))
+    /// The place of a packet, to be filled: that of the packet with the same number, or a new one.
+    /// `None`: the buffer is full.
+    pub(crate) fn insert(&mut self, sequence: u64) -> Option<&mut BufferedPacket> {
+        let at = match self.find(sequence) {
+            Ok(at) => at,
+            Err(_) if self.packets.len() >= CAPACITY => return None,
+            Err(at) => {
+                let mut packet = self.take_from_pool();
+                packet.sequence = sequence;
+                self.packets.insert(at, packet);
+                at
+            }
+        };
+        Some(&mut self.packets[at])
     }
 
-    /// The earliest arrival among the packets from `sequence` on.
-    pub(crate) fn earliest_arrival(&self, sequence: u64) -> Option<Duration> {
-        let packets = (sequence..sequence + WINDOW).filter_map(|sequence| self.get(sequence));
-        packets.map(|packet| packet.arrival).min()
+    /// A packet with the memory of an earlier one. Its contents are those of the earlier one.
+    pub(crate) fn take_from_pool(&mut self) -> BufferedPacket {
+        self.pool.pop().unwrap_or_default()
     }
 
-    pub(crate) fn remove(&mut self, sequence: u64) {
-        self.slots[Self::slot(sequence)].0 = false;
+    /// Keeps the memory of a packet for another one.
+    pub(crate) fn recycle(&mut self, packet: BufferedPacket) {
+        self.pool.push(packet);
     }
 
-    pub(crate) fn clear(&mut self) {
-        for (used, _) in &mut self.slots {
-            *used = false;
-        }
+    /// The packet with the lowest sequence number.
+    pub(crate) fn first(&self) -> Option<&BufferedPacket> {
+        self.packets.front()
+    }
+
+    /// The first packet of audio of a source.
+    pub(crate) fn first_audio(&self, source: u32) -> Option<&BufferedPacket> {
+        let is_audio = |packet: &&BufferedPacket| {
+            packet.source == source
+                && matches!(packet.kind, PacketKind::Audio | PacketKind::Redundant)
+        };
+        self.packets.iter().find(is_audio)
+    }
+
+    /// The source of the packet with the highest sequence number.
+    pub(crate) fn last_source(&self) -> Option<u32> {
+        self.packets.back().map(|packet| packet.source)
+    }
+
+    /// Whether a packet of a source with this timestamp waits.
+    pub(crate) fn contains_ticks(&self, source: u32, ticks: i64) -> bool {
+        let mut packets = self.packets.iter();
+        packets.any(|packet| packet.source == source && packet.ticks == ticks)
+    }
+
+    pub(crate) fn pop_first(&mut self) -> Option<BufferedPacket> {
+        self.packets.pop_front()
+    }
+
+    /// The earliest arrival among the packets.
+    pub(crate) fn earliest_arrival(&self) -> Option<Duration> {
+        self.packets.iter().map(|packet| packet.arrival).min()
+    }
+
+    /// So many packets wait that a missing one before them is given up.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.packets.len() >= CROWDED
+    }
+
+    /// The highest sequence number.
+    pub(crate) fn last_sequence(&self) -> Option<u64> {
+        self.packets.back().map(|packet| packet.sequence)
+    }
+
+    /// Packets that were received and not dropped.
+    pub(crate) fn received(&self) -> usize {
+        let received = |packet: &&BufferedPacket| {
+            !matches!(packet.kind, PacketKind::Redundant | PacketKind::Dropped)
+        };
+        self.packets.iter().filter(received).count()
     }
 }

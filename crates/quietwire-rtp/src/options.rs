@@ -5,6 +5,7 @@ use std::time::Duration;
 use quietwire::DenoiserOptions;
 
 use crate::codec::{Codec, EncoderOptions};
+use crate::comfort_noise;
 use crate::error::RtpBuildError;
 
 /// Range of the rates of L16, Hz.
@@ -21,6 +22,8 @@ pub(crate) struct RtpOptions {
     pub(crate) red_payload_type: Option<u8>,
     pub(crate) send_red: bool,
     pub(crate) passthrough_payload_types: Vec<u8>,
+    /// outer `None`: that of the codec
+    pub(crate) comfort_noise_payload_type: Option<Option<u8>>,
     pub(crate) audio_level_id: Option<u8>,
     pub(crate) reorder_timeout: Duration,
     pub(crate) bitrate_bps: Option<u32>,
@@ -37,6 +40,7 @@ impl Default for RtpOptions {
             red_payload_type: None,
             send_red: false,
             passthrough_payload_types: Vec::new(),
+            comfort_noise_payload_type: None,
             audio_level_id: None,
             reorder_timeout: Duration::from_millis(40),
             bitrate_bps: None,
@@ -72,6 +76,7 @@ impl RtpOptions {
         let mut types = vec![self.audio_payload_type(channels)];
         types.extend(self.red_payload_type);
         types.extend(&self.passthrough_payload_types);
+        types.extend(self.comfort_noise_payload_type());
         types.sort_unstable();
         let repeated = types.windows(2).any(|pair| pair[0] == pair[1]);
         // On a port shared with RTCP, 64 to 95 would be read as RTCP (RFC 5761 section 4).
@@ -109,6 +114,17 @@ impl RtpOptions {
     pub(crate) fn audio_payload_type(&self, channels: usize) -> u8 {
         self.payload_type
             .unwrap_or_else(|| self.codec.default_payload_type(channels))
+    }
+
+    /// Payload type of comfort noise. Default: the static one for G.711, if it is not used otherwise.
+    pub(crate) fn comfort_noise_payload_type(&self) -> Option<u8> {
+        let static_type = comfort_noise::PAYLOAD_TYPE;
+        let is_free = self.payload_type != Some(static_type)
+            && self.red_payload_type != Some(static_type)
+            && !self.passthrough_payload_types.contains(&static_type);
+        let has_default = matches!(self.codec, Codec::Pcmu | Codec::Pcma) && is_free;
+        self.comfort_noise_payload_type
+            .unwrap_or_else(|| has_default.then_some(static_type))
     }
 
     fn bitrate_bps(&self, channels: usize) -> u32 {

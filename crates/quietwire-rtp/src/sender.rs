@@ -1,31 +1,26 @@
-//! The sending side: packets that wait for the delay, and packets that wait for the caller.
+//! The sending side: headers, redundant audio, and packets that wait for the caller.
 
 use std::collections::VecDeque;
 
-use crate::jitter_buffer::{BufferedPacket, PacketKind};
+use crate::delay_line::DelayedPacket;
+use crate::jitter_buffer::PacketKind;
 use crate::packet::{HeaderFields, PLAIN_HEADER};
 use crate::red;
 
-/// Packets of the delay line. The delay is a few packets long.
-const MAX_DELAYED: usize = 64;
 /// Packets that wait for [`Sender::poll`].
-const MAX_QUEUED: usize = 64;
+const MAX_QUEUED: usize = 512;
 
 /// The sending side of one stream.
 pub(crate) struct Sender {
-    /// played packets whose time to be sent has not come, oldest first
-    delay_line: VecDeque<BufferedPacket>,
-    /// memory of packets that left the delay line
-    packet_pool: Vec<BufferedPacket>,
     /// packets for the caller, oldest first
-    tx_queue: VecDeque<Vec<u8>>,
+    tx_queue: VecDeque<TxPacket>,
     /// memory of packets that the caller took
     byte_pool: Vec<Vec<u8>>,
     ssrc: u32,
     next_sequence: u16,
-    /// sent timestamp minus received timestamp, ticks
+    /// sent timestamp minus received timestamp, ticks: constant for the life of a source
     timestamp_offset: i64,
-    /// end of the audio that was sent, ticks with `timestamp_offset`
+    /// received timestamp after the sent audio, ticks
     sent_until: Option<i64>,
     /// the next packet is the first after a silence
     after_silence: bool,
@@ -34,18 +29,43 @@ pub(crate) struct Sender {
     audio_level_id: Option<u8>,
     /// timestamp and payload that the next packet repeats
     redundant: (i64, Vec<u8>),
-    pub(crate) encoded_packets: u64,
-    pub(crate) passed_through: u64,
-    pub(crate) dropped: u64,
+    pub(crate) counts: SentCounts,
 }
 
-/// A block of clean audio, encoded.
-pub(crate) struct EncodedFrame<'a> {
+/// A packet for the caller, and how the received packet it stands for is counted.
+struct TxPacket {
+    bytes: Vec<u8>,
+    origin: Origin,
+}
+
+/// What a sent packet stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// a received packet, with denoised audio
+    Replaced,
+    /// a received packet, with its own payload
+    PassedThrough,
+    /// a lost packet, or a further part of a received one
+    Made,
+}
+
+/// Counts of packets that the caller took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SentCounts {
+    pub(crate) sent: u64,
+    pub(crate) replaced: u64,
+    pub(crate) passed_through: u64,
+    /// received packets that the caller did not take
+    pub(crate) overflow: u64,
+}
+
+/// Clean audio of a packet, encoded.
+pub(crate) struct EncodedAudio<'a> {
+    pub(crate) payload: &'a [u8],
     /// received timestamp of its first frame, ticks
     pub(crate) ticks: i64,
-    pub(crate) frames: usize,
-    /// `None`: no packet needs to be sent (DTX)
-    pub(crate) payload: Option<&'a [u8]>,
+    /// the first part of the packet
+    pub(crate) is_first: bool,
     pub(crate) voice_activity: bool,
     /// dB below full scale
     pub(crate) level: u8,
@@ -59,10 +79,8 @@ impl Sender {
         audio_level_id: Option<u8>,
     ) -> Self {
         Self {
-            delay_line: VecDeque::with_capacity(MAX_DELAYED),
-            packet_pool: Vec::with_capacity(MAX_DELAYED),
-            tx_queue: VecDeque::with_capacity(MAX_QUEUED),
-            byte_pool: Vec::with_capacity(MAX_QUEUED),
+            tx_queue: VecDeque::new(),
+            byte_pool: Vec::new(),
             ssrc: 0,
             next_sequence: 0,
             timestamp_offset: 0,
@@ -72,9 +90,7 @@ impl Sender {
             red_payload_type,
             audio_level_id,
             redundant: (0, Vec::new()),
-            encoded_packets: 0,
-            passed_through: 0,
-            dropped: 0,
+            counts: SentCounts::default(),
         }
     }
 
@@ -84,166 +100,109 @@ impl Sender {
         self.next_sequence = sequence;
     }
 
-    /// Continues with another source, or with a source whose timestamps jumped: received timestamp
-    /// `ticks` is sent as the end of the sent audio plus `elapsed` ticks.
-    pub(crate) fn rebase_timeline(&mut self, ticks: i64, elapsed: i64) {
-        self.packet_pool.extend(self.delay_line.drain(..));
+    /// Another source follows: its timestamp `ticks` is sent as the end of the sent audio plus
+    /// `elapsed` ticks.
+    pub(crate) fn switch_source(&mut self, ticks: i64, elapsed: i64) {
         if let Some(sent_until) = self.sent_until {
-            self.timestamp_offset = sent_until + elapsed - ticks;
+            self.timestamp_offset += sent_until + elapsed - ticks;
         }
+        self.restart();
+    }
+
+    /// The source has restarted. Its timestamps are sent as before.
+    pub(crate) fn restart(&mut self) {
         self.redundant.1.clear();
         self.after_silence = true;
     }
 
-    /// Appends a played packet to the delay line. `ticks`: its playout time.
-    pub(crate) fn enqueue(&mut self, packet: &BufferedPacket, ticks: i64) {
-        let mut delayed = self.packet_pool.pop().unwrap_or_default();
-        delayed.copy_from(packet);
-        delayed.ticks = ticks;
-        self.push_delayed(delayed);
-    }
-
-    /// Appends a lost packet to the delay line. `ticks`: its playout time.
-    pub(crate) fn enqueue_lost(&mut self, ticks: i64) {
-        let mut delayed = self.packet_pool.pop().unwrap_or_default();
-        delayed.ticks = ticks;
-        delayed.kind = PacketKind::Lost;
-        self.push_delayed(delayed);
-    }
-
-    fn push_delayed(&mut self, packet: BufferedPacket) {
-        if self.delay_line.len() == MAX_DELAYED {
-            self.packet_pool.extend(self.delay_line.pop_front());
-            self.dropped += 1;
-        }
-        self.delay_line.push_back(packet);
-    }
-
-    /// A silence starts: the next packet has the marker bit.
-    pub(crate) fn mark_silence(&mut self) {
+    /// The audio of a packet is silence that is not sent.
+    pub(crate) fn skip_silence(&mut self, packet: &DelayedPacket) {
         self.after_silence = true;
+        self.extend_sent(packet);
     }
 
-    /// Sends the packets of the delay line up to `ticks` unchanged. Lost packets leave a gap in the
-    /// sequence numbers, so that the receiver detects them.
-    pub(crate) fn forward_all_until(&mut self, ticks: i64) {
-        self.forward_until(ticks, |_| true);
-    }
-
-    /// Sends the passthrough packets of the delay line up to `ticks` and drops the audio packets.
-    pub(crate) fn forward_passthrough_until(&mut self, ticks: i64) {
-        self.forward_until(ticks, |kind| kind == PacketKind::Passthrough);
-    }
-
-    fn forward_until(&mut self, ticks: i64, is_sent: fn(PacketKind) -> bool) {
-        while self
-            .delay_line
-            .front()
-            .is_some_and(|packet| packet.ticks <= ticks)
-        {
-            let Some(packet) = self.delay_line.pop_front() else {
-                break;
-            };
-            if is_sent(packet.kind) {
-                self.forward(&packet);
-            }
-            self.packet_pool.push(packet);
+    /// Sends a packet with its own payload. Lost packets leave a gap in the sequence numbers, so that
+    /// the receiver detects them.
+    pub(crate) fn forward(&mut self, delayed: &DelayedPacket) {
+        let packet = &delayed.packet;
+        if delayed.frames > 0 {
+            self.extend_sent(delayed);
         }
-    }
-
-    fn forward(&mut self, received: &BufferedPacket) {
-        let ticks = received.ticks + self.timestamp_offset;
-        // After the delay grew, some audio was sent already.
-        let is_passthrough = received.kind == PacketKind::Passthrough;
-        if !is_passthrough && self.sent_until.is_some_and(|end| ticks < end) {
+        if matches!(packet.kind, PacketKind::Lost | PacketKind::Redundant) {
+            self.next_sequence = self.next_sequence.wrapping_add(delayed.lost.max(1));
             return;
         }
-        match received.kind {
-            PacketKind::Lost | PacketKind::Redundant => {
-                self.next_sequence = self.next_sequence.wrapping_add(1);
-                return;
-            }
-            PacketKind::Audio => self.after_silence = false,
-            PacketKind::Passthrough => {}
+        if packet.kind == PacketKind::Audio {
+            self.after_silence = false;
         }
-        // All packets of an event have the timestamp of its start (RFC 4733 section 2.3.5).
-        let timestamp = if is_passthrough {
-            received.timestamp_ticks + self.timestamp_offset
-        } else {
-            ticks
-        };
-        let mut packet = self.write_header(
-            received.marker,
-            received.payload_type,
-            timestamp,
+        let mut bytes = self.write_header(
+            packet.marker,
+            packet.payload_type,
+            packet.ticks,
             None,
-            &received.header,
+            &packet.header,
         );
-        packet.extend_from_slice(&received.payload);
-        self.push_tx(packet);
-        self.passed_through += 1;
+        bytes.extend_from_slice(&packet.payload);
+        self.push_tx(bytes, Origin::PassedThrough);
     }
 
-    /// Audio was forwarded up to the received timestamp `ticks`.
-    pub(crate) fn extend_sent(&mut self, ticks: i64) {
-        let end = ticks + self.timestamp_offset;
-        self.sent_until = Some(self.sent_until.map_or(end, |before| before.max(end)));
-    }
-
-    /// Sends encoded audio in place of the received packet with the same timestamp.
-    pub(crate) fn send(&mut self, frame: &EncodedFrame<'_>) {
-        self.forward_passthrough_until(frame.ticks - 1);
-        let is_replaced = |packet: &BufferedPacket| {
-            packet.ticks == frame.ticks && packet.kind == PacketKind::Audio
-        };
-        let received = if self.delay_line.front().is_some_and(is_replaced) {
-            self.delay_line.pop_front()
-        } else {
-            None
-        };
-        let ticks = frame.ticks + self.timestamp_offset;
-        if self.sent_until.is_none_or(|end| ticks >= end) {
-            let header = received
-                .as_ref()
-                .map_or(&PLAIN_HEADER[..], |received| &received.header);
-            match frame.payload {
-                Some(payload) => self.send_encoded(frame, payload, ticks, header),
-                None => self.after_silence = true,
-            }
-            self.extend_sent(frame.ticks + frame.frames as i64);
-        }
-        self.packet_pool.extend(received);
-        self.forward_passthrough_until(frame.ticks);
-    }
-
-    fn send_encoded(
-        &mut self,
-        frame: &EncodedFrame<'_>,
-        payload: &[u8],
-        ticks: i64,
-        header: &[u8],
-    ) {
+    /// Sends clean audio in place of a packet.
+    pub(crate) fn send(&mut self, delayed: &DelayedPacket, audio: &EncodedAudio<'_>) {
+        let received = (delayed.packet.kind == PacketKind::Audio).then_some(&delayed.packet);
+        let header = received.map_or(&PLAIN_HEADER[..], |packet| &packet.header);
         let level = self
             .audio_level_id
-            .map(|id| (id, frame.voice_activity, frame.level));
-        let marker = std::mem::take(&mut self.after_silence);
+            .map(|id| (id, audio.voice_activity, audio.level));
+        let starts_speech =
+            audio.is_first && (delayed.after_pause || received.is_some_and(|packet| packet.marker));
+        let marker = std::mem::take(&mut self.after_silence) || starts_speech;
         let payload_type = self.red_payload_type.unwrap_or(self.payload_type);
-        let mut packet = self.write_header(marker, payload_type, ticks, level, header);
+        let mut bytes = self.write_header(marker, payload_type, audio.ticks, level, header);
         if self.red_payload_type.is_some() {
-            let offset = u32::try_from(ticks - self.redundant.0).unwrap_or(u32::MAX);
+            let offset = u32::try_from(audio.ticks - self.redundant.0).unwrap_or(u32::MAX);
             let redundant = (!marker).then_some((offset, &self.redundant.1[..]));
-            red::write(self.payload_type, redundant, payload, &mut packet);
-            self.redundant.0 = ticks;
+            red::write(self.payload_type, redundant, audio.payload, &mut bytes);
+            self.redundant.0 = audio.ticks;
             self.redundant.1.clear();
-            self.redundant.1.extend_from_slice(payload);
+            self.redundant.1.extend_from_slice(audio.payload);
         } else {
-            packet.extend_from_slice(payload);
+            bytes.extend_from_slice(audio.payload);
         }
-        self.push_tx(packet);
-        self.encoded_packets += 1;
+        let is_replaced = audio.is_first && received.is_some() && !delayed.is_undecodable;
+        let origin = if is_replaced {
+            Origin::Replaced
+        } else {
+            Origin::Made
+        };
+        self.push_tx(bytes, origin);
+        self.extend_sent(delayed);
     }
 
-    /// Starts a packet with the next sequence number.
+    /// Sends comfort noise (RFC 3389) with `payload` in place of a packet of silence.
+    pub(crate) fn send_comfort_noise(
+        &mut self,
+        delayed: &DelayedPacket,
+        payload_type: u8,
+        payload: &[u8],
+    ) {
+        let packet = &delayed.packet;
+        let mut bytes = self.write_header(false, payload_type, packet.ticks, None, &PLAIN_HEADER);
+        bytes.extend_from_slice(payload);
+        let origin = if packet.kind == PacketKind::Audio && !delayed.is_undecodable {
+            Origin::Replaced
+        } else {
+            Origin::Made
+        };
+        self.push_tx(bytes, origin);
+        self.skip_silence(delayed);
+    }
+
+    fn extend_sent(&mut self, delayed: &DelayedPacket) {
+        let end = delayed.packet.ticks + delayed.frames as i64;
+        self.sent_until = Some(end);
+    }
+
+    /// Starts a packet with the next sequence number. `ticks`: received timestamp.
     fn write_header(
         &mut self,
         marker: bool,
@@ -256,7 +215,7 @@ impl Sender {
             marker,
             payload_type,
             sequence: self.next_sequence,
-            timestamp: ticks as u32,
+            timestamp: (ticks + self.timestamp_offset) as u32,
             ssrc: self.ssrc,
             audio_level,
         };
@@ -266,22 +225,36 @@ impl Sender {
         packet
     }
 
-    fn push_tx(&mut self, packet: Vec<u8>) {
-        if self.tx_queue.len() == MAX_QUEUED {
-            self.byte_pool.extend(self.tx_queue.pop_front());
-            self.dropped += 1;
+    fn push_tx(&mut self, bytes: Vec<u8>, origin: Origin) {
+        if self.tx_queue.len() == MAX_QUEUED
+            && let Some(oldest) = self.tx_queue.pop_front()
+        {
+            self.byte_pool.push(oldest.bytes);
+            self.counts.overflow += u64::from(oldest.origin != Origin::Made);
         }
-        self.tx_queue.push_back(packet);
+        self.tx_queue.push_back(TxPacket { bytes, origin });
+    }
+
+    /// Packets received that wait for [`poll`](Self::poll).
+    pub(crate) fn received(&self) -> usize {
+        let waiting = self.tx_queue.iter();
+        waiting
+            .filter(|packet| packet.origin != Origin::Made)
+            .count()
     }
 
     /// Replaces `packet` by the next packet to be sent. False: there is none.
     pub(crate) fn poll(&mut self, packet: &mut Vec<u8>) -> bool {
-        match self.tx_queue.pop_front() {
-            Some(next) => {
-                self.byte_pool.push(std::mem::replace(packet, next));
-                true
-            }
-            None => false,
+        let Some(next) = self.tx_queue.pop_front() else {
+            return false;
+        };
+        self.counts.sent += 1;
+        match next.origin {
+            Origin::Replaced => self.counts.replaced += 1,
+            Origin::PassedThrough => self.counts.passed_through += 1,
+            Origin::Made => {}
         }
+        self.byte_pool.push(std::mem::replace(packet, next.bytes));
+        true
     }
 }

@@ -78,6 +78,14 @@ impl RtpDenoiserBuilder {
         self
     }
 
+    /// Payload type of received comfort noise (RFC 3389). Its packets pass with the level lowered by the
+    /// attenuation limit, as the denoiser lowers the noise that they describe. Default: 13 for G.711,
+    /// none for the other codecs.
+    pub fn comfort_noise_payload_type(mut self, payload_type: Option<u8>) -> Self {
+        self.rtp.comfort_noise_payload_type = Some(payload_type);
+        self
+    }
+
     /// Id of the header extension element that holds the audio level (RFC 6464), 1 to 255. The
     /// level is set to that of the clean audio. Default: none; levels are not changed.
     pub fn audio_level_id(mut self, id: Option<u8>) -> Self {
@@ -111,7 +119,8 @@ impl RtpDenoiserBuilder {
         self
     }
 
-    /// Sends few or no packets during silence (Opus DTX). Default: false.
+    /// Sends few or no packets during silence: DTX of Opus, comfort noise (RFC 3389) with G.711 and a
+    /// [`comfort_noise_payload_type`](Self::comfort_noise_payload_type). Default: false.
     pub fn dtx(mut self, dtx: bool) -> Self {
         self.rtp.dtx = dtx;
         self

@@ -1,21 +1,17 @@
 //! Checks received packets and inserts them into the jitter buffer.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::RtpDenoiser;
 use crate::error::RtpError;
-use crate::jitter_buffer::{BufferedPacket, PacketKind, WINDOW};
+use crate::jitter_buffer::PacketKind;
 use crate::packet::Packet;
 use crate::red::{Block, Blocks};
+use crate::source::Place;
 
 /// Longest datagram, bytes: the payload of an Ethernet jumbo frame.
 const MAX_DATAGRAM_BYTES: usize = 9000;
-/// Packets further behind the expected one belong to a restarted source (MAX_MISORDER of RFC 3550,
-/// appendix A.1).
-const MAX_MISORDER: i64 = 100;
-/// Offset of the sequence numbers without wraps, so that numbers before the first packet are
-/// positive.
-pub(super) const FIRST_SEQUENCE: u64 = 1 << 32;
 
 impl RtpDenoiser {
     /// Inserts a packet into the jitter buffer.
@@ -27,161 +23,164 @@ impl RtpDenoiser {
             });
         }
         let packet = Packet::parse(datagram)?;
-        let found = packet.payload_type();
         let expected = self.audio_payload_type;
-        let is_red = self.options.red_payload_type == Some(found);
-        let is_passthrough = self.options.passthrough_payload_types.contains(&found);
-        if found != expected && !is_red && !is_passthrough {
-            return Err(RtpError::PayloadType { found, expected });
-        }
+        let Some(kind) = self.kind_of(packet.payload_type()) else {
+            // Its number is not missing.
+            if self.source.is_current(&packet) {
+                let place = self.locate(now, &packet)?;
+                self.store(now, &packet, place, PacketKind::Dropped, 0..0)?;
+            }
+            return Err(RtpError::PayloadType {
+                found: packet.payload_type(),
+                expected,
+            });
+        };
         // The whole packet is checked before any state changes.
-        let blocks = is_red
-            .then(|| Blocks::parse(packet.payload()))
-            .transpose()?;
-        if blocks
-            .as_ref()
-            .is_some_and(|blocks| blocks.primary().payload_type != expected)
+        let is_red = self.options.red_payload_type == Some(packet.payload_type());
+        let blocks = if is_red && !packet.payload().is_empty() {
+            Some(Blocks::parse(packet.payload())?)
+        } else {
+            None
+        };
+        if let Some(blocks) = &blocks
+            && blocks.primary().payload_type != expected
         {
             return Err(RtpError::Malformed("redundant audio of another codec"));
         }
-        let sequence = self.locate(now, &packet)?;
-        let ticks = self.unwrap_timestamp(packet.timestamp());
-        let complete_payload = 0..packet.payload().len();
-        let codec_range = blocks
-            .as_ref()
-            .map_or(complete_payload, |blocks| blocks.primary().bytes.clone());
-        let received = ReceivedPacket {
-            ticks,
-            arrival: now,
-            packet: &packet,
-        };
-        let kind = if is_passthrough {
-            PacketKind::Passthrough
-        } else {
-            PacketKind::Audio
-        };
-        received.write(self.jitter_buffer.insert(sequence), kind, codec_range);
+        let codec_range = blocks.as_ref().map_or(0..packet.payload().len(), |blocks| {
+            blocks.primary().bytes.clone()
+        });
+        let is_empty = kind == PacketKind::Audio && codec_range.is_empty();
+        let place = self.locate(now, &packet)?;
+        let kind = if is_empty { PacketKind::Dropped } else { kind };
+        self.store(now, &packet, place, kind, codec_range)?;
         if let Some(blocks) = blocks {
-            self.insert_redundant(sequence, &received, blocks.redundant());
+            self.insert_redundant(now, &packet, place, blocks.redundant());
         }
-        if !is_passthrough {
-            self.jitter.update(now, ticks, self.rate_hz);
+        if is_empty {
+            return Err(RtpError::Empty {
+                sequence: packet.sequence(),
+            });
+        }
+        if kind == PacketKind::Audio {
+            self.jitter.update(now, place.ticks, self.rate_hz);
         }
         Ok(())
     }
 
-    /// The sequence number of a packet without wraps, if the jitter buffer has a free slot for it.
-    fn locate(&mut self, now: Duration, packet: &Packet<'_>) -> Result<u64, RtpError> {
-        let sequence = packet.sequence();
-        let ssrc = packet.ssrc();
-        let Some(present_ssrc) = self.ssrc else {
-            self.ssrc = Some(ssrc);
-            self.next_sequence = FIRST_SEQUENCE + u64::from(sequence);
-            self.expected_ticks = i64::from(packet.timestamp());
-            self.sender.start(ssrc, sequence);
-            return Ok(self.next_sequence);
+    /// What packets of a payload type are. `None`: the stream was not configured for it.
+    fn kind_of(&self, payload_type: u8) -> Option<PacketKind> {
+        if payload_type == self.audio_payload_type
+            || self.options.red_payload_type == Some(payload_type)
+        {
+            Some(PacketKind::Audio)
+        } else if self
+            .options
+            .passthrough_payload_types
+            .contains(&payload_type)
+        {
+            Some(PacketKind::Passthrough)
+        } else if self.comfort_noise_payload_type == Some(payload_type) {
+            Some(PacketKind::ComfortNoise)
+        } else {
+            None
+        }
+    }
+
+    /// The place of a packet that was not received before.
+    fn locate(&mut self, now: Duration, packet: &Packet<'_>) -> Result<Place, RtpError> {
+        let last_sequence = self.jitter_buffer.last_sequence();
+        let place = self
+            .source
+            .locate(now, packet, self.next_sequence, last_sequence)?;
+        if self.playing_ssrc.is_none() {
+            self.playing_ssrc = Some(packet.ssrc());
+            self.next_sequence = place.sequence;
+            self.sender.start(packet.ssrc(), packet.sequence());
+        }
+        let buffered = self.jitter_buffer.get(place.sequence);
+        if buffered.is_some_and(|packet| packet.kind != PacketKind::Redundant) {
+            return Err(RtpError::Duplicate {
+                sequence: packet.sequence(),
+            });
+        }
+        Ok(place)
+    }
+
+    /// Copies a packet, or the audio of one of its blocks, into the jitter buffer.
+    fn store(
+        &mut self,
+        now: Duration,
+        packet: &Packet<'_>,
+        place: Place,
+        kind: PacketKind,
+        codec_range: Range<usize>,
+    ) -> Result<(), RtpError> {
+        let Some(buffered) = self.jitter_buffer.insert(place.sequence) else {
+            return Err(RtpError::Overflow {
+                sequence: packet.sequence(),
+            });
         };
-        let ahead = i64::from(sequence.wrapping_sub(self.next_sequence as u16) as i16);
-        if ssrc != present_ssrc || ahead < -MAX_MISORDER || ahead >= WINDOW as i64 {
-            let is_successor = self.probation == Some((ssrc, sequence));
-            self.probation = Some((ssrc, sequence.wrapping_add(1)));
-            if !is_successor {
-                return Err(RtpError::Probation { sequence, ssrc });
-            }
-            self.restart(now, packet);
-            return Ok(self.next_sequence);
-        }
-        if ahead < 0 {
-            return Err(RtpError::Late { sequence });
-        }
-        let located = self.next_sequence.wrapping_add_signed(ahead);
-        let buffered = self.jitter_buffer.get(located).map(|packet| packet.kind);
-        if buffered.is_some_and(|kind| kind != PacketKind::Redundant) {
-            return Err(RtpError::Duplicate { sequence });
-        }
-        Ok(located)
+        buffered.source = place.source;
+        buffered.ticks = place.ticks;
+        buffered.arrival = now;
+        buffered.marker = packet.marker();
+        buffered.payload_type = packet.payload_type();
+        buffered.kind = kind;
+        buffered.header.clear();
+        buffered.header.extend_from_slice(packet.header());
+        buffered.payload.clear();
+        buffered.payload.extend_from_slice(packet.payload());
+        buffered.codec_range = codec_range;
+        Ok(())
     }
 
-    /// Switches to another source, or to new sequence numbers of the present source.
-    fn restart(&mut self, now: Duration, packet: &Packet<'_>) {
-        self.stats.restarts += 1;
-        self.probation = None;
-        self.ssrc = Some(packet.ssrc());
-        self.jitter_buffer.clear();
-        self.decoder.reset();
-        self.jitter.restart();
-        self.next_sequence = FIRST_SEQUENCE + u64::from(packet.sequence());
-        self.rebase_timeline(now, i64::from(packet.timestamp()));
-    }
-
-    /// The stream continues at received timestamp `ticks`.
-    pub(super) fn rebase_timeline(&mut self, now: Duration, ticks: i64) {
-        let elapsed = self.ticks_since_playout(now) - self.packet_frames as i64;
-        self.expected_ticks = ticks;
-        self.concealed_ticks = 0;
-        self.sender
-            .rebase_timeline(ticks - self.delay as i64, elapsed.max(0));
-    }
-
-    /// Ticks since the latest packet was played.
-    pub(super) fn ticks_since_playout(&self, now: Duration) -> i64 {
-        let seconds = now.saturating_sub(self.played_at).as_secs_f64();
-        (seconds * f64::from(self.rate_hz)) as i64
-    }
-
-    fn unwrap_timestamp(&self, timestamp: u32) -> i64 {
-        let expected = self.expected_ticks;
-        expected + i64::from(timestamp.wrapping_sub(expected as u32) as i32)
-    }
-
-    /// Inserts redundant blocks for the packets that were not received.
-    fn insert_redundant(&mut self, sequence: u64, received: &ReceivedPacket<'_>, blocks: &[Block]) {
-        for (block, distance) in blocks.iter().rev().zip(1..) {
-            let earlier = sequence.saturating_sub(distance);
-            let is_needed = earlier >= self.next_sequence
-                && !block.bytes.is_empty()
+    /// Inserts redundant blocks in the places of packets that were not received. The timestamp offset
+    /// of a block places it (RFC 2198 section 3): the blocks of a packet need not be those right
+    /// before it.
+    fn insert_redundant(
+        &mut self,
+        now: Duration,
+        packet: &Packet<'_>,
+        place: Place,
+        blocks: &[Block],
+    ) {
+        for block in blocks.iter().rev() {
+            let offset = i64::from(block.timestamp_offset);
+            let payload = &packet.payload()[block.bytes.clone()];
+            let frames = self.chain.decoder().frames(payload, self.rate_hz);
+            let (Ok(frames), true) = (frames, offset > 0) else {
+                continue;
+            };
+            let ticks = place.ticks - offset;
+            let is_played = place.source == self.playing_source
+                && self
+                    .clock
+                    .latest_ticks()
+                    .is_some_and(|latest| ticks <= latest);
+            let step = self.clock.step(frames).max(1);
+            let distance = ((offset + step / 2) / step).max(1) as u64;
+            let sequence = place.sequence.saturating_sub(distance);
+            let is_needed = !is_played
                 && block.payload_type == self.audio_payload_type
-                && !self.jitter_buffer.contains(earlier);
+                && self.source.has_number(sequence, self.next_sequence)
+                && self.jitter_buffer.get(sequence).is_none()
+                && !self.jitter_buffer.contains_ticks(place.source, ticks);
             if is_needed {
-                let redundant = ReceivedPacket {
-                    ticks: received.ticks - i64::from(block.timestamp_offset),
-                    ..*received
+                let place = Place {
+                    sequence,
+                    ticks,
+                    ..place
                 };
-                redundant.write(
-                    self.jitter_buffer.insert(earlier),
+                // A full buffer has no room for redundancy.
+                let _ = self.store(
+                    now,
+                    packet,
+                    place,
                     PacketKind::Redundant,
                     block.bytes.clone(),
                 );
             }
         }
-    }
-}
-
-/// A packet with its arrival time and its timestamp without wraps.
-#[derive(Clone, Copy)]
-struct ReceivedPacket<'a> {
-    ticks: i64,
-    arrival: Duration,
-    packet: &'a Packet<'a>,
-}
-
-impl ReceivedPacket<'_> {
-    fn write(
-        &self,
-        buffered: &mut BufferedPacket,
-        kind: PacketKind,
-        codec_range: std::ops::Range<usize>,
-    ) {
-        buffered.ticks = self.ticks;
-        buffered.timestamp_ticks = self.ticks;
-        buffered.arrival = self.arrival;
-        buffered.marker = self.packet.marker();
-        buffered.payload_type = self.packet.payload_type();
-        buffered.kind = kind;
-        buffered.header.clear();
-        buffered.header.extend_from_slice(self.packet.header());
-        buffered.payload.clear();
-        buffered.payload.extend_from_slice(self.packet.payload());
-        buffered.codec_range = codec_range;
     }
 }

@@ -6,7 +6,7 @@ use quietwire_rtp::{Packet, RtpDenoiser};
 
 use quietwire_testing::network::TimedPacket;
 
-use crate::wire::{FIRST, FRAMES, HeaderNumbers, chord, datagram, run, stream, voice};
+use crate::wire::{FIRST, FRAMES, HeaderNumbers, chord, datagram, drain, run, stream, voice};
 
 const EVENT: u8 = 101;
 const BEGIN: usize = 40;
@@ -104,16 +104,7 @@ fn an_event_at_the_end_of_a_call_is_sent_to_its_end() {
     received.truncate(BEGIN + 12);
     let mut stream = stream().passthrough_payload_type(EVENT).build().unwrap();
     let mut sent_packet = run(&mut stream, &received);
-    while let Some(due) = stream.timeout() {
-        stream.drive(due);
-        let mut bytes = Vec::new();
-        while stream.poll_packet(&mut bytes) {
-            sent_packet.push(TimedPacket {
-                at: due,
-                bytes: bytes.clone(),
-            });
-        }
-    }
+    sent_packet.extend(drain(&mut stream));
     assert_eq!(split(&sent_packet).0.len(), 12);
 }
 

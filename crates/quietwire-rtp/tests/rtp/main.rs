@@ -8,5 +8,7 @@ mod events;
 mod network;
 mod passthrough;
 mod redundancy;
+mod senders;
+mod timeline;
 
 mod wire;

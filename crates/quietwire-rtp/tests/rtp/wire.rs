@@ -150,6 +150,7 @@ pub fn run_with(
         let _ = stream.receive(arrival.at, &arrival.bytes);
         drive(stream, arrival.at);
     }
+    check_counts(stream);
     sent
 }
 
@@ -218,4 +219,30 @@ pub fn error_db(found: &[f32], expected: &[f32]) -> f32 {
 pub fn rms_db(samples: &[f32]) -> f32 {
     let power = samples.iter().map(|x| x * x).sum::<f32>() / samples.len() as f32;
     10.0 * (power + 1e-20).log10()
+}
+
+/// Calls a stream on its timeouts until nothing more is due. Returns the sent packets.
+pub fn drain(stream: &mut RtpDenoiser) -> Vec<TimedPacket> {
+    let mut sent = Vec::new();
+    while let Some(due) = stream.timeout() {
+        stream.drive(due);
+        let mut bytes = Vec::new();
+        while stream.poll_packet(&mut bytes) {
+            sent.push(TimedPacket {
+                at: due,
+                bytes: bytes.clone(),
+            });
+        }
+    }
+    sent
+}
+
+/// Every packet received is sent, dropped for a reason, or waits.
+pub fn check_counts(stream: &RtpDenoiser) {
+    let stats = stream.stats();
+    assert_eq!(
+        stats.received,
+        stats.replaced + stats.passed_through + stats.dropped.total() + stats.waiting,
+        "{stats:?}"
+    );
 }
