@@ -107,7 +107,7 @@ pub(crate) struct BenchArgs {
     pub model: String,
 
     /// Length of the audio to process
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, value_name = "S", default_value_t = 10, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
 }
 

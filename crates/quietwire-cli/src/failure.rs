@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
-use quietwire_store::StoreError;
+use quietwire_store::{ModelStore, StoreError};
+
+use crate::shown;
 
 /// Wrong usage of the command line. The exit code is 2.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +15,7 @@ pub(crate) struct Usage(pub String);
 pub(crate) fn message(error: &anyhow::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     let text = causes.join(": ");
+    let text = shown::escaped(&text);
     match error.chain().find_map(remedy) {
         Some(remedy) => format!("{text}; {remedy}"),
         None => text,
@@ -39,7 +42,10 @@ fn remedy(error: &(dyn Error + 'static)) -> Option<String> {
 fn of_store(error: &StoreError) -> Option<String> {
     match error {
         StoreError::UnknownModel { .. } => Some("quietwire models list shows all models".into()),
-        StoreError::NotInstalled { id } => Some(format!("quietwire models add {id} installs it")),
+        StoreError::NotInstalled { id } if ModelStore::known(id).is_ok() => {
+            Some(format!("quietwire models add {id} installs it"))
+        }
+        StoreError::NotInstalled { .. } => Some("quietwire models list shows all models".into()),
         StoreError::Archive { .. } => Some("get the archive again".into()),
         StoreError::Write { .. } => Some("free some space or check the permissions".into()),
         _ => None,
@@ -49,7 +55,14 @@ fn of_store(error: &StoreError) -> Option<String> {
 #[cfg(feature = "clean")]
 fn of_file(error: &quietwire_file::FileError) -> Option<&'static str> {
     use quietwire_file::FileError;
+    use std::io::ErrorKind;
     match error {
+        FileError::Write { source, .. } if source.kind() == ErrorKind::InvalidFilename => {
+            Some("choose a shorter name with -o; in a folder given with -o the names stay the same")
+        }
+        FileError::InUse { .. } => {
+            Some("wait until it is done; if no other run is active, delete that file")
+        }
         FileError::Write { .. } => {
             Some("no output was left; free some space or choose another place with -o")
         }
@@ -58,16 +71,13 @@ fn of_file(error: &quietwire_file::FileError) -> Option<&'static str> {
             Some("if it is audio, convert it first: ffmpeg -i INPUT OUTPUT.wav")
         }
         FileError::Wav { .. } => Some("export it again, or try ffmpeg -i INPUT OUTPUT.wav"),
-        FileError::Unsupported { .. } => Some("convert it first: ffmpeg -i INPUT OUTPUT.wav"),
+        FileError::Unsupported { .. } => Some(
+            "let ffmpeg decode it with --via-ffmpeg, or convert it: ffmpeg -i INPUT OUTPUT.wav",
+        ),
         FileError::Corrupt { .. } => Some(
             "copy or export the file again, or skip the damage with ffmpeg -i INPUT OUTPUT.wav",
         ),
-        FileError::Truncated { .. } => {
-            Some("copy the file again, or save the frames that it has: ffmpeg -i INPUT OUTPUT.wav")
-        }
-        FileError::NotFinite { .. } => {
-            Some("the program that wrote the file has a fault; export it again as integer PCM")
-        }
+        FileError::Track { .. } => Some("choose another number with --track"),
         FileError::Rate { .. } => Some("resample it first: ffmpeg -i INPUT -ar 48000 OUTPUT.wav"),
         FileError::Channels { .. } => Some("mix it down first: ffmpeg -i INPUT -ac 2 OUTPUT.wav"),
         FileError::Exists { .. } => Some(
@@ -76,6 +86,12 @@ fn of_file(error: &quietwire_file::FileError) -> Option<&'static str> {
         FileError::SameFile { .. } => Some("choose another name with -o"),
         FileError::TooLongForFlac { .. } | FileError::UnsupportedByFlac { .. } => {
             Some("choose --format wav")
+        }
+        FileError::Program { .. } => Some(
+            "install ffmpeg, or do without it: choose -o OUTPUT.wav, and leave out --via-ffmpeg",
+        ),
+        FileError::Video { .. } => {
+            Some("choose a name with .mkv, or -o OUTPUT.wav for the sound alone")
         }
         FileError::Encode { .. } => Some("please report this as a fault of quietwire"),
         FileError::Denoiser(quietwire::Error::Linked { .. }) => {

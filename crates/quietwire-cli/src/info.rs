@@ -9,6 +9,7 @@ use quietwire_file::{FileSummary, Input, measure};
 
 use crate::args::clean::InfoArgs;
 use crate::failure::message;
+use crate::shown;
 
 pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<ExitCode> {
 
 fn describe(summary: &FileSummary) -> String {
     let (info, levels) = (&summary.info, &summary.levels);
-    format!(
+    let mut text = format!(
         "{}\n\
          \x20 format       {}, {}\n\
          \x20 rate         {} Hz\n\
@@ -41,7 +42,7 @@ fn describe(summary: &FileSummary) -> String {
          \x20 mean level   {:.1} dBFS\n\
          \x20 noise floor  {:.1} dBFS\n\
          \x20 clipped      {} samples\n",
-        summary.path.display(),
+        shown::path(&summary.path),
         info.container,
         info.codec,
         info.rate_hz,
@@ -53,5 +54,13 @@ fn describe(summary: &FileSummary) -> String {
         levels.rms_dbfs,
         levels.noise_floor_dbfs,
         summary.clipped_samples,
-    )
+    );
+    for note in &summary.notes {
+        text += &format!("  note         {}\n", shown::escaped(&note.to_string()));
+    }
+    if summary.non_finite_samples > 0 {
+        let samples = summary.non_finite_samples;
+        text += &format!("  not finite   {samples} samples (NaN or infinity)\n");
+    }
+    text
 }

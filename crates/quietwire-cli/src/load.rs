@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use quietwire::Model;
 use quietwire_store::ModelStore;
 
-/// A model by an embedded or installed id or by its folder. `flag` is the flag that named it, for the
-/// error.
-pub(crate) fn model(flag: &str, name: &str) -> Result<Arc<Model>> {
+/// A model by an embedded or installed id or by its folder. `argument` is the flag or the command that
+/// named it, for the error.
+pub(crate) fn model(argument: &str, name: &str) -> Result<Arc<Model>> {
     let model = ModelStore::user()?.load(name);
-    model.with_context(|| format!("{flag} {name}"))
+    model.with_context(|| format!("{argument} {name}"))
 }

@@ -17,16 +17,21 @@ mod load;
 mod models;
 #[cfg(feature = "relay")]
 mod relay;
+mod shown;
+#[cfg(feature = "clean")]
+mod stop;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Parser as _;
 
 use crate::args::{Args, Command};
 use crate::failure::{Usage, is_broken_pipe, message};
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    let args = Args::try_parse().unwrap_or_else(|error| usage::exit(error));
+    match run(args) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -8,13 +8,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use quietwire::{Manifest, Model};
 use quietwire_store::ModelStore;
 
 use crate::args::{ModelsArgs, ModelsCommand};
-use crate::cost;
 use crate::failure::message;
+use crate::{cost, load};
 
 pub(crate) fn run(args: &ModelsArgs) -> Result<ExitCode> {
     let text = match &args.command {
@@ -22,6 +22,9 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<ExitCode> {
         ModelsCommand::Show { model } => show(model)?,
         ModelsCommand::Add { id, from } => add::run(id, from.as_deref())?,
         ModelsCommand::Remove { id } => {
+            if Model::embedded_ids().any(|embedded| embedded == id) {
+                bail!("model `{id}` is part of the program: it cannot be removed");
+            }
             ModelStore::user()?.remove(id)?;
             format!("removed {id}\n")
         }
@@ -68,7 +71,7 @@ fn list() -> Result<String> {
 
 fn show(name: &str) -> Result<String> {
     let store = ModelStore::user()?;
-    let model = store.load(name)?;
+    let model = load::model("models show", name)?;
     let manifest = model.manifest();
     let (lowest, highest) = manifest.input_rates_hz();
     let mut text = String::new();

@@ -8,13 +8,18 @@ use quietwire::{ChannelMode, Denoiser};
 use crate::audio_info::AudioInfo;
 use crate::clean_job::{CleanJob, CleanOptions, Progress};
 use crate::error::FileError;
+use crate::file_attributes::FileAttributes;
 use crate::input::Input;
+use crate::metadata::{FlacMetadata, Metadata, WavMetadata};
+use crate::note::Note;
 use crate::output::{Output, OutputFormat};
 use crate::reader::Reader;
 use crate::report::{CleanReport, FileSummary, ModelInfo};
 use crate::sample_format::SampleFormat;
 use crate::sinks::{Measured, Outputs, Sinks};
 use crate::telemetry_writer::TelemetryWriter;
+use crate::video::{Video, VideoWriter};
+use crate::wav::chunk::{Chunk, Chunks};
 use crate::wav::format::WavSpec;
 use crate::writer::{Container, Writer, WriterSpec};
 
@@ -28,8 +33,9 @@ const TELEMETRY_HOPS: usize = 64;
 /// [`FileError::SameFile`], [`FileError::Exists`] or [`FileError::DuplicateOutput`] before any file is
 /// touched. [`FileError::Rate`] or [`FileError::Channels`] for a file that no stream can process.
 /// [`FileError::UnsupportedByFlac`] or [`FileError::TooLongForFlac`] for the output.
-/// [`FileError::Write`] for a full disk and similar causes. [`FileError::Denoiser`] for options that
-/// the model does not support. Otherwise as [`Reader::open`] and [`Reader::read`].
+/// [`FileError::Program`] or [`FileError::Video`] for a video. [`FileError::Write`] for a full disk and
+/// similar causes. [`FileError::Denoiser`] for options that
+/// the model does not support. Otherwise as [`Reader::open_with`] and [`Reader::read`].
 pub fn clean(
     job: CleanJob,
     options: &CleanOptions,
@@ -37,8 +43,10 @@ pub fn clean(
 ) -> Result<CleanReport, FileError> {
     let started = Instant::now();
     let mut run = Run::open(job, options)?;
-    let frames = run.process(progress)?;
-    run.finish(options, frames, started)
+    match run.process(progress) {
+        Ok(frames) => run.finish(options, frames, started),
+        Err(error) => Err(explained(error, run.video)),
+    }
 }
 
 /// One open file with its stream and its outputs.
@@ -51,6 +59,13 @@ struct Run {
     input_name: PathBuf,
     output_name: PathBuf,
     output_spec: WriterSpec,
+    /// whether the output is a WAV file, which takes metadata at its end
+    takes_late: bool,
+    /// names of metadata that the output does not have
+    left: Vec<String>,
+    /// format and length of the input
+    info: AudioInfo,
+    video: Option<VideoWriter>,
 }
 
 impl Run {
@@ -60,8 +75,27 @@ impl Run {
         let input_name = job.input.name().to_path_buf();
         let output_name = job.output.name().to_path_buf();
         let is_raw = matches!(job.input, Input::Raw { .. });
-        let mut reader = Reader::open(job.input)?;
-        let info = reader.info().clone();
+        let attributes = FileAttributes::of(&job.input);
+        let video = match (&job.input, &job.output) {
+            (Input::File(input), Output::Video(output)) => {
+                Some(Video::open(input, output, options.read.track)?)
+            }
+            _ => None,
+        };
+        let mut reader = match &video {
+            Some(video) => {
+                let source = Box::new(video.decode()?);
+                Reader::open_stream(source, input_name.clone(), &options.read)?
+            }
+            None => Reader::open_with(job.input, &options.read)?,
+        };
+        let mut info = reader.info().clone();
+        if let Some(video) = &video {
+            (info.container, info.codec) = (video.container(), video.codec());
+            let frames = video.duration_s().map(|s| s * f64::from(info.rate_hz));
+            info.frames = frames.map(|frames| frames as u64);
+            info.frames_exact = false;
+        }
         let denoiser = denoiser(&info, options, job.telemetry.is_some())
             .map_err(|error| with_path(error, &input_name))?;
 
@@ -73,25 +107,44 @@ impl Run {
                 found: "a header without samples",
             });
         }
-        let mut output_spec = writer_spec(&info, &output_name, options);
+        let mut output_spec = writer_spec(&info, &output_name, options, &attributes);
+        let is_certain = reader.is_certain();
+        output_spec.is_certain = is_certain;
         let is_stream = matches!(job.output, Output::Stream(_));
         if is_raw && is_stream && options.format == OutputFormat::Auto {
             output_spec.container = Container::Raw;
         }
+        // The residual is another recording: it has no metadata.
+        let is_file = matches!(job.output, Output::File(_));
+        let takes_late = output_spec.container == Container::Wav && is_file;
+        // ffmpeg copies the metadata of a video.
+        let left = match video {
+            Some(_) => Vec::new(),
+            None => add_metadata(&mut output_spec, &reader.metadata(), options),
+        };
         let residual = job.residual.map(|path| {
-            let spec = writer_spec(&info, &path, options);
+            let mut spec = writer_spec(&info, &path, options, &attributes);
+            spec.is_certain = is_certain;
             Writer::create(Output::File(path), &spec)
         });
-        let telemetry = job
-            .telemetry
-            .map(|path| TelemetryWriter::create(&path, options.overwrite));
+        let telemetry = job.telemetry.map(|path| {
+            TelemetryWriter::create(&path, options.overwrite, &attributes.without_times())
+        });
+        let (output, video) = match video {
+            Some(video) => {
+                let (writer, pipe) = video.encode(options, &attributes)?;
+                (Output::Stream(Box::new(pipe)), Some(writer))
+            }
+            None => (job.output, None),
+        };
         let outputs = Outputs {
             residual: residual.transpose()?,
-            audio: Writer::create(job.output, &output_spec)?,
+            audio: Writer::create(output, &output_spec)?,
             reports: job.reports,
             spectrogram: job.spectrogram,
             telemetry: telemetry.transpose()?,
             overwrite: options.overwrite,
+            attributes,
         };
         Ok(Self {
             sinks: Sinks::new(&info, denoiser.latency(), outputs),
@@ -101,12 +154,16 @@ impl Run {
             input_name,
             output_name,
             output_spec,
+            takes_late,
+            left,
+            info,
+            video,
         })
     }
 
     /// Processes the whole input and the tail of the stream. Returns the frames of the input.
     fn process(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<u64, FileError> {
-        let (total, rate_hz) = (self.reader.info().frames, self.reader.info().rate_hz);
+        let (total, rate_hz) = (self.info.frames, self.info.rate_hz);
         let hop = self.denoiser.hop_frames();
         let channels = self.denoiser.channels();
         let mut output = Vec::new();
@@ -145,6 +202,14 @@ impl Run {
         Ok(())
     }
 
+    /// The metadata that a piped WAV has after its audio.
+    fn late_metadata(&self, options: &CleanOptions) -> Chunks {
+        if options.strip_metadata || self.reader.is_certain() || self.video.is_some() {
+            return Chunks::default();
+        }
+        self.reader.metadata().chunks_after
+    }
+
     /// Completes all outputs.
     fn finish(
         self,
@@ -155,39 +220,109 @@ impl Run {
         let before = AudioInfo {
             frames: Some(frames),
             frames_exact: true,
-            ..self.reader.info().clone()
+            ..self.info.clone()
+        };
+        let container = self.output_spec.container;
+        let (container, codec) = match &self.video {
+            Some(video) => (video.container, video.codec),
+            None => (container.name(), container.codec()),
         };
         let after = AudioInfo {
-            container: self.output_spec.container.name().into(),
-            codec: self.output_spec.container.codec().into(),
+            container: container.into(),
+            codec: codec.into(),
             sample_format: self.output_spec.wav.format,
             ..before.clone()
         };
         let seconds = frames as f64 / f64::from(before.rate_hz);
         let processing_s = started.elapsed().as_secs_f64();
         let model = model_info(options, &self.denoiser);
+        let mut notes = self.reader.notes().to_vec();
+        if let Some(video) = &self.video {
+            notes.extend(video.notes(frames, before.rate_hz));
+        }
+        let (late, mut names) = (self.late_metadata(options), self.left);
+        if !self.takes_late {
+            names.extend(late.kept.iter().map(Chunk::name));
+        }
+        if !names.is_empty() {
+            notes.push(Note::MetadataLeft { names });
+        }
+        let mut late_bytes = Vec::new();
+        late.kept
+            .iter()
+            .for_each(|chunk| chunk.write(&mut late_bytes));
+        let non_finite_samples = self.reader.non_finite_samples();
         let (input_name, output_name) = (self.input_name, self.output_name);
-        self.sinks.finish(|measured: Measured| CleanReport {
-            quietwire: env!("CARGO_PKG_VERSION"),
-            input: FileSummary {
-                path: input_name,
-                info: before,
-                seconds,
-                levels: measured.before,
-                clipped_samples: measured.clipped_in,
-            },
-            output: FileSummary {
-                path: output_name,
-                info: after,
-                seconds,
-                levels: measured.after,
-                clipped_samples: measured.clipped_out,
-            },
-            speech_share: measured.speech_share,
-            model,
-            processing_s,
-            speed: seconds / processing_s.max(1e-9),
-        })
+        let report = self
+            .sinks
+            .finish(&late_bytes, |measured: Measured| CleanReport {
+                quietwire: env!("CARGO_PKG_VERSION"),
+                input: FileSummary {
+                    path: input_name,
+                    info: before,
+                    seconds,
+                    levels: measured.before,
+                    notes,
+                    clipped_samples: measured.clipped_in,
+                    non_finite_samples,
+                },
+                output: FileSummary {
+                    path: output_name,
+                    info: after,
+                    seconds,
+                    levels: measured.after,
+                    notes: Vec::new(),
+                    clipped_samples: measured.clipped_out,
+                    non_finite_samples: 0,
+                },
+                speech_share: measured.speech_share,
+                model,
+                processing_s,
+                speed: seconds / processing_s.max(1e-9),
+            });
+        match (report, self.video) {
+            (Ok(report), Some(video)) => video.finish().map(|()| report),
+            (Err(error), video) => Err(explained(error, video)),
+            (report, None) => report,
+        }
+    }
+}
+
+/// Adds the metadata of the input to an output. Returns the names of what the output cannot hold.
+fn add_metadata(spec: &mut WriterSpec, metadata: &Metadata, options: &CleanOptions) -> Vec<String> {
+    if options.strip_metadata {
+        spec.flac_metadata.add_mask(&spec.wav);
+        return Vec::new();
+    }
+    match spec.container {
+        Container::Wav => {
+            let mut wav = metadata.for_wav(spec.wav.rate_hz);
+            let left = std::mem::take(&mut wav.left);
+            spec.wav_metadata = wav;
+            left
+        }
+        Container::Flac => {
+            let mut flac = metadata.for_flac();
+            let left = std::mem::take(&mut flac.left);
+            flac.add_mask(&spec.wav);
+            spec.flac_metadata = flac;
+            left
+        }
+        // Samples without a header come from samples without a header.
+        Container::Raw => Vec::new(),
+    }
+}
+
+/// The reason of ffmpeg in place of the error of its closed pipe.
+fn explained(error: FileError, video: Option<VideoWriter>) -> FileError {
+    match (error, video) {
+        (FileError::Write { source, path }, Some(video))
+            if source.kind() == std::io::ErrorKind::BrokenPipe =>
+        {
+            let ended = video.finish().err();
+            ended.unwrap_or(FileError::Write { path, source })
+        }
+        (error, _) => error,
     }
 }
 
@@ -239,7 +374,12 @@ fn with_path(error: quietwire::Error, path: &Path) -> FileError {
 }
 
 /// The format of an output with the samples of `info` and a name.
-fn writer_spec(info: &AudioInfo, path: &Path, options: &CleanOptions) -> WriterSpec {
+fn writer_spec(
+    info: &AudioInfo,
+    path: &Path,
+    options: &CleanOptions,
+    attributes: &FileAttributes,
+) -> WriterSpec {
     let is_named_flac = path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("flac"));
@@ -264,5 +404,9 @@ fn writer_spec(info: &AudioInfo, path: &Path, options: &CleanOptions) -> WriterS
         },
         frames: info.frames.filter(|_| info.frames_exact),
         overwrite: options.overwrite,
+        attributes: attributes.clone(),
+        is_certain: false,
+        wav_metadata: WavMetadata::default(),
+        flac_metadata: FlacMetadata::default(),
     }
 }

@@ -9,6 +9,7 @@ use crate::atomic_file::is_special;
 use crate::error::FileError;
 use crate::input::Input;
 use crate::output::{Output, OutputFormat};
+use crate::read_options::ReadOptions;
 use crate::report::ReportFormat;
 
 /// The options of [`clean`](crate::clean), the same for every file.
@@ -20,8 +21,13 @@ pub struct CleanOptions {
     /// The options of the stream. `clean` replaces `rate_hz`, `channels`, `hop_aligned` and
     /// `telemetry_hops` with values that fit the file.
     pub denoiser: DenoiserOptions,
+    /// How the input is read.
+    pub read: ReadOptions,
     /// The container of the output.
     pub format: OutputFormat,
+    /// Whether the output has none of the metadata of the input. `false`: all that its format can
+    /// hold.
+    pub strip_metadata: bool,
     /// Whether existing outputs are replaced.
     pub overwrite: bool,
 }
@@ -32,7 +38,9 @@ impl CleanOptions {
         Self {
             model,
             denoiser: DenoiserOptions::default(),
+            read: ReadOptions::default(),
             format: OutputFormat::Auto,
+            strip_metadata: false,
             overwrite: false,
         }
     }
@@ -73,7 +81,7 @@ impl CleanJob {
 
     fn output_files(&self) -> impl Iterator<Item = &Path> {
         let output = match &self.output {
-            Output::File(path) => Some(path.as_path()),
+            Output::File(path) | Output::Video(path) => Some(path.as_path()),
             Output::Stream(_) => None,
         };
         output

@@ -1,23 +1,51 @@
-//! Decodes all formats except WAV: containers and codecs of symphonia, and Opus with ropus.
+//! Decodes all formats except WAV and FLAC: containers and codecs of symphonia, Opus with ropus and
+//! surround Vorbis with lewton.
 
+mod codec;
+pub(crate) mod names;
+mod not_audio;
+mod opus;
+mod probe;
+mod surround;
+mod trim;
+mod vorbis;
+
+use std::io;
 use std::path::{Path, PathBuf};
 
-use symphonia::core::audio::GenericAudioBufferRef;
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_ALAC, CODEC_ID_FLAC, CODEC_ID_OPUS};
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_ALAC, CODEC_ID_FLAC};
 use symphonia::core::errors::Error as SymphoniaError;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
-use symphonia::core::meta::MetadataOptions;
+use symphonia::core::formats::FormatReader;
+use symphonia::core::io::MediaSource;
 use symphonia::core::packet::Packet;
+use symphonia::core::units::{TimeBase, Timestamp};
 
 use crate::audio_info::AudioInfo;
-use crate::describe::{container_name, depth, not_audio};
+use crate::decode::codec::{Codec, CodecError, Spec};
+use crate::decode::names::{codec_name, container_name, sample_entry_name};
+use crate::decode::not_audio::format_error;
+use crate::decode::probe::{Probed, big_endian, choose, probe};
+use crate::decode::trim::Trim;
 use crate::error::FileError;
-use crate::mp4;
-use crate::opus::OpusStream;
+use crate::metadata::{Metadata, from_container};
+use crate::mp3;
+use crate::mp4::Mp4Track;
+use crate::note::Note;
+use crate::sample_depth::depth;
 use crate::sample_format::SampleFormat;
+use crate::track::{AudioTrack, audio_tracks};
+
+/// Damaged packets at the start of a track that are skipped, as those of a file that was cut in front.
+const MAX_DAMAGED_FIRST: usize = 8;
+/// Silence is appended in blocks of this length, frames.
+const SILENCE_FRAMES: u64 = 4096;
+/// A gap between two packets below this length is the rounding of a container, s.
+const MIN_GAP_S: f64 = 0.1;
+/// Longer gaps are not filled with silence, s.
+const MAX_GAP_S: f64 = 60.0;
+/// A start offset below this length is the rounding of a container, s.
+const MIN_OFFSET_S: f64 = 0.01;
 
 /// One audio track, decoded packet by packet, without encoder delay and padding.
 pub(crate) struct DecodedTrack {
@@ -25,241 +53,426 @@ pub(crate) struct DecodedTrack {
     format: Box<dyn FormatReader>,
     track: u32,
     codec: Codec,
-    /// rate and channels of the first packet; all others must have the same
-    spec: (u32, usize),
-    /// frames to drop at the start: encoder delay that symphonia does not remove
-    skip: u64,
-    /// frames still to return, if the container marks the end
-    left: Option<u64>,
+    is_lossless: bool,
+    /// rate and channels of the first packet
+    spec: Spec,
+    trim: Trim,
+    /// frames of silence before the audio
+    silence: u64,
+    silence_left: u64,
+    /// samples of the first packet, which follow the silence
+    first: Vec<f32>,
     /// frames in the header of a lossless file
     declared: Option<u64>,
-    frames: u64,
-}
-
-enum Codec {
-    Symphonia(Box<dyn AudioDecoder>),
-    Opus(Box<OpusStream>),
+    /// whether the track ends before the end of the file
+    stopped: bool,
+    ended: bool,
+    damaged_first: usize,
+    /// the time at which the next packet should start
+    next_ts: Option<Timestamp>,
+    notes: Vec<Note>,
+    tracks: Vec<AudioTrack>,
+    metadata: Metadata,
+    is_certain: bool,
 }
 
 impl DecodedTrack {
-    /// Finds the first audio track and appends its first packet to `samples`: some codecs have their
-    /// rate and channels only in the packets.
+    /// Finds the audio track and appends its first packet to `samples`: some codecs have their rate and
+    /// channels only in the packets. `number`: the track, from 1; `None`: the default track.
     pub(crate) fn open(
         mut source: Box<dyn MediaSource>,
         path: &Path,
         head: &[u8],
+        number: Option<usize>,
         samples: &mut Vec<f32>,
     ) -> Result<(Self, AudioInfo), FileError> {
-        let edit = mp4::edit(&mut *source, head);
-        let mut hint = Hint::new();
-        if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
-            hint.with_extension(extension);
-        }
-        let stream = MediaSourceStream::new(source, Default::default());
-        let (fmt, meta) = (FormatOptions::default(), MetadataOptions::default());
-        let format = symphonia::default::get_probe()
-            .probe(&hint, stream, fmt, meta)
-            .map_err(|error| not_audio(error, path, head))?;
-        let unsupported = |what: &str| FileError::Unsupported {
+        let mut probed = Probed::new(&mut *source, head);
+        let mut format = probe(source, path, head, &probed)?;
+        let tracks = audio_tracks(&*format, &probed.mp4, &probed.matroska.tracks);
+        let chosen = choose(&tracks, number, path)?.clone();
+        let track = format.tracks().iter().find(|track| track.id == chosen.id);
+        let track = track.cloned().expect("the list was made from these tracks");
+        let mp4 = probed.mp4.iter().find(|other| other.id == track.id);
+        let unsupported = |what: String| FileError::Unsupported {
             path: path.into(),
-            what: what.into(),
+            what,
         };
-        let track = format
-            .default_track(TrackType::Audio)
-            .cloned()
-            .ok_or_else(|| unsupported("a file without an audio track"))?;
-        let params = track
-            .codec_params
-            .as_ref()
-            .and_then(|params| params.audio())
-            .ok_or_else(|| unsupported("the codec of the audio track"))?;
-
-        let container = format.format_info().short_name;
-        let (codec, codec_name, delay) = make_codec(params, path)?;
-        let lossless =
-            [CODEC_ID_FLAC, CODEC_ID_ALAC].contains(&params.codec) || codec_name.starts_with("pcm");
-        let own_length = matches!(container, "flac" | "aiff" | "caf" | "wave");
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else {
+            let entry = mp4.map_or(*b"    ", |track| track.codec);
+            return Err(unsupported(sample_entry_name(entry)));
+        };
+        let mut params = params.clone();
+        if mp4.is_some_and(|track| !track.is_little_endian) {
+            params.codec = big_endian(mp4.map_or([0; 4], |track| track.codec), params.codec);
+        }
+        let params = &params;
+        let codec = Codec::new(params).map_err(unsupported)?;
+        let short_name = format.format_info().short_name;
+        let is_lossless = [CODEC_ID_FLAC, CODEC_ID_ALAC].contains(&params.codec)
+            || codec.name().starts_with("pcm");
+        let own_length = matches!(short_name, "aiff" | "caf" | "wave");
         // Other lengths may be rounded, estimated or outdated.
-        let exact = lossless && own_length;
-        let left = edit.and_then(|edit| edit.length(track.num_frames));
-        let length = left.or(track.num_frames.map(|frames| frames.saturating_sub(delay)));
+        let exact = own_length && codec.name().starts_with("pcm");
+        let trim = Trim::new(&track, params, &codec, short_name, &probed);
+        let mut metadata = from_container(&mut *format, track.id);
+        if metadata.chapters.is_empty() {
+            metadata.chapters = std::mem::take(&mut probed.chapters);
+        }
+        if let Some(title) = probed.matroska.title.take() {
+            metadata.tags.insert(0, ("TITLE".into(), title));
+        }
+        metadata.id3 = probed.id3.take().filter(|_| short_name.starts_with("mp"));
+        let length = trim.length().or(track
+            .num_frames
+            .map(|frames| frames.saturating_sub(codec.delay())));
         let mut decoded = Self {
             path: path.into(),
             track: track.id,
+            is_lossless,
             codec,
             spec: (0, 0),
-            skip: edit.map_or(delay, |edit| edit.start),
-            left,
+            trim,
+            silence: 0,
+            silence_left: 0,
+            first: Vec::new(),
             declared: track.num_frames.filter(|_| exact),
-            frames: 0,
+            stopped: false,
+            ended: false,
+            damaged_first: 0,
+            next_ts: None,
+            notes: Vec::new(),
+            tracks,
+            metadata,
+            is_certain: false,
             format,
         };
-        if !decoded.read(samples)? {
-            return Err(FileError::Empty {
-                path: path.into(),
-                found: "a header without samples",
-            });
-        }
+        decoded.note_other_tracks(chosen.number);
+        decoded.first_packet(mp4, samples)?;
         let (rate_hz, channels) = decoded.spec;
+        let length = length.map(|frames| frames + decoded.silence);
+        let frame_bytes = channels as u64 * u64::from(depth(params).bits() / 8);
+        decoded.is_certain = exact
+            && length
+                .zip(probed.bytes)
+                .is_some_and(|(frames, bytes)| frames.saturating_mul(frame_bytes) < bytes);
         let info = AudioInfo {
-            container: container_name(container).into(),
-            codec: codec_name.into(),
+            container: container_name(short_name).into(),
+            codec: decoded.codec.name().into(),
             rate_hz,
             channels: channels as u16,
-            sample_format: if lossless {
+            sample_format: if is_lossless {
                 depth(params)
             } else {
                 SampleFormat::S16
             },
             frames: length,
             frames_exact: exact && length.is_some(),
-            channel_mask: None,
+            channel_mask: decoded.codec.channel_mask(),
         };
         Ok((decoded, info))
+    }
+
+    /// Facts about the file. Complete at the end of the track.
+    pub(crate) fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// The tags, pictures and chapters.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Whether the track has exactly the frames that its header states.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.is_certain
+    }
+
+    /// The audio tracks of the file.
+    pub(crate) fn tracks(&self) -> &[AudioTrack] {
+        &self.tracks
+    }
+
+    fn note_other_tracks(&mut self, read: usize) {
+        let others = self.tracks.iter().filter(|track| track.number != read);
+        let others: Vec<_> = others.map(ToString::to_string).collect();
+        if !others.is_empty() {
+            self.notes.push(Note::OtherTracks { read, others });
+        }
+    }
+
+    /// Reads up to the first samples, and the start offset of the track.
+    fn first_packet(
+        &mut self,
+        mp4: Option<&Mp4Track>,
+        samples: &mut Vec<f32>,
+    ) -> Result<(), FileError> {
+        let start = loop {
+            let packet = self.next_packet()?.ok_or_else(|| FileError::Empty {
+                path: self.path.clone(),
+                found: "a header without samples",
+            })?;
+            let start = packet.pts;
+            self.decode(packet, samples)?;
+            if self.spec.1 > 0 {
+                break start;
+            }
+        };
+        let time_base = self.time_base();
+        let rate_hz = f64::from(self.spec.0);
+        let offset = match (mp4, self.format.format_info().short_name) {
+            (Some(track), _) => track.offset_frames as f64 / rate_hz,
+            (None, "matroska") => time_base
+                .and_then(|base| base.calc_time(start))
+                .map_or(0.0, |time| time.as_secs_f64()),
+            _ => 0.0,
+        };
+        if offset >= MIN_OFFSET_S {
+            // The other tracks start at the start of the file.
+            let silence = self.format.tracks().len() > 1;
+            self.silence = if silence {
+                (offset * rate_hz).round() as u64
+            } else {
+                0
+            };
+            self.notes.push(Note::StartOffset {
+                offset_s: offset,
+                silence,
+            });
+            self.silence_left = self.silence;
+            if silence {
+                self.first = std::mem::take(samples);
+            }
+        }
+        Ok(())
     }
 
     /// Appends the samples of the next packet that has samples. Returns false at the end.
     pub(crate) fn read(&mut self, samples: &mut Vec<f32>) -> Result<bool, FileError> {
         let before = samples.len();
         while samples.len() == before {
-            if self.left == Some(0) {
-                return Ok(false);
+            if self.silence_left > 0 {
+                let frames = self.silence_left.min(SILENCE_FRAMES);
+                self.silence_left -= frames;
+                samples.resize(before + frames as usize * self.spec.1, 0.0);
+                return Ok(true);
             }
-            match self.format.next_packet() {
-                Ok(Some(packet)) if packet.track_id == self.track => {
-                    self.decode(&packet, samples)?;
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => return self.end().map(|()| false),
-                Err(SymphoniaError::IoError(error))
-                    if error.kind() == std::io::ErrorKind::UnexpectedEof =>
-                {
-                    return self.end().map(|()| false);
-                }
-                Err(error) => return Err(self.symphonia_error(error)),
+            samples.append(&mut self.first);
+            if self.ended || self.trim.is_complete() {
+                return Ok(samples.len() > before);
+            }
+            match self.next_packet()? {
+                Some(packet) => self.decode(packet, samples)?,
+                None => self.end(samples)?,
             }
         }
         Ok(true)
     }
 
-    fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Result<(), FileError> {
-        let start = samples.len();
-        let spec = match &mut self.codec {
-            Codec::Symphonia(decoder) => match decoder.decode(packet) {
-                Ok(buffer) => append(&buffer, samples),
-                Err(error) => return Err(self.symphonia_error(error)),
-            },
-            Codec::Opus(opus) => match opus.decode(packet, samples) {
-                Ok(spec) => spec,
-                Err(reason) => return Err(self.corrupt(reason)),
-            },
+    /// The next packet of the track. `None`: the end of the file.
+    fn next_packet(&mut self) -> Result<Option<Packet>, FileError> {
+        while !self.stopped {
+            match self.format.next_packet() {
+                Ok(Some(packet)) if packet.track_id == self.track => return Ok(Some(packet)),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(SymphoniaError::IoError(error))
+                    if error.kind() == io::ErrorKind::UnexpectedEof =>
+                {
+                    self.trim.cut_off();
+                    return Ok(None);
+                }
+                Err(SymphoniaError::ResetRequired) => self.next_link(),
+                Err(error) => {
+                    let error = format_error(error, &self.path, self.at_s());
+                    match error {
+                        FileError::Corrupt { reason, .. } if self.trim.frames() > 0 => {
+                            self.stop(reason);
+                        }
+                        error => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Continues with the next of several streams one after another (RFC 3533, section 4).
+    fn next_link(&mut self) {
+        let audio = self.format.tracks().iter().find_map(|track| {
+            let params = track.codec_params.as_ref()?.audio()?;
+            Some((track.id, Codec::new(params).ok()?))
+        });
+        let Some((id, codec)) = audio else {
+            self.stop("the next stream of the file has no audio that can be decoded".into());
+            return;
         };
-        let frames = (samples.len() - start) / spec.1.max(1);
-        if frames == 0 {
+        self.trim.next_link(codec.delay());
+        (self.track, self.codec, self.next_ts) = (id, codec, None);
+    }
+
+    fn decode(&mut self, mut packet: Packet, samples: &mut Vec<f32>) -> Result<(), FileError> {
+        if let Some(spec) = self.changed_mp3(&packet) {
+            self.stop_at_change(spec);
             return Ok(());
         }
+        self.fill_gap(&packet, samples);
+        let start = samples.len();
+        self.trim.adjust(&mut packet);
+        let spec = match self.codec.decode(&packet, samples) {
+            Ok(spec) => spec,
+            // In the middle of a track it is damage that looks like a feature.
+            Err(CodecError::Unsupported) if self.spec != (0, 0) => {
+                let reason = "a packet cannot be decoded".into();
+                return self.damaged(reason, &packet, samples);
+            }
+            Err(CodecError::Unsupported) => {
+                let track = self.format.tracks().iter().find(|t| t.id == self.track);
+                let params = track
+                    .and_then(|track| track.codec_params.as_ref())
+                    .and_then(|params| params.audio());
+                return Err(FileError::Unsupported {
+                    path: self.path.clone(),
+                    what: params.map_or("this codec".into(), codec_name),
+                });
+            }
+            Err(CodecError::Damaged(reason)) => return self.damaged(reason, &packet, samples),
+        };
         if self.spec == (0, 0) {
             self.spec = spec;
-        } else if self.spec != spec {
-            let what = "a change of sample rate or channels within the file".into();
-            return Err(FileError::Unsupported {
-                path: self.path.clone(),
-                what,
-            });
         }
-        // Keeps the frames between the delay and the padding.
-        let skipped = self.skip.min(frames as u64);
-        self.skip -= skipped;
-        let mut kept = frames as u64 - skipped;
-        if let Some(left) = &mut self.left {
-            kept = kept.min(*left);
-            *left -= kept;
+        if spec != self.spec {
+            samples.truncate(start);
+            self.stop_at_change(spec);
+            return Ok(());
         }
-        samples.drain(start..start + skipped as usize * spec.1);
-        samples.truncate(start + kept as usize * spec.1);
-        self.frames += kept;
+        self.trim.push(samples, start, spec.1);
         Ok(())
     }
 
-    /// Checks at the end of the file that no frame is missing and that the checksum is right.
-    fn end(&mut self) -> Result<(), FileError> {
-        if let Some(expected) = self.declared.filter(|&declared| declared > self.frames) {
-            let found = self.frames;
-            return Err(FileError::Truncated {
+    /// The rate and the channels of an MPEG packet, if they are not those of the track. The decoder takes
+    /// such a packet for damaged.
+    fn changed_mp3(&self, packet: &Packet) -> Option<Spec> {
+        let is_mpeg = self.format.format_info().short_name.starts_with("mp");
+        mp3::packet_spec(&packet.data)
+            .filter(|&spec| is_mpeg && self.spec != (0, 0) && spec != self.spec)
+    }
+
+    fn stop_at_change(&mut self, spec: Spec) {
+        self.stop(format!(
+            "the file changes from {} Hz and {} channels to {} Hz and {} channels",
+            self.spec.0, self.spec.1, spec.0, spec.1
+        ));
+    }
+
+    /// Fills the place of lost pages of an Ogg stream with silence. Their time is known from the pages
+    /// around them.
+    fn fill_gap(&mut self, packet: &Packet, samples: &mut Vec<f32>) {
+        let expected = self.next_ts;
+        let length = [packet.dur, packet.trim_start, packet.trim_end];
+        let length: u64 = length.iter().map(|part| part.get()).sum();
+        self.next_ts = packet.pts.checked_add(length.into());
+        if self.format.format_info().short_name != "ogg" {
+            return;
+        }
+        let gap = expected.and_then(|expected| packet.pts.duration_from(expected));
+        let gap_s = gap
+            .and_then(|gap| self.time_base()?.calc_duration(gap))
+            .map_or(0.0, |gap| gap.as_secs_f64());
+        if gap_s < MIN_GAP_S {
+            return;
+        }
+        let silence = gap_s <= MAX_GAP_S;
+        let at_s = self.at_s();
+        self.notes.push(Note::Gap {
+            at_s,
+            seconds: gap_s,
+            silence,
+        });
+        if silence {
+            let frames = (gap_s * f64::from(self.spec.0)).round() as usize;
+            let start = samples.len();
+            samples.resize(start + frames * self.spec.1, 0.0);
+            self.trim.push(samples, start, self.spec.1);
+        }
+    }
+
+    /// A packet that cannot be decoded. Of a lossy codec, silence takes its place.
+    fn damaged(
+        &mut self,
+        reason: String,
+        packet: &Packet,
+        samples: &mut Vec<f32>,
+    ) -> Result<(), FileError> {
+        let is_first = self.spec == (0, 0);
+        if self.is_lossless || (is_first && self.damaged_first >= MAX_DAMAGED_FIRST) {
+            return Err(FileError::Corrupt {
                 path: self.path.clone(),
-                expected,
-                found,
+                at_s: self.at_s(),
+                reason,
             });
         }
-        let verified = match &mut self.codec {
-            Codec::Symphonia(decoder) => decoder.finalize().verify_ok,
-            Codec::Opus(_) => None,
-        };
-        match verified {
-            Some(false) => {
-                Err(self.corrupt("the checksum of the samples does not match the header's"))
-            }
+        if is_first {
+            self.damaged_first += 1;
+            return Ok(());
+        }
+        let at_s = self.at_s();
+        match self.notes.last_mut() {
+            Some(Note::Damaged { packets, .. }) => *packets += 1,
+            _ => self.notes.push(Note::Damaged { packets: 1, at_s }),
+        }
+        let time_base = self.time_base();
+        let duration_s = time_base
+            .and_then(|base| base.calc_duration(packet.dur))
+            .map_or(0.0, |time| time.as_secs_f64());
+        let frames = (duration_s * f64::from(self.spec.0)).round();
+        let start = samples.len();
+        samples.resize(
+            start + frames.min(SILENCE_FRAMES as f64) as usize * self.spec.1,
+            0.0,
+        );
+        self.trim.push(samples, start, self.spec.1);
+        Ok(())
+    }
+
+    /// Ends the track before the end of the file.
+    fn stop(&mut self, reason: String) {
+        let at_s = self.at_s();
+        self.notes.push(Note::Stopped { at_s, reason });
+        self.trim.cut_off();
+        self.stopped = true;
+    }
+
+    /// The end of the file: appends the frames that may have been padding, and checks that no frame is
+    /// missing and that the checksum is right.
+    fn end(&mut self, samples: &mut Vec<f32>) -> Result<(), FileError> {
+        self.ended = true;
+        self.trim.end(samples);
+        let found = self.trim.frames();
+        if self.stopped {
+            return Ok(());
+        }
+        let declared = self.declared.filter(|&declared| declared > found);
+        let expected = declared.or(self.trim.missing_of());
+        if expected.is_some() || self.trim.is_cut_off() {
+            self.notes.push(Note::Truncated { expected, found });
+            return Ok(());
+        }
+        match self.codec.verify() {
+            Some(false) => Err(FileError::Corrupt {
+                path: self.path.clone(),
+                at_s: self.at_s(),
+                reason: "the checksum of the samples does not match the header's".into(),
+            }),
             _ => Ok(()),
         }
     }
 
-    fn symphonia_error(&self, error: SymphoniaError) -> FileError {
-        match error {
-            SymphoniaError::IoError(source) => FileError::Read {
-                path: self.path.clone(),
-                source,
-            },
-            SymphoniaError::Unsupported(what) => FileError::Unsupported {
-                path: self.path.clone(),
-                what: what.into(),
-            },
-            SymphoniaError::ResetRequired => FileError::Unsupported {
-                path: self.path.clone(),
-                what: "a file with several recordings one after another".into(),
-            },
-            SymphoniaError::DecodeError(reason) | SymphoniaError::LimitError(reason) => {
-                self.corrupt(reason)
-            }
-            other => self.corrupt(&other.to_string()),
-        }
+    fn time_base(&self) -> Option<TimeBase> {
+        let mut tracks = self.format.tracks().iter();
+        tracks.find(|track| track.id == self.track)?.time_base
     }
 
-    fn corrupt(&self, reason: &str) -> FileError {
-        FileError::Corrupt {
-            path: self.path.clone(),
-            at_s: self.frames as f64 / f64::from(self.spec.0.max(1)),
-            reason: reason.into(),
-        }
+    fn at_s(&self) -> f64 {
+        self.trim.frames() as f64 / f64::from(self.spec.0.max(1))
     }
-}
-
-/// The decoder, its name and the encoder delay that it does not remove, frames.
-fn make_codec(
-    params: &AudioCodecParameters,
-    path: &Path,
-) -> Result<(Codec, &'static str, u64), FileError> {
-    let failed = |what: String| FileError::Unsupported {
-        path: path.into(),
-        what,
-    };
-    if params.codec == CODEC_ID_OPUS {
-        let opus = OpusStream::new(params).map_err(failed)?;
-        let pre_skip = opus.pre_skip();
-        return Ok((Codec::Opus(Box::new(opus)), "opus", pre_skip));
-    }
-    // Only FLAC has a checksum of its samples.
-    let options = AudioDecoderOptions::default().verify(params.codec == CODEC_ID_FLAC);
-    let decoder = symphonia::default::get_codecs()
-        .make_audio_decoder(params, &options)
-        .map_err(|error| failed(format!("the codec of the audio track ({error})")))?;
-    let name = decoder.codec_info().short_name;
-    Ok((Codec::Symphonia(decoder), name, 0))
-}
-
-/// Appends decoded samples. Returns their rate and channels.
-fn append(buffer: &GenericAudioBufferRef<'_>, samples: &mut Vec<f32>) -> (u32, usize) {
-    let start = samples.len();
-    samples.resize(start + buffer.samples_interleaved(), 0.0);
-    buffer.copy_to_slice_interleaved(&mut samples[start..]);
-    (buffer.spec().rate(), buffer.spec().channels().count())
 }

@@ -79,31 +79,15 @@ pub enum FileError {
         /// The decoder's reason.
         reason: String,
     },
-    /// The file is shorter than its header states.
-    #[error("{path} is cut off: expected {expected} frames from its header, found {found}")]
-    Truncated {
+    /// The file has no audio track with this number.
+    #[error("{path} has no audio track {found}: expected 1 to {tracks}")]
+    Track {
         /// The file.
         path: PathBuf,
-        /// Frames in the header.
-        expected: u64,
-        /// Frames in the file.
-        found: u64,
-    },
-    /// A floating-point sample is NaN or infinite.
-    #[error(
-        "{path} holds {value} in channel {channel} at {at_s:.3} s (frame {frame}): expected finite samples"
-    )]
-    NotFinite {
-        /// The file.
-        path: PathBuf,
-        /// NaN, inf or -inf.
-        value: f64,
-        /// Channel, counted from 1.
-        channel: usize,
-        /// Frame, counted from 0.
-        frame: u64,
-        /// Time of the frame, s.
-        at_s: f64,
+        /// The number that was asked for.
+        found: usize,
+        /// Its audio tracks.
+        tracks: usize,
     },
     /// The sample rate is outside the supported range.
     #[error("{path} has {found_hz} Hz: expected {min_hz} to {max_hz} Hz")]
@@ -132,6 +116,14 @@ pub enum FileError {
     Exists {
         /// The output.
         path: PathBuf,
+    },
+    /// Another process writes the same output.
+    #[error("another run is writing {path}: its temporary file is {part}")]
+    InUse {
+        /// The output.
+        path: PathBuf,
+        /// The temporary file of the other process.
+        part: PathBuf,
     },
     /// An output has the path of the input.
     #[error("{path} is both an input and an output: they need different names")]
@@ -166,6 +158,22 @@ pub enum FileError {
         rate_hz: u32,
         /// Highest rate, Hz.
         max_hz: u32,
+    },
+    /// A program that decodes or encodes what this library cannot.
+    #[error("cannot start {program}")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A video cannot be written.
+    #[error("cannot write {path}: {reason}")]
+    Video {
+        /// The output.
+        path: PathBuf,
+        /// What the container cannot hold, or the reason of ffmpeg.
+        reason: String,
     },
     /// An encoder failed: a fault of this library.
     #[error("cannot encode {path}: {reason}")]

@@ -47,10 +47,11 @@ pub(crate) fn page(
          <figure><figcaption>After</figcaption>\
          <audio controls src=\"data:audio/flac;base64,{audio_after}\"></audio></figure>\n\
          </div></section>\n\
-         <section><h2>Spectrograms</h2>\n<img alt=\"Spectrograms before and after, on one color scale\" \
-         src=\"data:image/png;base64,{picture}\"></section>\n\
+         <section><h2>Spectrograms</h2>\n<div class=wide>\
+         <img alt=\"Spectrograms before and after, on one color scale\" \
+         src=\"data:image/png;base64,{picture}\"></div></section>\n\
          <section><h2>Levels</h2>\n<div class=wide><table>\n\
-         <thead><tr><th><th>before<th>after<th>change</thead>\n<tbody>\n{rows}</tbody></table></div>\n\
+         <thead><tr><th><th>before<th>after<th>change, dB</thead>\n<tbody>\n{rows}</tbody></table></div>\n\
          </section>\n<footer>{footer}</footer>\n</main>\n</html>\n",
         summary = escape(&summary(report)),
         key = key_numbers(report),
@@ -82,19 +83,19 @@ fn summary(report: &CleanReport) -> String {
 fn key_numbers(report: &CleanReport) -> String {
     let (before, after) = (&report.input.levels, &report.output.levels);
     let floor = before.noise_floor_dbfs - after.noise_floor_dbfs;
-    let mut html = format!("<div><b>{}</b>noise floor</div>", signed(-floor, "dB"));
+    let mut html = format!("<div><b>{} dB</b>noise floor</div>", signed(-floor));
     if let (Some(from), Some(to)) = (before.snr_db, after.snr_db) {
         let _ = write!(
             html,
-            "<div><b>{}</b>signal to noise</div>",
-            signed(to - from, "dB")
+            "<div><b>{} dB</b>signal to noise</div>",
+            signed(to - from)
         );
     }
     if let (Some(from), Some(to)) = (before.speech_dbfs, after.speech_dbfs) {
         let _ = write!(
             html,
-            "<div><b>{}</b>speech level</div>",
-            signed(to - from, "dB")
+            "<div><b>{} dB</b>speech level</div>",
+            signed(to - from)
         );
     }
     let _ = write!(html, "<div><b>{:.0}×</b>real time</div>", report.speed);
@@ -103,27 +104,25 @@ fn key_numbers(report: &CleanReport) -> String {
 
 /// The rows of the table of levels.
 fn rows(before: &FileSummary, after: &FileSummary) -> String {
-    // Label, value and unit.
+    // Label with unit, and value.
     type Read = fn(&Levels) -> Option<f32>;
-    let levels: [(&str, Read, &str); 5] = [
-        (
-            "Noise floor (10th percentile of 50 ms)",
-            |l| Some(l.noise_floor_dbfs),
-            "dBFS",
-        ),
-        ("Speech level", |l| l.speech_dbfs, "dBFS"),
-        ("Signal to noise, estimated", |l| l.snr_db, "dB"),
-        ("Mean level", |l| Some(l.rms_dbfs), "dBFS"),
-        ("Peak", |l| Some(l.peak_dbfs), "dBFS"),
+    let levels: [(&str, Read); 5] = [
+        ("Noise floor (10th percentile of 50 ms), dBFS", |l| {
+            Some(l.noise_floor_dbfs)
+        }),
+        ("Speech level, dBFS", |l| l.speech_dbfs),
+        ("Signal to noise, estimated, dB", |l| l.snr_db),
+        ("Mean level, dBFS", |l| Some(l.rms_dbfs)),
+        ("Peak, dBFS", |l| Some(l.peak_dbfs)),
     ];
     let mut html = String::new();
-    for (name, read, unit) in levels {
+    for (name, read) in levels {
         let (from, to) = (read(&before.levels), read(&after.levels));
         let change = match (from, to) {
-            (Some(from), Some(to)) => signed(to - from, "dB"),
+            (Some(from), Some(to)) => signed(to - from),
             _ => "–".into(),
         };
-        let (from, to) = (level(from, unit), level(to, unit));
+        let (from, to) = (level(from), level(to));
         let _ = writeln!(html, "<tr><th>{name}<td>{from}<td>{to}<td>{change}");
     }
     let _ = writeln!(
@@ -134,6 +133,13 @@ fn rows(before: &FileSummary, after: &FileSummary) -> String {
         before.info.sample_format,
         after.info.sample_format
     );
+    if before.non_finite_samples > 0 {
+        let _ = writeln!(
+            html,
+            "<tr><th>Samples that were not finite<td>{}<td>{}<td>",
+            before.non_finite_samples, after.non_finite_samples
+        );
+    }
     html
 }
 
@@ -155,19 +161,19 @@ fn footer(report: &CleanReport) -> String {
     )
 }
 
-fn level(value: Option<f32>, unit: &str) -> String {
+fn level(value: Option<f32>) -> String {
     match value {
         Some(value) if value <= FLOOR_DBFS => "silence".into(),
-        Some(value) => format!("{value:.1} {unit}").replace('-', "−"),
+        Some(value) => format!("{value:.1}").replace('-', "−"),
         None => "–".into(),
     }
 }
 
-fn signed(value: f32, unit: &str) -> String {
+fn signed(value: f32) -> String {
     // No sign before a value that is printed as 0.0.
     let value = if value.abs() < 0.05 { 0.0 } else { value };
     let sign = if value > 0.0 { "+" } else { "" };
-    format!("{sign}{value:.1} {unit}").replace('-', "−")
+    format!("{sign}{value:.1}").replace('-', "−")
 }
 
 fn clock(seconds: f64) -> String {

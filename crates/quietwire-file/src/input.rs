@@ -7,7 +7,7 @@ use crate::sample_format::SampleFormat;
 
 /// A source of audio.
 pub enum Input {
-    /// A file.
+    /// A file, or the path of a pipe or device, which is read like [`Stream`](Self::Stream).
     File(PathBuf),
     /// A pipe. Formats whose demuxer must seek are refused; WAV, FLAC, MP3 and Ogg need no seeking.
     Stream(Box<dyn Read + Send + Sync>),

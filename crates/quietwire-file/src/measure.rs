@@ -46,6 +46,8 @@ pub fn measure(input: Input) -> Result<FileSummary, FileError> {
             ..info
         },
         levels: levels.finish(),
+        notes: reader.notes().to_vec(),
         clipped_samples: clips.samples(),
+        non_finite_samples: reader.non_finite_samples(),
     })
 }

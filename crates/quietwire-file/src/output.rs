@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 pub enum Output {
     /// A file. It appears under this name when it is complete.
     File(PathBuf),
+    /// A video: a copy of the input file in which one audio track is cleaned. It holds all
+    /// other streams, the chapters and the metadata of the input, as far as its container can. The
+    /// cleaned audio has the codec of the input's, if the container can hold it. The programs ffmpeg
+    /// and ffprobe must be on the search path, and the input must be a file.
+    Video(PathBuf),
     /// A pipe: WAV, or samples without a header when the input is [`Input::Raw`](crate::Input::Raw).
     Stream(Box<dyn Write + Send>),
 }
@@ -15,7 +20,7 @@ impl Output {
     /// The path, or `stdout` for a pipe: the name in messages.
     pub fn name(&self) -> &Path {
         match self {
-            Self::File(path) => path,
+            Self::File(path) | Self::Video(path) => path,
             Self::Stream(_) => Path::new("stdout"),
         }
     }

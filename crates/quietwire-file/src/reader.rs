@@ -1,19 +1,35 @@
-//! Reads audio inputs block by block: WAV and samples without a header here, all other formats with
+//! Reads audio inputs block by block: WAV, FLAC and samples without a header here, all other formats with
 //! [`DecodedTrack`].
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use symphonia::core::io::ReadOnlySource;
+use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 use crate::audio_info::AudioInfo;
 use crate::decode::DecodedTrack;
+use crate::decode::names::wav_codec;
 use crate::error::FileError;
+use crate::flac::{FlacReader, is_flac};
 use crate::input::Input;
+use crate::matroska::EBML;
+use crate::metadata::Metadata;
+use crate::mp4::is_mp4;
+use crate::note::Note;
+use crate::read_options::ReadOptions;
+use crate::section::Section;
+use crate::spool::spool;
+use crate::track::AudioTrack;
+use crate::via_ffmpeg;
 use crate::wav::format::WavSpec;
-use crate::wav::read::{Header, WavReader, read_header};
+use crate::wav::header::{Format, Header, W64_RIFF, read_header};
+use crate::wav::length::layout;
+use crate::wav::read::WavReader;
+
+/// Format tags of MPEG audio in a WAV.
+const MPEG_TAGS: [u16; 2] = [0x50, 0x55];
 
 /// An open audio input, read block by block.
 pub struct Reader {
@@ -24,21 +40,31 @@ pub struct Reader {
     /// samples at the front of `samples` that were returned already
     used: usize,
     frames: u64,
+    non_finite_samples: u64,
 }
 
 enum Source {
     Wav(Box<WavReader>),
+    Flac(Box<FlacReader>),
     Decoded(Box<DecodedTrack>),
 }
 
 impl Reader {
-    /// Opens an input and reads its header.
+    /// Opens an input and reads its header. Of a container with several audio tracks, the default one.
     ///
     /// # Errors
     /// [`FileError::Open`] or [`FileError::Read`] when the input cannot be read,
     /// [`FileError::Empty`], [`FileError::NotAudio`], [`FileError::Wav`], [`FileError::Unsupported`]
     /// or [`FileError::Corrupt`] for its contents.
     pub fn open(input: Input) -> Result<Self, FileError> {
+        Self::open_with(input, &ReadOptions::default())
+    }
+
+    /// Opens an input with options and reads its header.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`FileError::Track`] for a track that the file does not have.
+    pub fn open_with(input: Input, options: &ReadOptions) -> Result<Self, FileError> {
         let path = input.name().to_path_buf();
         match input {
             Input::Raw {
@@ -57,45 +83,168 @@ impl Reader {
                 let wav = WavReader::raw(source, path.clone(), spec);
                 Ok(Self::from_wav(path, wav, spec, "raw"))
             }
-            Input::Stream(mut source) => {
-                let head = peek(&mut source, &path)?;
-                let mut source = Cursor::new(head.clone()).chain(source);
-                if !is_wav(&head) {
-                    let source = Box::new(ReadOnlySource::new(source));
-                    return Self::decoded(path, source, &head);
-                }
-                match read_header(&mut source, &path)? {
-                    Header::Pcm(spec, length) => {
-                        let source = Box::new(BufReader::new(source));
-                        let wav = WavReader::new(source, path.clone(), spec, length);
-                        Ok(Self::from_wav(path, wav, spec, "WAV"))
-                    }
-                    Header::Compressed(tag) => Err(FileError::Unsupported {
-                        path,
-                        what: format!("WAV with format tag {tag} from a pipe"),
-                    }),
-                }
-            }
+            Input::Stream(source) => Self::open_stream(source, path, options),
             Input::File(_) => {
-                let open = || {
-                    File::open(&path).map_err(|source| FileError::Open {
-                        path: path.clone(),
-                        source,
-                    })
-                };
-                let mut source = BufReader::new(open()?);
-                let head = peek(&mut source, &path)?;
-                if is_wav(&head) {
-                    let mut source = BufReader::with_capacity(1 << 16, open()?);
-                    if let Header::Pcm(spec, length) = read_header(&mut source, &path)? {
-                        let wav = WavReader::new(Box::new(source), path.clone(), spec, length);
-                        return Ok(Self::from_wav(path, wav, spec, "WAV"));
-                    }
+                let mut file = File::open(&path).map_err(|source| FileError::Open {
+                    path: path.clone(),
+                    source,
+                })?;
+                if !MediaSource::is_seekable(&file) {
+                    return Self::open_stream(Box::new(file), path, options);
                 }
-                let source = Box::new(open()?);
-                Self::decoded(path, source, &head)
+                let head = peek(&mut file, &path)?;
+                let opened = Self::file(file, &head, path.clone(), options);
+                match opened {
+                    Err(error) if options.via_ffmpeg => Self::via_ffmpeg(error, path, options),
+                    opened => opened,
+                }
             }
         }
+    }
+
+    /// Opens a source that cannot seek. `path` is its name in messages. Formats whose demuxer must seek
+    /// are copied into a temporary file first.
+    pub(crate) fn open_stream(
+        mut source: Box<dyn Read + Send + Sync>,
+        path: PathBuf,
+        options: &ReadOptions,
+    ) -> Result<Self, FileError> {
+        let head = peek(&mut source, &path)?;
+        let mut source = Cursor::new(head.clone()).chain(source);
+        if needs_seeking(&head) {
+            let file = spool(source).map_err(|source| FileError::Read {
+                path: path.clone(),
+                source,
+            })?;
+            return Self::file(file, &head, path, options);
+        }
+        if is_flac(&head) {
+            return Self::flac(Box::new(source), path);
+        }
+        if !is_wav(&head) {
+            let source = Box::new(ReadOnlySource::new(source));
+            return Self::decoded(path, source, &head, options);
+        }
+        let header = read_header(&mut source, &path)?;
+        match header.format {
+            Format::Pcm(spec) => {
+                let container = header.container;
+                let source = Box::new(BufReader::new(source));
+                let wav = WavReader::stream(source, path.clone(), spec, header);
+                Ok(Self::from_wav(path, wav, spec, container))
+            }
+            Format::Compressed(tag) => Err(FileError::Unsupported {
+                path,
+                what: format!("{} from a pipe", wav_codec(tag)),
+            }),
+        }
+    }
+
+    /// Opens a file that this library cannot decode with ffmpeg.
+    fn via_ffmpeg(
+        error: FileError,
+        path: PathBuf,
+        options: &ReadOptions,
+    ) -> Result<Self, FileError> {
+        let what = match error {
+            FileError::Unsupported { what, .. } => what,
+            FileError::NotAudio { .. } | FileError::Wav { .. } | FileError::Corrupt { .. } => {
+                "unknown".into()
+            }
+            error => return Err(error),
+        };
+        let source = via_ffmpeg::decode(&path, options.track)?;
+        let mut reader = Self::open_stream(source, path, &ReadOptions::default())?;
+        let program = "ffmpeg".to_string();
+        reader.info.codec.clone_from(&program);
+        reader.info.sample_format = via_ffmpeg::sample_format(&what);
+        reader.info.container = what;
+        if let Source::Wav(wav) = &mut reader.source {
+            wav.push_note(Note::DecodedBy { program });
+        }
+        Ok(reader)
+    }
+
+    /// Opens a seekable file.
+    fn file(
+        mut file: File,
+        head: &[u8],
+        path: PathBuf,
+        options: &ReadOptions,
+    ) -> Result<Self, FileError> {
+        let failed = |source| FileError::Read {
+            path: path.clone(),
+            source,
+        };
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        if is_flac(head) {
+            return Self::flac(Box::new(file), path);
+        }
+        if !is_wav(head) {
+            return Self::decoded(path, Box::new(file), head, options);
+        }
+        let mut source = BufReader::with_capacity(1 << 16, file);
+        let header = read_header(&mut source, &path)?;
+        match header.format {
+            Format::Pcm(spec) => {
+                let layout = layout(&mut source, &header).map_err(failed)?;
+                let container = header.container;
+                let wav = WavReader::file(Box::new(source), path.clone(), spec, header, layout);
+                Ok(Self::from_wav(path, wav, spec, container))
+            }
+            Format::Compressed(tag) => {
+                Self::compressed_wav(source.into_inner(), tag, &header, head, path, options)
+            }
+        }
+    }
+
+    fn compressed_wav(
+        mut file: File,
+        tag: u16,
+        header: &Header,
+        head: &[u8],
+        path: PathBuf,
+        options: &ReadOptions,
+    ) -> Result<Self, FileError> {
+        let failed = |source| FileError::Read {
+            path: path.clone(),
+            source,
+        };
+        let opened = if MPEG_TAGS.contains(&tag) {
+            // The data is an MP3 file of its own.
+            let mut data = Section::new(file, header.start, header.data_bytes).map_err(failed)?;
+            let head = peek(&mut data, &path)?;
+            data.seek(SeekFrom::Start(0)).map_err(failed)?;
+            Self::decoded(path.clone(), Box::new(data), &head, options)
+        } else {
+            file.seek(SeekFrom::Start(0)).map_err(failed)?;
+            Self::decoded(path.clone(), Box::new(file), head, options)
+        };
+        opened
+            .map(|mut reader| {
+                reader.info.container = header.container.into();
+                reader
+            })
+            .map_err(|error| match error {
+                FileError::Unsupported { .. } | FileError::NotAudio { .. } => {
+                    let what = wav_codec(tag);
+                    FileError::Unsupported { path, what }
+                }
+                error => error,
+            })
+    }
+
+    fn flac(source: Box<dyn Read + Send + Sync>, path: PathBuf) -> Result<Self, FileError> {
+        let (flac, info) = catch_panic(&path, 0.0, || FlacReader::open(source, &path))?;
+        Ok(Self {
+            path,
+            info,
+            source: Source::Flac(Box::new(flac)),
+            samples: Vec::new(),
+            used: 0,
+            frames: 0,
+            non_finite_samples: 0,
+        })
     }
 
     fn from_wav(path: PathBuf, wav: WavReader, spec: WavSpec, container: &str) -> Self {
@@ -117,17 +266,19 @@ impl Reader {
             samples: Vec::new(),
             used: 0,
             frames: 0,
+            non_finite_samples: 0,
         }
     }
 
     fn decoded(
         path: PathBuf,
-        source: Box<dyn symphonia::core::io::MediaSource>,
+        source: Box<dyn MediaSource>,
         head: &[u8],
+        options: &ReadOptions,
     ) -> Result<Self, FileError> {
         let mut samples = Vec::new();
         let (decoded, info) = catch_panic(&path, 0.0, || {
-            DecodedTrack::open(source, &path, head, &mut samples)
+            DecodedTrack::open(source, &path, head, options.track, &mut samples)
         })?;
         let source = Source::Decoded(Box::new(decoded));
         Ok(Self {
@@ -137,6 +288,7 @@ impl Reader {
             samples,
             used: 0,
             frames: 0,
+            non_finite_samples: 0,
         })
     }
 
@@ -145,13 +297,61 @@ impl Reader {
         &self.info
     }
 
+    /// Facts about the input. Complete when [`read`](Self::read) has returned 0.
+    pub fn notes(&self) -> &[Note] {
+        match &self.source {
+            Source::Wav(wav) => wav.notes(),
+            Source::Flac(flac) => flac.notes(),
+            Source::Decoded(decoded) => decoded.notes(),
+        }
+    }
+
+    /// Whether the audio has exactly the frames of [`info`](Self::info). A pipe or a FLAC file may end
+    /// early.
+    pub(crate) fn is_certain(&self) -> bool {
+        match &self.source {
+            Source::Wav(wav) => wav.is_certain(),
+            Source::Flac(_) => false,
+            Source::Decoded(decoded) => decoded.is_certain(),
+        }
+    }
+
+    /// The metadata. That of a piped WAV is complete when [`read`](Self::read) has returned 0.
+    pub(crate) fn metadata(&self) -> Metadata {
+        match &self.source {
+            Source::Wav(wav) => Metadata {
+                chunks: wav.chunks().clone(),
+                chunks_after: wav.chunks_after().clone(),
+                ..Metadata::default()
+            },
+            Source::Flac(flac) => Metadata {
+                blocks: flac.blocks().to_vec(),
+                ..Metadata::default()
+            },
+            Source::Decoded(decoded) => decoded.metadata().clone(),
+        }
+    }
+
+    /// The audio tracks of a container. Empty for a format that has no tracks.
+    pub fn tracks(&self) -> &[AudioTrack] {
+        match &self.source {
+            Source::Wav(_) | Source::Flac(_) => &[],
+            Source::Decoded(decoded) => decoded.tracks(),
+        }
+    }
+
+    /// Samples read so far that were NaN or infinite. [`read`](Self::read) returns 0 for them.
+    pub fn non_finite_samples(&self) -> u64 {
+        self.non_finite_samples
+    }
+
     /// Replaces `block` by the next `frames` frames, interleaved, and returns their number, which is
-    /// smaller than `frames` only at the end.
+    /// smaller than `frames` only at the end. Samples that are NaN or infinite become 0.
     ///
     /// # Errors
     /// [`FileError::Read`] when the input cannot be read, [`FileError::Corrupt`],
-    /// [`FileError::Truncated`], [`FileError::Unsupported`] or [`FileError::NotFinite`] for its
-    /// contents.
+    /// or [`FileError::Unsupported`] for its contents. A file that ends early is no error: see
+    /// [`notes`](Self::notes).
     pub fn read(&mut self, frames: usize, block: &mut Vec<f32>) -> Result<usize, FileError> {
         let channels = usize::from(self.info.channels);
         let wanted = frames * channels;
@@ -160,6 +360,10 @@ impl Reader {
         while self.samples.len() < wanted {
             let more = match &mut self.source {
                 Source::Wav(wav) => wav.read(&mut self.samples)?,
+                Source::Flac(flac) => {
+                    let at_s = self.frames as f64 / f64::from(self.info.rate_hz);
+                    catch_panic(&self.path, at_s, || flac.read(&mut self.samples))?
+                }
                 Source::Decoded(decoded) => {
                     let at_s = self.frames as f64 / f64::from(self.info.rate_hz);
                     catch_panic(&self.path, at_s, || decoded.read(&mut self.samples))?
@@ -172,15 +376,9 @@ impl Reader {
         self.used = wanted.min(self.samples.len());
         block.clear();
         block.extend_from_slice(&self.samples[..self.used]);
-        if let Some(at) = block.iter().position(|sample| !sample.is_finite()) {
-            let frame = self.frames + (at / channels) as u64;
-            return Err(FileError::NotFinite {
-                path: self.path.clone(),
-                value: block[at].into(),
-                channel: at % channels + 1,
-                frame,
-                at_s: frame as f64 / f64::from(self.info.rate_hz),
-            });
+        for sample in block.iter_mut().filter(|sample| !sample.is_finite()) {
+            *sample = 0.0;
+            self.non_finite_samples += 1;
         }
         let found = block.len() / channels;
         self.frames += found as u64;
@@ -235,6 +433,15 @@ fn peek(source: &mut impl Read, path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 fn is_wav(head: &[u8]) -> bool {
-    matches!(head.get(..4), Some(b"RIFF" | b"RF64" | b"BW64"))
-        && matches!(head.get(8..12), Some(b"WAVE"))
+    let is_riff = matches!(head.get(..4), Some(b"RIFF" | b"RF64" | b"BW64"))
+        && matches!(head.get(8..12), Some(b"WAVE"));
+    is_riff || head.starts_with(&W64_RIFF)
+}
+
+/// Whether the demuxer of this format must seek.
+fn needs_seeking(head: &[u8]) -> bool {
+    is_mp4(head)
+        || [&EBML[..], b"caff", b"FORM"]
+            .iter()
+            .any(|mark| head.starts_with(mark))
 }

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::audio_info::AudioInfo;
 use crate::levels::Levels;
+use crate::note::Note;
 
 /// The format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +54,14 @@ pub struct FileSummary {
     /// Levels.
     #[serde(flatten)]
     pub levels: Levels,
+    /// Facts about the file: what is missing, what was left out, what was chosen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
     /// In the input: samples in runs of at least three at full scale, a sign of a clipped recording.
     /// In the output: samples that were limited to full scale.
     pub clipped_samples: u64,
+    /// Samples of the input that were NaN or infinite. They were cleaned as 0. 0 for the output.
+    pub non_finite_samples: u64,
 }
 
 /// The model and its settings.
@@ -75,6 +81,11 @@ pub struct ModelInfo {
 }
 
 impl CleanReport {
+    /// Whether all audio of the input is in the output. The notes of the input name what is missing.
+    pub fn is_complete(&self) -> bool {
+        !self.input.notes.iter().any(Note::is_loss)
+    }
+
     /// The report as JSON.
     pub fn to_json(&self) -> String {
         let mut json = serde_json::to_string_pretty(self)

@@ -8,6 +8,7 @@ use crate::atomic_file::AtomicFile;
 use crate::audio_info::AudioInfo;
 use crate::error::FileError;
 use crate::excerpt::Excerpt;
+use crate::file_attributes::FileAttributes;
 use crate::html;
 use crate::levels::{ClipMeter, LevelMeter, Levels};
 use crate::picture::before_and_after;
@@ -27,6 +28,7 @@ pub(crate) struct Outputs {
     pub spectrogram: Option<PathBuf>,
     pub telemetry: Option<TelemetryWriter>,
     pub overwrite: bool,
+    pub attributes: FileAttributes,
 }
 
 /// Measurements of a whole file.
@@ -140,11 +142,14 @@ impl Sinks {
     }
 
     /// Completes all outputs. The audio is the last, so all other outputs exist when it appears.
+    /// `late`: chunks of metadata for the audio that were not known at the start.
     pub(crate) fn finish(
         self,
+        late: &[u8],
         report: impl FnOnce(Measured) -> CleanReport,
     ) -> Result<CleanReport, FileError> {
         let outputs = self.outputs;
+        let attributes = outputs.attributes.without_times();
         let report = report(Measured {
             before: self.before.finish(),
             after: self.after.finish(),
@@ -166,22 +171,22 @@ impl Sinks {
             None => Vec::new(),
         };
         if let Some(path) = &outputs.spectrogram {
-            AtomicFile::write(path, outputs.overwrite, &png)?;
+            AtomicFile::write(path, outputs.overwrite, &attributes, &png)?;
         }
         for (format, path) in &outputs.reports {
             let text = match (format, &self.excerpts) {
                 (ReportFormat::Html, Some(excerpts)) => html::page(&report, &png, excerpts, path)?,
                 _ => report.to_json(),
             };
-            AtomicFile::write(path, outputs.overwrite, text.as_bytes())?;
+            AtomicFile::write(path, outputs.overwrite, &attributes, text.as_bytes())?;
         }
         if let Some(residual) = outputs.residual {
-            residual.finish()?;
+            residual.finish(&[])?;
         }
         if let Some(telemetry) = outputs.telemetry {
             telemetry.finish()?;
         }
-        outputs.audio.finish()?;
+        outputs.audio.finish(late)?;
         Ok(report)
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::atomic_file::AtomicFile;
 use crate::error::FileError;
+use crate::file_attributes::FileAttributes;
 
 /// One hop. Values that the model does not have are left out.
 #[derive(Serialize)]
@@ -31,8 +32,12 @@ pub(crate) struct TelemetryWriter {
 }
 
 impl TelemetryWriter {
-    pub(crate) fn create(path: &Path, overwrite: bool) -> Result<Self, FileError> {
-        let (part, file) = AtomicFile::create(path, overwrite)?;
+    pub(crate) fn create(
+        path: &Path,
+        overwrite: bool,
+        attributes: &FileAttributes,
+    ) -> Result<Self, FileError> {
+        let (part, file) = AtomicFile::create(path, overwrite, attributes)?;
         Ok(Self {
             path: path.into(),
             part,

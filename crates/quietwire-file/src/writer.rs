@@ -8,6 +8,9 @@ use flac_codec::encode::{FlacSampleWriter, Options};
 
 use crate::atomic_file::{AtomicFile, is_special};
 use crate::error::FileError;
+use crate::file_attributes::FileAttributes;
+use crate::inserted::Inserted;
+use crate::metadata::{FlacMetadata, WavMetadata};
 use crate::output::Output;
 use crate::sample_format::SampleFormat;
 use crate::wav::format::WavSpec;
@@ -17,6 +20,9 @@ use crate::wav::write::WavWriter;
 const FLAC_MAX_FRAMES: u64 = (1 << 36) - 1;
 /// Highest rate, Hz: a 20-bit field (RFC 9639, section 8.2).
 const FLAC_MAX_HZ: u32 = (1 << 20) - 1;
+
+/// Position after the `STREAMINFO` block, which other blocks follow.
+const FLAC_METADATA_AT: u64 = 42;
 
 /// The container of an audio output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +59,11 @@ pub(crate) struct WriterSpec {
     /// Final length in frames, if it is known exactly.
     pub frames: Option<u64>,
     pub overwrite: bool,
+    pub attributes: FileAttributes,
+    /// Whether `frames` is the true length. Otherwise the audio may end early.
+    pub is_certain: bool,
+    pub wav_metadata: WavMetadata,
+    pub flac_metadata: FlacMetadata,
 }
 
 /// One audio output.
@@ -70,7 +81,7 @@ enum State {
 }
 
 struct Flac {
-    encoder: FlacSampleWriter<BufWriter<File>>,
+    encoder: FlacSampleWriter<Inserted<BufWriter<File>>>,
     /// a second handle to the file: the encoder does not return its own
     file: File,
     integers: Vec<i32>,
@@ -90,22 +101,25 @@ impl Writer {
                 })?;
                 (path, Some(Box::new(file) as Box<dyn Write + Send>))
             }
-            Output::File(path) => (path, None),
+            Output::File(path) | Output::Video(path) => (path, None),
         };
         let failed = |source| FileError::Write {
             path: path.clone(),
             source,
         };
+        let metadata = spec.wav_metadata.clone();
         let state = match (spec.container, stream) {
             (Container::Wav, Some(stream)) => {
                 let mut out = BufWriter::new(stream);
-                let wav = WavWriter::new(spec.wav, spec.frames, &mut out).map_err(failed)?;
+                let wav =
+                    WavWriter::new(spec.wav, spec.frames, metadata, &mut out).map_err(failed)?;
                 State::WavStream(out, wav)
             }
             (Container::Wav, None) => {
-                let (part, file) = AtomicFile::create(&path, spec.overwrite)?;
+                let (part, file) = AtomicFile::create(&path, spec.overwrite, &spec.attributes)?;
                 let mut out = BufWriter::new(file);
-                let wav = WavWriter::new(spec.wav, spec.frames, &mut out).map_err(failed)?;
+                let wav =
+                    WavWriter::new(spec.wav, spec.frames, metadata, &mut out).map_err(failed)?;
                 State::WavFile(part, out, wav)
             }
             (Container::Raw, Some(stream)) => State::Raw(BufWriter::new(stream)),
@@ -146,8 +160,9 @@ impl Writer {
         })
     }
 
-    /// Completes the output and gives a file its final name.
-    pub(crate) fn finish(self) -> Result<(), FileError> {
+    /// Completes the output and gives a file its final name. `late`: chunks of metadata that were not
+    /// known at the start. Only a WAV file takes them.
+    pub(crate) fn finish(self, late: &[u8]) -> Result<(), FileError> {
         let Self { path, state, .. } = self;
         let failed = |source| FileError::Write {
             path: path.clone(),
@@ -155,7 +170,7 @@ impl Writer {
         };
         match state {
             State::WavFile(part, mut out, wav) => {
-                let header = wav.finish(&mut out).map_err(failed)?;
+                let header = wav.finish(late, &mut out).map_err(failed)?;
                 out.seek(SeekFrom::Start(0)).map_err(failed)?;
                 out.write_all(&header).map_err(failed)?;
                 let file = out
@@ -164,7 +179,7 @@ impl Writer {
                 part.commit(&file)
             }
             State::WavStream(mut out, wav) => wav
-                .finish(&mut out)
+                .finish(&[], &mut out)
                 .and_then(|_| out.flush())
                 .map_err(failed),
             State::Raw(mut out) => out.flush().map_err(failed),
@@ -201,18 +216,21 @@ fn flac(path: &Path, spec: &WriterSpec) -> Result<State, FileError> {
             max: FLAC_MAX_FRAMES,
         });
     }
-    let (part, file) = AtomicFile::create(path, spec.overwrite)?;
+    let (part, file) = AtomicFile::create(path, spec.overwrite, &spec.attributes)?;
     let second = file.try_clone().map_err(|source| FileError::Write {
         path: path.into(),
         source,
     })?;
+    let metadata = spec.flac_metadata.bytes();
     let encoder = FlacSampleWriter::new(
-        BufWriter::new(file),
+        Inserted::new(BufWriter::new(file), FLAC_METADATA_AT, metadata),
         Options::default(),
         rate_hz,
         format.bits().into(),
         channels,
-        spec.frames.map(|frames| frames * u64::from(channels)),
+        spec.frames
+            .filter(|_| spec.is_certain)
+            .map(|frames| frames * u64::from(channels)),
     )
     .map_err(|error| flac_error(path, error))?;
     let flac = Flac {

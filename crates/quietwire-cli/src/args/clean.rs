@@ -1,34 +1,47 @@
 //! The arguments of `clean` and `info`.
 
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use quietwire::{AttenuationLimit, ChannelMode, Strength};
 use quietwire_file::{OutputFormat, ReportFormat, SampleFormat};
 
 const EXAMPLES: &str = "\
 Without -o, talk.wav becomes talk.clean.wav in the same folder and talk.flac becomes
 talk.clean.flac. All other formats become WAV. With -o FOLDER the names stay the same and
-subfolders are mirrored. A file appears under its name when it is complete. A run that is killed
-leaves at most a file .NAME.quietwire-PID.part, which can be deleted.
+subfolders are mirrored. Where two inputs would get one name, as talk.mp3 and talk.wav, one output
+keeps the extension: talk.mp3.wav. A file appears under its name when it is complete, with the
+permissions and the time of its input. A run that is stopped with Ctrl-C, SIGTERM or SIGHUP removes
+the files in progress. A run that is killed leaves them as .NAME.quietwire.part. The next run with
+the same output replaces them.
+
+In a folder, files with the name of an audio or video format are cleaned, and files with other names
+that begin like one. All others are counted and named at the end.
 
 The output has as many samples as the input, at the same position, rate and depth
 (lossy formats: 16 bit). With --attenuation 0 the samples do not change.
 
+With -o NAME.mp4 (.m4v, .mov, .mkv, .webm) the output is a copy of the input video with cleaned sound.
+That needs ffmpeg.
+
 Examples:
   quietwire clean talk.wav
+  quietwire clean talk.mp4 -o talk.clean.mp4
   quietwire clean *.mp3 -o cleaned/ --format flac
   quietwire clean recordings/ -o cleaned/ --resume
   quietwire clean talk.wav --residual noise.wav --spectrogram talk.png
   ffmpeg -i talk.mp3 -f wav - | quietwire clean - -o - | ffmpeg -i - talk.flac
   arecord -f S16_LE -r 48000 -t raw | quietwire clean - --raw s16le --rate 48000 -o - | aplay -f S16_LE -r 48000
 
-Exit codes: 0 all done, 1 a file failed (the others were cleaned), 2 wrong usage.";
+Exit codes: 0 all done, 1 a file failed or is incomplete (the others were cleaned), 2 wrong usage; 130, 143 or 129 in a
+shell after SIGINT (Ctrl-C), SIGTERM or SIGHUP.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CleanArgs {
-    /// Files or folders to clean, or - for standard input
+    /// Files, folders or pipes to clean, or - for standard input
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
 
@@ -42,7 +55,7 @@ pub(crate) struct CleanArgs {
 
     /// Largest attenuation of noise, dB. The remaining noise is at most 40 dB, or DB if that is more,
     /// below the speech level. 0: no change, inf: no limit [default: 40]
-    #[arg(long, value_name = "DB", value_parser = attenuation_db)]
+    #[arg(long, value_name = "DB", value_parser = attenuation_db, allow_hyphen_values = true)]
     pub attenuation: Option<f32>,
 
     /// An embedded or installed model, or a folder with a model.toml
@@ -79,8 +92,8 @@ pub(crate) struct CleanArgs {
     pub telemetry: Option<PathBuf>,
 
     /// Number of files to clean at the same time [default: number of cores]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<std::num::NonZero<usize>>,
+    #[arg(long, value_name = "N", value_parser = jobs, allow_negative_numbers = true)]
+    pub jobs: Option<NonZero<usize>>,
 
     /// Overwrite existing outputs
     #[arg(long, conflicts_with = "resume")]
@@ -100,11 +113,24 @@ pub(crate) struct CleanArgs {
     pub raw: Option<Raw>,
 
     /// Sample rate for --raw, Hz
-    #[arg(long, value_name = "HZ", requires = "raw")]
+    #[arg(long, value_name = "HZ", requires = "raw", value_parser = value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub rate: Option<u32>,
 
+    /// The audio track of a container with several: its number from 1, or all, which writes one file
+    /// NAME.trackN for each [default: the one that players choose]
+    #[arg(long, value_name = "N|all")]
+    pub track: Option<Track>,
+
+    /// Write no metadata: no tags, pictures, timecode or markers
+    #[arg(long)]
+    pub strip_metadata: bool,
+
+    /// Let the program ffmpeg, if it is installed, decode what this program cannot decode
+    #[arg(long)]
+    pub via_ffmpeg: bool,
+
     /// Interleaved channels for --raw
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "raw")]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "raw", value_parser = value_parser!(u16).range(1..), allow_negative_numbers = true)]
     pub raw_channels: u16,
 }
 
@@ -124,6 +150,28 @@ pub(crate) struct InfoArgs {
     /// Audio files, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+/// The audio track of a container.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Track {
+    /// Its number, from 1.
+    Number(NonZero<usize>),
+    All,
+}
+
+impl FromStr for Track {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "all" => Ok(Self::All),
+            text => text
+                .parse()
+                .map(Self::Number)
+                .map_err(|_| "expected a number from 1 or all"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -217,4 +265,9 @@ fn attenuation_db(text: &str) -> Result<f32, String> {
         Ok(limit) if limit >= 0.0 => Ok(limit),
         _ => Err("expected a number of dB, 0 or more, or inf".into()),
     }
+}
+
+fn jobs(text: &str) -> Result<NonZero<usize>, String> {
+    text.parse()
+        .map_err(|_| "expected a number of files, 1 or more".into())
 }

@@ -15,7 +15,7 @@ fn wrong_usage_and_failure_have_different_exit_codes() {
     folder.put("a.wav", &wav(100));
     folder.put("b.wav", &wav(100));
     folder.put("sub/a.mp3", b"x");
-    let cases: [&[&str]; 17] = [
+    let cases: [&[&str]; 19] = [
         &["clean"],
         &["clean", "a.wav", "--attenuation", "-3"],
         &["clean", "a.wav", "--attenuation", "loud"],
@@ -29,7 +29,9 @@ fn wrong_usage_and_failure_have_different_exit_codes() {
         &["clean", "a.wav", "-o", "-", "--format", "flac"],
         &["clean", "a.wav", "-o", "-", "--report", "json"],
         &["clean", "a.wav", "b.wav", "-o", "a.wav"],
-        &["clean", "a.wav", "sub/a.mp3", "-o", "out"],
+        &["clean", "a.wav", "-o", "a.flac", "--format", "wav"],
+        &["clean", "a.wav", "-o", "a.BWF", "--format", "flac"],
+        &["clean", "a.wav", "--residual", "r.flac", "--format", "wav"],
         &["clean", "a.wav", "-o", "out.mp3"],
         &["clean", "sub", "-o", "sub"],
         &["frobnicate"],
@@ -187,4 +189,123 @@ fn a_build_without_the_relay_names_the_one_that_has_it() {
             stderr(&output)
         );
     }
+}
+
+#[cfg(feature = "clean")]
+#[test]
+fn numbers_that_are_negative_or_zero_are_named_with_their_range() {
+    let folder = Folder::new("numbers");
+    folder.put("a.wav", &wav(100));
+    let raw = ["clean", "-", "--raw", "s16le", "--rate"];
+    let cases: [(&[&str], &str); 9] = [
+        (&["clean", "a.wav", "--attenuation", "-3"], "0 or more"),
+        (&["clean", "a.wav", "--attenuation", "-inf"], "0 or more"),
+        (&["clean", "a.wav", "--attenuation", "nan"], "0 or more"),
+        (&["clean", "a.wav", "--jobs", "-2"], "1 or more"),
+        (&["clean", "a.wav", "--jobs", "0"], "1 or more"),
+        (&["bench", "--seconds", "-3"], "-3 is not in 1..=3600"),
+        (
+            &[raw[0], raw[1], raw[2], raw[3], raw[4], "-8000"],
+            "-8000 is not in 1..",
+        ),
+        (
+            &[
+                raw[0],
+                raw[1],
+                raw[2],
+                raw[3],
+                raw[4],
+                "8000",
+                "--raw-channels",
+                "-1",
+            ],
+            "-1 is not in 1..",
+        ),
+        (
+            &[
+                raw[0],
+                raw[1],
+                raw[2],
+                raw[3],
+                raw[4],
+                "8000",
+                "--raw-channels",
+                "0",
+            ],
+            "0 is not in 1..",
+        ),
+    ];
+    for (args, expected) in cases {
+        let output = quietwire(&folder, args);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains("invalid value"), "{args:?}: {text}");
+        assert!(text.contains(expected), "{args:?}: {text}");
+    }
+}
+
+#[cfg(feature = "clean")]
+#[test]
+fn names_that_look_like_options_are_pointed_out() {
+    let folder = Folder::new("dashes");
+    folder.put("-talk.wav", &wav(100));
+    folder.put("-notes", &wav(100));
+    folder.put("-a\x1b[31m.wav", &wav(100));
+    let cases: [(&[&str], &str); 5] = [
+        (&["clean", "-talk.wav"], "'./-talk.wav'"),
+        (&["info", "-notes"], "'./-notes'"),
+        (&["clean", "./-talk.wav", "-o", "-out.wav"], "'./-out.wav'"),
+        (
+            &["clean", "./-talk.wav", "--residual", "-r.wav"],
+            "'./-r.wav'",
+        ),
+        (&["clean", "-a\x1b[31m.wav"], "'./-a\\u{1b}[31m.wav'"),
+    ];
+    for (args, expected) in cases {
+        let output = quietwire(&folder, args);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(expected), "{args:?}: {text}");
+        assert!(!text.contains('\x1b') && !text.contains("'-- "), "{text}");
+    }
+    succeeded(quietwire(&folder, &["clean", "--", "-talk.wav"]));
+    succeeded(quietwire(
+        &folder,
+        &["clean", "./-notes", "-o", "./-out.wav"],
+    ));
+    let expected = [
+        "-a\u{1b}[31m.wav",
+        "-notes",
+        "-out.wav",
+        "-talk.clean.wav",
+        "-talk.wav",
+    ];
+    assert_eq!(folder.list(), expected);
+    // An option that does not exist is still called one.
+    let output = quietwire(&folder, &["clean", "./-talk.wav", "--atenuation", "3"]);
+    assert!(
+        stderr(&output).contains("'--attenuation'"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[cfg(feature = "clean")]
+#[test]
+fn samples_that_are_not_finite_are_counted_in_the_line_of_the_file() {
+    use quietwire_testing::files::{Wav, signal};
+
+    let folder = Folder::new("nan");
+    let mut samples = signal(2000);
+    samples[500] = f32::NAN;
+    samples[700] = f32::NAN;
+    let data = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    folder.put("a.wav", &Wav::float(32, 1, data).bytes());
+    let text = stderr(&succeeded(quietwire(&folder, &["clean", "a.wav"])));
+    assert!(
+        text.contains("2 samples not finite (NaN or infinity), cleaned as zero"),
+        "{text}"
+    );
+    let text = stdout(&succeeded(quietwire(&folder, &["info", "a.wav"])));
+    assert!(text.contains("not finite   2 samples"), "{text}");
 }

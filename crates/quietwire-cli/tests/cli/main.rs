@@ -5,9 +5,17 @@ mod audio;
 #[cfg(feature = "clean")]
 mod batch;
 mod commands;
+#[cfg(feature = "clean")]
+mod folders;
+#[cfg(feature = "clean")]
+mod inputs;
 mod models;
 #[cfg(feature = "clean")]
 mod pipes;
+#[cfg(all(unix, feature = "clean"))]
+mod stop;
+#[cfg(feature = "clean")]
+mod video;
 
 use std::process::{Command, Output, Stdio};
 

@@ -138,7 +138,32 @@ fn the_error_of_a_missing_model_contains_the_command_that_installs_it() {
         &folder,
         &["models", "remove", "dfn3"],
         &nowhere,
-        &["not installed"],
+        &["not installed", "quietwire models add dfn3"],
+    );
+    refused(
+        &folder,
+        &["models", "remove", "nonesuch"],
+        &nowhere,
+        &["not installed", "models list"],
+    );
+    refused(
+        &folder,
+        &["models", "remove", "base"],
+        &nowhere,
+        &["part of the program"],
+    );
+    refused(
+        &folder,
+        &["models", "show", "nonesuch"],
+        &nowhere,
+        &["models show nonesuch: ", "models list"],
+    );
+    folder.put("empty/x", b"");
+    refused(
+        &folder,
+        &["models", "show", "empty"],
+        &nowhere,
+        &["models show empty: ", "model.toml"],
     );
     let list = succeeded(quietwire(&folder, &["models", "list"], &nowhere));
     for id in [

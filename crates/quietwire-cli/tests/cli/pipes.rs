@@ -146,3 +146,79 @@ fn ffmpeg_pipes_work_both_ways() {
         stdout(&output)
     );
 }
+
+/// Runs a line of bash in the folder. `$quietwire` is the program.
+#[cfg(unix)]
+fn bash(folder: &Folder, line: &str) -> std::process::Output {
+    Command::new("bash")
+        .args(["-c", &format!("set -o pipefail; {line}")])
+        .env("quietwire", env!("CARGO_BIN_EXE_quietwire"))
+        .current_dir(folder.join(""))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn inputs_that_open_only_once_are_read_to_their_end() {
+    let folder = Folder::new("fifo");
+    folder.put("a.wav", &wav(20_000));
+    fs::copy(sample("street.flac"), folder.join("a.flac")).unwrap();
+    // The Unix name of stdin, a process substitution and a named pipe.
+    for (file, seconds) in [("a.wav", "0.4 s"), ("a.flac", "4.8 s")] {
+        for line in [
+            format!("cat {file} | $quietwire clean /dev/stdin -o out.wav --force"),
+            format!("$quietwire clean /dev/stdin -o out.wav --force < {file}"),
+            format!("$quietwire clean <(cat {file}) -o out.wav --force"),
+            format!(
+                "mkfifo pipe && (cat {file} > pipe & $quietwire clean pipe -o out.wav --force; rm pipe)"
+            ),
+        ] {
+            let output = succeeded(bash(&folder, &line));
+            assert!(
+                stderr(&output).contains(seconds),
+                "{line}: {}",
+                stderr(&output)
+            );
+        }
+        let output = succeeded(bash(&folder, &format!("$quietwire info <(cat {file})")));
+        let name = if file == "a.wav" {
+            "20000 frames"
+        } else {
+            "211680 frames"
+        };
+        assert!(stdout(&output).contains(name), "{}", stdout(&output));
+    }
+    assert_eq!(folder.list(), ["a.flac", "a.wav", "out.wav"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_under_dev_goes_to_standard_output_or_into_the_folder() {
+    let folder = Folder::new("devstdin");
+    folder.put("a.wav", &wav(20_000));
+    let expected = fs::read(folder.join("a.wav")).unwrap();
+    for line in [
+        "cat a.wav | $quietwire clean /dev/stdin --attenuation 0",
+        "$quietwire clean <(cat a.wav) --attenuation 0",
+        "$quietwire clean /dev/stdin --attenuation 0 < a.wav",
+    ] {
+        let output = succeeded(bash(&folder, line));
+        assert!(output.stdout == expected, "{line}");
+    }
+    succeeded(bash(&folder, "$quietwire clean <(cat a.wav) -o out/"));
+    succeeded(bash(
+        &folder,
+        "$quietwire clean a.wav <(cat a.wav) -o both --report json",
+    ));
+    let expected = [
+        "a.wav",
+        "both/a.report.json",
+        "both/a.wav",
+        "both/stdin.report.json",
+        "both/stdin.wav",
+        "out/stdin.wav",
+    ];
+    assert_eq!(folder.list(), expected);
+}

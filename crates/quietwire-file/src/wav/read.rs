@@ -1,298 +1,224 @@
-//! Reads WAV from a source that may be seekable or not.
+//! Reads the samples of a WAV file from a source that may be seekable or not.
 
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, Cursor, Read};
+use std::path::PathBuf;
 
 use crate::error::FileError;
-use crate::sample_format::SampleFormat;
-use crate::wav::format::{DS64_BYTES, GUID_TAIL, TAG_EXTENSIBLE, TAG_FLOAT, TAG_INT, WavSpec};
+use crate::note::Note;
+use crate::wav::chunk::{Chunks, is_chunk, is_tag};
+use crate::wav::format::WavSpec;
+use crate::wav::header::Header;
+use crate::wav::length::Layout;
 
 /// Frames of one read.
 const BLOCK_FRAMES: usize = 4096;
 
-/// The contents of a WAV header.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Header {
-    /// Integer or floating-point samples.
-    Pcm(WavSpec, DataLength),
-    /// A compressed WAV (A-law, mu-law, ADPCM ...), by its format tag.
-    Compressed(u16),
-}
-
-/// The number of bytes of samples after the header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DataLength {
-    /// Exactly this many.
-    Exactly(u64),
-    /// At most this many. The header of a pipe has no exact number.
-    AtMost(u64),
-}
-
-/// Reads a header up to the first sample. The source must start at the `RIFF` mark.
-pub(crate) fn read_header(source: &mut impl Read, path: &Path) -> Result<Header, FileError> {
-    HeaderReader { source, path }.read()
-}
-
-struct HeaderReader<'a, R> {
-    source: &'a mut R,
-    path: &'a Path,
-}
-
-impl<R: Read> HeaderReader<'_, R> {
-    fn read(mut self) -> Result<Header, FileError> {
-        let [mark, riff_size, wave] = self.words("RIFF mark")?;
-        let rf64 = matches!(&mark, b"RF64" | b"BW64");
-        if !(rf64 || &mark == b"RIFF") || &wave != b"WAVE" {
-            return Err(self.header_error(
-                "RIFF mark",
-                "RIFF or RF64, then WAVE",
-                mark.escape_ascii(),
-            ));
-        }
-        let riff_size = u32::from_le_bytes(riff_size);
-        let mut ds64_data = None;
-        let mut format = None;
-        loop {
-            let [id, size] = self.words("chunk list")?;
-            let size = u32::from_le_bytes(size);
-            match &id {
-                b"ds64" => {
-                    if size < DS64_BYTES {
-                        return Err(self.header_error("ds64 chunk", "28 bytes or more", size));
-                    }
-                    let [_, _, low, high] = self.words("ds64 chunk")?;
-                    let (low, high) = (u32::from_le_bytes(low), u32::from_le_bytes(high));
-                    ds64_data = Some(u64::from(high) << 32 | u64::from(low));
-                    self.skip(u64::from(size) - 16)?;
-                }
-                b"fmt " => format = Some(self.format(size)?),
-                b"data" => {
-                    let Some(format) = format else {
-                        return Err(self.header_error(
-                            "chunk list",
-                            "fmt before data",
-                            "data first",
-                        ));
-                    };
-                    let spec = match format {
-                        Ok(spec) => spec,
-                        Err(tag) => return Ok(Header::Compressed(tag)),
-                    };
-                    return Ok(Header::Pcm(spec, data_length(size, riff_size, ds64_data)));
-                }
-                // Chunks are padded to even lengths.
-                _ => self.skip(u64::from(size) + u64::from(size % 2))?,
-            }
-        }
-    }
-
-    /// The format, or the tag of a compressed format.
-    fn format(&mut self, size: u32) -> Result<Result<WavSpec, u16>, FileError> {
-        let mut body = [0; 40];
-        let used = body.len().min(size as usize);
-        if used < 16 {
-            return Err(self.header_error("fmt chunk", "16 bytes or more", size));
-        }
-        self.fill(&mut body[..used], "fmt chunk")?;
-        self.skip(u64::from(size) - used as u64 + u64::from(size % 2))?;
-        let u16_at = |at: usize| u16::from_le_bytes([body[at], body[at + 1]]);
-        let u32_at =
-            |at: usize| u32::from_le_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
-
-        let mut tag = u16_at(0);
-        let mut channel_mask = None;
-        if tag == TAG_EXTENSIBLE {
-            if used < 40 {
-                return Err(self.header_error(
-                    "fmt chunk",
-                    "40 bytes for WAVE_FORMAT_EXTENSIBLE",
-                    size,
-                ));
-            }
-            if body[26..40] != GUID_TAIL {
-                return Ok(Err(tag));
-            }
-            tag = u16_at(24);
-            channel_mask = Some(u32_at(20));
-        }
-        if !matches!(tag, TAG_INT | TAG_FLOAT) {
-            return Ok(Err(tag));
-        }
-        let (channels, rate_hz) = (u16_at(2), u32_at(4));
-        let (frame_bytes, bits) = (u16_at(12), u16_at(14));
-        if channels == 0 {
-            return Err(self.header_error("channels", "1 or more", channels));
-        }
-        if rate_hz == 0 {
-            return Err(self.header_error("sample rate", "1 Hz or more", rate_hz));
-        }
-        let bytes = frame_bytes / channels;
-        if frame_bytes % channels != 0 || bits == 0 || bits > 8 * bytes {
-            let found = format!("{frame_bytes} for {channels} channels of {bits} bits");
-            return Err(self.header_error(
-                "bytes per frame",
-                "whole samples of every channel",
-                found,
-            ));
-        }
-        let format = match (tag, bytes) {
-            (TAG_INT, 1) => SampleFormat::U8,
-            (TAG_INT, 2) => SampleFormat::S16,
-            (TAG_INT, 3) => SampleFormat::S24,
-            (TAG_INT, 4) => SampleFormat::S32,
-            (TAG_FLOAT, 4) => SampleFormat::F32,
-            (TAG_FLOAT, 8) => SampleFormat::F64,
-            _ => {
-                let kind = if tag == TAG_INT { "integer" } else { "float" };
-                let what = format!("{}-bit {kind} WAV", u32::from(bytes) * 8);
-                return Err(FileError::Unsupported {
-                    path: self.path.into(),
-                    what,
-                });
-            }
-        };
-        Ok(Ok(WavSpec {
-            format,
-            rate_hz,
-            channels,
-            channel_mask,
-        }))
-    }
-
-    fn words<const N: usize>(&mut self, field: &'static str) -> Result<[[u8; 4]; N], FileError> {
-        let mut words = [[0; 4]; N];
-        self.fill(words.as_flattened_mut(), field)?;
-        Ok(words)
-    }
-
-    fn fill(&mut self, bytes: &mut [u8], field: &'static str) -> Result<(), FileError> {
-        self.source
-            .read_exact(bytes)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => self.header_error(
-                    field,
-                    "a header with a fmt and a data chunk",
-                    "the end of the file",
-                ),
-                _ => FileError::Read {
-                    path: self.path.into(),
-                    source: error,
-                },
-            })
-    }
-
-    fn skip(&mut self, bytes: u64) -> Result<(), FileError> {
-        // The next read finds the end of a file that ends within this chunk.
-        io::copy(&mut self.source.by_ref().take(bytes), &mut io::sink())
-            .map(drop)
-            .map_err(|source| FileError::Read {
-                path: self.path.into(),
-                source,
-            })
-    }
-
-    fn header_error(
-        &self,
-        field: &'static str,
-        expected: &'static str,
-        found: impl ToString,
-    ) -> FileError {
-        FileError::Wav {
-            path: self.path.into(),
-            field,
-            expected,
-            found: found.to_string(),
-        }
-    }
-}
-
-/// The length of the data. Programs that write to a pipe cannot return to the header and write the
-/// length. Their headers contain all ones (ffmpeg), zero, 2 GiB (arecord) or slightly less (SoX).
-fn data_length(size: u32, riff_size: u32, ds64_data: Option<u64>) -> DataLength {
-    let near_2_gib = 0x7FFF_0000..=0x8000_0000;
-    let unfinished = riff_size == 0 || riff_size == u32::MAX || near_2_gib.contains(&riff_size);
-    match (size, ds64_data) {
-        (u32::MAX, Some(bytes)) if bytes != 0 && bytes < u64::MAX => DataLength::Exactly(bytes),
-        (u32::MAX, _) => DataLength::AtMost(u64::MAX),
-        (0, _) if unfinished => DataLength::AtMost(u64::MAX),
-        _ if near_2_gib.contains(&size) => DataLength::AtMost(size.into()),
-        _ => DataLength::Exactly(size.into()),
-    }
-}
+/// Lengths that recorders write before they know the true one, bytes. In a pipe nothing else shows that
+/// more samples follow.
+const PLACEHOLDERS: [u64; 4] = [0, 36, 4088, 2_000_000_000];
+/// All lengths from here are placeholders: the audio and its header would not fit into 4 GiB.
+const PLACEHOLDER_START: u64 = 0xFFFF_F000;
 
 /// The samples of a WAV file.
 pub(crate) struct WavReader {
     source: Box<dyn Read + Send + Sync>,
     path: PathBuf,
     spec: WavSpec,
-    length: DataLength,
+    /// bytes of samples. `None`: up to the end of the source
+    data_bytes: Option<u64>,
+    /// the stated length, if it may be a placeholder, bytes
+    placeholder: Option<u64>,
+    /// whether the source is a file whose length was found
+    is_certain: bool,
+    /// whether the bytes after the samples were read
+    at_end: bool,
     bytes: Vec<u8>,
-    frames: u64,
+    bytes_read: u64,
+    chunks: Chunks,
+    chunks_after: Chunks,
+    notes: Vec<Note>,
 }
 
 impl WavReader {
-    /// A reader of the samples after a header.
-    pub(crate) fn new(
-        source: Box<dyn Read + Send + Sync>,
-        path: PathBuf,
-        spec: WavSpec,
-        length: DataLength,
-    ) -> Self {
+    /// A reader of samples without a header.
+    pub(crate) fn raw(source: Box<dyn Read + Send + Sync>, path: PathBuf, spec: WavSpec) -> Self {
         Self {
             source,
             path,
             spec,
-            length,
+            data_bytes: None,
+            placeholder: None,
+            is_certain: false,
+            at_end: false,
             bytes: Vec::new(),
-            frames: 0,
+            bytes_read: 0,
+            chunks: Chunks::default(),
+            chunks_after: Chunks::default(),
+            notes: Vec::new(),
         }
     }
 
-    /// A reader of samples without a header.
-    pub(crate) fn raw(source: Box<dyn Read + Send + Sync>, path: PathBuf, spec: WavSpec) -> Self {
-        Self::new(source, path, spec, DataLength::AtMost(u64::MAX))
+    /// A reader of a seekable file whose layout is known.
+    pub(crate) fn file(
+        source: Box<dyn Read + Send + Sync>,
+        path: PathBuf,
+        spec: WavSpec,
+        header: Header,
+        layout: Layout,
+    ) -> Self {
+        let mut reader = Self::raw(source, path, spec);
+        let frame_bytes = spec.frame_bytes() as u64;
+        let stated = header.data_bytes.map(|bytes| bytes / frame_bytes);
+        let found = layout.data_bytes / frame_bytes;
+        if stated != Some(found) {
+            reader.notes.push(Note::WrongLength { stated, found });
+        }
+        if layout.trailing_bytes > 0 {
+            let bytes = layout.trailing_bytes;
+            reader.notes.push(Note::TrailingBytes { bytes });
+        }
+        reader.data_bytes = Some(found * frame_bytes);
+        reader.chunks = header.chunks;
+        reader.chunks_after = layout.chunks;
+        reader.at_end = true;
+        reader.is_certain = true;
+        reader
+    }
+
+    /// A reader of a pipe after its header.
+    pub(crate) fn stream(
+        source: Box<dyn Read + Send + Sync>,
+        path: PathBuf,
+        spec: WavSpec,
+        header: Header,
+    ) -> Self {
+        let mut reader = Self::raw(source, path, spec);
+        reader.data_bytes = header.data_bytes;
+        reader.placeholder = header
+            .data_bytes
+            .filter(|bytes| PLACEHOLDERS.contains(bytes) || *bytes >= PLACEHOLDER_START)
+            .filter(|_| header.container == "WAV");
+        reader.chunks = header.chunks;
+        reader
     }
 
     /// Frames, if the header states them.
     pub(crate) fn frames(&self) -> Option<u64> {
-        match self.length {
-            DataLength::Exactly(bytes) => Some(bytes / self.spec.frame_bytes() as u64),
-            DataLength::AtMost(_) => None,
-        }
+        self.data_bytes
+            .filter(|_| self.placeholder.is_none())
+            .map(|bytes| bytes / self.spec.frame_bytes() as u64)
+    }
+
+    /// Whether the audio has exactly [`frames`](Self::frames) frames.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.is_certain
+    }
+
+    /// The metadata before the audio.
+    pub(crate) fn chunks(&self) -> &Chunks {
+        &self.chunks
+    }
+
+    /// The metadata after the audio. That of a pipe is complete at the end of the audio.
+    pub(crate) fn chunks_after(&self) -> &Chunks {
+        &self.chunks_after
+    }
+
+    /// Adds a fact about the file.
+    pub(crate) fn push_note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// Facts about the file. Complete at the end of the audio.
+    pub(crate) fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Appends the next samples. Returns false at the end.
     pub(crate) fn read(&mut self, samples: &mut Vec<f32>) -> Result<bool, FileError> {
+        let result = self.read_block(samples);
+        result.map_err(|source| FileError::Read {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn read_block(&mut self, samples: &mut Vec<f32>) -> io::Result<bool> {
+        let frame_bytes = self.spec.frame_bytes();
+        let block = (BLOCK_FRAMES * frame_bytes) as u64;
+        loop {
+            let wanted = match self.data_bytes {
+                Some(bytes) => block.min(bytes - self.bytes_read),
+                None => block,
+            };
+            self.bytes.clear();
+            let found = self
+                .source
+                .by_ref()
+                .take(wanted)
+                .read_to_end(&mut self.bytes)?;
+            self.bytes_read += found as u64;
+            // An incomplete frame at the end is ignored.
+            let complete = found / frame_bytes * frame_bytes;
+            self.spec.format.decode(&self.bytes[..complete], samples);
+            if (found as u64) < wanted {
+                self.end_early();
+            }
+            if complete > 0 {
+                return Ok(true);
+            }
+            if self.at_end || self.data_bytes != Some(self.bytes_read) || !self.read_rest()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The source ended before the stated length.
+    fn end_early(&mut self) {
         let frame_bytes = self.spec.frame_bytes() as u64;
-        let (DataLength::Exactly(declared) | DataLength::AtMost(declared)) = self.length;
-        let left = declared / frame_bytes - self.frames;
-        let wanted = left.min(BLOCK_FRAMES as u64) * frame_bytes;
-        self.bytes.clear();
-        let found = self
-            .source
-            .by_ref()
-            .take(wanted)
-            .read_to_end(&mut self.bytes)
-            .map_err(|source| FileError::Read {
-                path: self.path.clone(),
-                source,
-            })?;
-        // An incomplete frame at the end of a stream is ignored.
-        let frames = found as u64 / frame_bytes;
-        self.frames += frames;
-        if (found as u64) < wanted
-            && let Some(expected) = self.frames()
-        {
-            let found = self.frames;
-            return Err(FileError::Truncated {
-                path: self.path.clone(),
-                expected,
-                found,
+        let stated = self.data_bytes.or(self.placeholder);
+        if let Some(stated) = stated.filter(|_| !self.at_end || self.data_bytes.is_none()) {
+            self.notes.push(Note::WrongLength {
+                stated: Some(stated / frame_bytes),
+                found: self.bytes_read / frame_bytes,
             });
         }
-        self.spec
-            .format
-            .decode(&self.bytes[..(frames * frame_bytes) as usize], samples);
-        Ok(frames > 0)
+        self.placeholder = None;
+        self.at_end = true;
+    }
+
+    /// Reads the bytes of a pipe after the stated length. Returns true if they are samples.
+    fn read_rest(&mut self) -> io::Result<bool> {
+        self.at_end = true;
+        let mut padding = self.bytes_read % 2;
+        loop {
+            let mut head = Vec::new();
+            self.source
+                .by_ref()
+                .take(8 + padding)
+                .read_to_end(&mut head)?;
+            let chunk = head.get(padding as usize..).and_then(<[u8]>::first_chunk);
+            if let Some(&head) = chunk
+                && is_chunk(&head, None)
+            {
+                let [id @ .., a, b, c, d] = head;
+                let size = u64::from(u32::from_le_bytes([a, b, c, d]));
+                self.chunks_after
+                    .read(&mut self.source, id, size, size % 2)?;
+                (padding, self.placeholder) = (0, None);
+                continue;
+            }
+            if self.placeholder.is_some() && !head.is_empty() && !is_tag(&head) {
+                let rest = std::mem::replace(&mut self.source, Box::new(io::empty()));
+                self.source = Box::new(Cursor::new(head).chain(rest));
+                self.data_bytes = None;
+                return Ok(true);
+            }
+            let bytes = head.len() as u64 + io::copy(&mut self.source, &mut io::sink())?;
+            if bytes > padding {
+                self.notes.push(Note::TrailingBytes { bytes });
+            }
+            return Ok(false);
+        }
     }
 }

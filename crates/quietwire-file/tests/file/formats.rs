@@ -247,3 +247,35 @@ fn lossy_formats_keep_their_exact_length() {
         assert!(snr > 12.0, "{name}: {snr:.1} dB");
     }
 }
+
+#[test]
+fn samples_that_are_not_finite_are_cleaned_as_zero_and_counted() {
+    let folder = Folder::new("nan");
+    let mut samples = signal(96_000);
+    for (at, bad) in [
+        (0, f32::NAN),
+        (60_001, f32::INFINITY),
+        (95_999, f32::NEG_INFINITY),
+    ] {
+        samples[at] = bad;
+    }
+    let bytes = |samples: &[f32]| samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let input = Wav::float(32, 2, bytes(&samples)).bytes();
+    for sample in samples.iter_mut().filter(|sample| !sample.is_finite()) {
+        *sample = 0.0;
+    }
+    let expected = Wav::float(32, 2, bytes(&samples));
+    let output = unchanged(&folder, &input);
+    assert!(chunk(&output, b"data") == expected.data);
+
+    let input = folder.put("nan.wav", &input);
+    let report = run(&input, &folder.join("nan.clean.wav"), &options(40.0)).unwrap();
+    let counts = (
+        report.input.non_finite_samples,
+        report.output.non_finite_samples,
+    );
+    assert_eq!(counts, (3, 0));
+    assert!(report.output.levels.rms_dbfs.is_finite());
+    let measured = quietwire_file::measure(quietwire_file::Input::File(input)).unwrap();
+    assert_eq!(measured.non_finite_samples, 3);
+}

@@ -1,7 +1,12 @@
 //! The output has the length, position and depth of the input. A file that cannot be cleaned leaves no
 //! output.
 
+mod codecs;
+mod containers;
+mod damage;
 mod formats;
+mod lengths;
+mod metadata;
 mod outputs;
 mod refusals;
 
@@ -10,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use quietwire::Model;
 use quietwire_file::{
-    CleanJob, CleanOptions, CleanReport, FileError, Input, Output, Reader, ReportFormat, clean,
+    CleanJob, CleanOptions, CleanReport, FileError, Input, Note, Output, Reader, ReportFormat,
+    clean,
 };
 use quietwire_testing::files::Folder;
 
@@ -40,12 +46,17 @@ fn unchanged(folder: &Folder, input: &[u8]) -> Vec<u8> {
 }
 
 fn samples(path: &Path) -> Vec<f32> {
-    let mut reader = Reader::open(Input::File(path.into())).unwrap();
+    read(Reader::open(Input::File(path.into())).unwrap()).0
+}
+
+/// All samples of an input, and its notes.
+fn read(mut reader: Reader) -> (Vec<f32>, Vec<Note>) {
     let (mut all, mut block) = (Vec::new(), Vec::new());
     while reader.read(1000, &mut block).unwrap() > 0 {
         all.extend_from_slice(&block);
     }
-    all
+    let notes = reader.notes().to_vec();
+    (all, notes)
 }
 
 /// The error of a file that cannot be cleaned. Checks that no output is left.

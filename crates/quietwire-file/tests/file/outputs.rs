@@ -248,3 +248,159 @@ fn an_output_that_cannot_be_made_is_named() {
     assert!(matches!(error, FileError::Open { .. }), "{error}");
     assert_eq!(folder.list(), ["in.wav"]);
 }
+
+#[cfg(unix)]
+#[test]
+fn outputs_have_the_permissions_and_the_recordings_have_the_times_of_the_input() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::{Duration, SystemTime};
+
+    let folder = Folder::new("attributes");
+    let input = folder.put("in.wav", &Wav::int(16, 1, data16(48_000)).bytes());
+    let recorded = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for mode in [0o600, 0o640, 0o644, 0o444] {
+        let file = fs::File::options().write(true).open(&input).unwrap();
+        file.set_modified(recorded).unwrap();
+        fs::set_permissions(&input, fs::Permissions::from_mode(mode)).unwrap();
+        let at = |name: &str| folder.join(&format!("{mode:o}.{name}"));
+        let mut job = CleanJob::new(Input::File(input.clone()), Output::File(at("wav")));
+        job.residual = Some(at("residual.flac"));
+        job.spectrogram = Some(at("png"));
+        job.telemetry = Some(at("jsonl"));
+        job.reports = vec![(ReportFormat::Html, at("html"))];
+        let mut options = options(0.0);
+        options.overwrite = true;
+        let parts = || {
+            folder
+                .list()
+                .into_iter()
+                .filter(|name| name.starts_with('.'))
+        };
+        let mut seen = 0;
+        clean(job, &options, &mut |_| {
+            for part in parts() {
+                let part = fs::metadata(folder.join(&part)).unwrap();
+                assert_eq!(part.permissions().mode() & 0o777, 0o600);
+                seen += 1;
+            }
+        })
+        .unwrap();
+        assert!(seen >= 3);
+        for name in ["wav", "residual.flac", "png", "jsonl", "html"] {
+            let written = fs::metadata(at(name)).unwrap();
+            assert_eq!(written.permissions().mode() & 0o777, mode, "{name}");
+            let kept = written.modified().unwrap() == recorded;
+            assert_eq!(kept, name == "wav" || name == "residual.flac", "{name}");
+        }
+        fs::set_permissions(&input, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn names_up_to_the_limit_of_the_file_system_are_written() {
+    let folder = Folder::new("longnames");
+    let input = folder.put("in.wav", &Wav::int(16, 1, data16(1000)).bytes());
+    for bytes in [200, 238, 239, 240, 255] {
+        let name = "n".repeat(bytes - 4) + ".wav";
+        run(&input, &folder.join(&name), &options(0.0)).unwrap();
+        assert_eq!(fs::metadata(folder.join(&name)).unwrap().len(), 2044);
+    }
+    assert_eq!(folder.list().len(), 6);
+    let error = run(&input, &folder.join(&"n".repeat(256)), &options(0.0)).unwrap_err();
+    assert!(matches!(error, FileError::Write { .. }), "{error}");
+}
+
+#[test]
+fn the_file_of_a_killed_run_is_replaced_and_that_of_a_running_one_is_not() {
+    let folder = Folder::new("leftover");
+    let input = folder.put("in.wav", &Wav::int(16, 1, data16(1000)).bytes());
+    let long = "n".repeat(251) + ".wav";
+    for name in ["out.wav", long.as_str()] {
+        let output = folder.join(name);
+        // The temporary name, from a run that is interrupted.
+        let mut part = None;
+        let job = CleanJob::new(Input::File(input.clone()), Output::File(output.clone()));
+        clean(job, &options(0.0), &mut |_| {
+            part = folder
+                .list()
+                .into_iter()
+                .find(|name| name.ends_with(".part"));
+        })
+        .unwrap();
+        fs::remove_file(&output).unwrap();
+
+        let part = folder.put(&part.unwrap(), b"half");
+        run(&input, &output, &options(0.0)).unwrap();
+        assert_eq!(folder.list().len(), 2);
+        fs::remove_file(&output).unwrap();
+
+        let other = fs::File::create(&part).unwrap();
+        other.lock().unwrap();
+        let error = run(&input, &output, &options(0.0)).unwrap_err();
+        assert!(matches!(error, FileError::InUse { .. }), "{error}");
+        assert!(part.exists());
+        drop(other);
+        fs::remove_file(part).unwrap();
+    }
+}
+
+/// Measures the page in Chromium: whether anything but the spectrograms is wider than a phone.
+#[test]
+fn the_page_fits_a_phone() {
+    use std::process::{Command, Stdio};
+
+    let folder = Folder::new("phone");
+    let name = "a_name_without_spaces_that_is_wider_than_the_screen_of_a_phone.wav";
+    let input = folder.put(name, &fs::read(sample("office-fan.wav")).unwrap());
+    let mut job = CleanJob::new(Input::File(input), Output::File(folder.join("out.wav")));
+    job.reports = vec![(ReportFormat::Html, folder.join("r.html"))];
+    clean(job, &options(40.0), &mut |_| ()).unwrap();
+    let page = fs::read_to_string(folder.join("r.html")).unwrap();
+    // A window may have a smallest width, a frame has none.
+    let host = format!(
+        "<!DOCTYPE html><title></title><body><script>
+        const page = {};
+        const fits = (e) => e.scrollWidth <= e.clientWidth;
+        for (const width of [320, 360, 412, 700, 1200]) {{
+          const frame = document.createElement('iframe');
+          frame.style = `border: 0; height: 2000px; width: ${{width}}px`;
+          frame.srcdoc = page;
+          frame.onload = () => {{
+            const root = frame.contentDocument;
+            const letters = root.querySelector('img').clientWidth / 1256;
+            const good = fits(root.documentElement)
+              && fits(root.querySelector('table').parentElement) && letters > 0.5;
+            document.title += good ? `${{width}} fits, ` : `${{width}} does not, `;
+          }};
+          document.body.append(frame);
+        }}
+        </script>",
+        serde_json::to_string(&page).unwrap().replace("</", "<\\/")
+    );
+    let host = folder.put("host.html", host.as_bytes());
+    let run = Command::new(std::env::var("CHROMIUM").unwrap_or("chromium".into()))
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+        .arg("--virtual-time-budget=10000")
+        .arg(format!(
+            "--user-data-dir={}",
+            folder.join("profile").display()
+        ))
+        .arg(&host)
+        .stderr(Stdio::null())
+        .output();
+    let Ok(run) = run else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "Chromium is not installed"
+        );
+        eprintln!("SKIPPED: Chromium is not installed: the page was not tested");
+        return;
+    };
+    let dom = String::from_utf8_lossy(&run.stdout);
+    let title = dom.split_once("<title>").unwrap().1;
+    let title = title.split_once("</title>").unwrap().0;
+    for width in [320, 360, 412, 700, 1200] {
+        assert!(title.contains(&format!("{width} fits")), "{title}");
+    }
+}

@@ -71,79 +71,12 @@ fn broken_wav_headers_are_refused() {
 }
 
 #[test]
-fn files_that_end_early_are_refused() {
-    let wav = Wav::int(16, 1, data16(50_000)).bytes();
-    let error = refused("cutwav", "a.wav", &wav[..44 + 60_000]);
-    assert!(
-        matches!(
-            error,
-            FileError::Truncated {
-                expected: 50_000,
-                found: 30_000,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    let flac = fs::read(sample("street.flac")).unwrap();
-    for share in [2, 3, 10] {
-        let error = refused("cutflac", "a.flac", &flac[..flac.len() / share]);
-        assert!(
-            matches!(
-                error,
-                FileError::Truncated {
-                    expected: 211_680,
-                    ..
-                }
-            ),
-            "{error}"
-        );
-    }
-    let error = refused("stub", "a.flac", &flac[..20]);
-    assert!(
-        matches!(
-            error,
-            FileError::NotAudio { .. } | FileError::Corrupt { .. }
-        ),
-        "{error}"
-    );
-}
-
-#[test]
 fn a_damaged_flac_is_refused() {
     let mut flac = fs::read(sample("street.flac")).unwrap();
     let middle = flac.len() / 2;
     flac[middle..middle + 40].fill(0x55);
     let error = refused("damaged", "a.flac", &flac);
-    assert!(
-        matches!(
-            error,
-            FileError::Corrupt { .. } | FileError::Truncated { .. }
-        ),
-        "{error}"
-    );
-}
-
-#[test]
-fn samples_that_are_not_finite_are_refused_with_their_position() {
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let mut samples = signal(96_000);
-        samples[2 * 30_000 + 1] = bad;
-        let data = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
-        let error = refused("nan", "a.wav", &Wav::float(32, 2, data).bytes());
-        assert!(
-            matches!(
-                error,
-                FileError::NotFinite {
-                    channel: 2,
-                    frame: 30_000,
-                    ..
-                }
-            ),
-            "{error}"
-        );
-        assert!(error.to_string().contains("0.625 s"), "{error}");
-    }
+    assert!(matches!(error, FileError::Corrupt { .. }), "{error}");
 }
 
 #[test]

@@ -394,7 +394,7 @@ fn the_delay_is_that_of_the_present_packet_length_after_every_change() {
 }
 
 #[test]
-fn the_end_of_a_talk_spurt_is_sent_after_the_delay() {
+fn the_last_packet_before_a_silence_is_sent_after_the_delay() {
     for off in [false, true] {
         // Half a second of audio and two seconds of nothing, four times.
         let mut sent: Vec<TimedPacket> = voice(&chord(480_000));
