@@ -146,7 +146,9 @@ class Stream:
         self.socket.bind(("127.0.0.1", 0))
         self.socket.setblocking(False)
         self.port = self.socket.getsockname()[1]
-        config = {"id": f"s{at}", "send_to": f"127.0.0.1:{self.port}", "hold_ms": int(HOLD_S * 1000)}
+        own = f"127.0.0.1:{self.port}"
+        # The sender is the receiver too, which must be intended.
+        config = {"id": f"s{at}", "send_to": own, "accept_from": own, "hold_ms": int(HOLD_S * 1000)}
         created = json.loads(control.request("POST", "/v1/streams", config))
         self.id = created["id"]
         self.listen = ("127.0.0.1", int(created["listen"].rsplit(":", 1)[1]))
@@ -553,7 +555,9 @@ def soak(
     results = [evaluate(stream) for stream in streams]
     counts = Counter()
     for one in shown.values():
-        counts.update(one["packets"])
+        packets = one["packets"]
+        counts.update({name: count for name, count in packets.items() if name != "dropped"})
+        counts.update(packets["dropped"])
     missed = sum(one["missed_deadlines"] for one in shown.values())
     metrics = samples.metrics
     latency = np.concatenate([one.latency for one in results])

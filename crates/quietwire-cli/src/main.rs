@@ -50,7 +50,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "clean")]
         Command::Info(args) => return info::run(&args),
         #[cfg(feature = "relay")]
-        Command::Relay(args) => relay::run(&args)?,
+        Command::Relay(args) => relay::run(args)?,
         #[cfg(not(feature = "relay"))]
         Command::Relay { .. } => anyhow::bail!(Usage(
             "this program was built without the relay; cargo install --path crates/quietwire-cli \

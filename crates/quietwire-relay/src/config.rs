@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,13 @@ pub const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALH
 pub struct Config {
     /// Address of the control interface. Port 0: any free port. Default: [`DEFAULT_HTTP`].
     pub http: SocketAddr,
-    /// Token that requests must have in `Authorization: Bearer TOKEN`. `None`: everyone who can reach
-    /// [`http`](Self::http) controls the relay; on a loopback address only this host can. Default:
-    /// none.
-    pub token: Option<String>,
+    /// Tokens of which requests must have one in `Authorization: Bearer TOKEN`: 1 to 1024 ASCII
+    /// characters from `!` to `~`. Without any, and without [`token_file`](Self::token_file), everyone
+    /// who can reach [`http`](Self::http) controls the relay; on a loopback address only this host can.
+    /// Default: none.
+    pub tokens: Vec<String>,
+    /// A file with more tokens, one in each line. SIGHUP reads it again. Default: none.
+    pub token_file: Option<PathBuf>,
     /// Models of the streams, at least one, each id once. The first is the default; the others are
     /// the fallback models on overload, the cheapest last.
     pub models: Vec<Arc<Model>>,
@@ -38,7 +42,8 @@ impl Config {
     pub fn new(models: Vec<Arc<Model>>) -> Self {
         Self {
             http: DEFAULT_HTTP,
-            token: None,
+            tokens: Vec::new(),
+            token_file: None,
             models,
             workers: None,
             max_streams: 1000,
@@ -48,11 +53,12 @@ impl Config {
 }
 
 impl fmt::Debug for Config {
-    /// Without the token.
+    /// Without the tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("http", &self.http)
-            .field("token", &self.token.as_ref().map(|_| "..."))
+            .field("tokens", &self.tokens.len())
+            .field("token_file", &self.token_file)
             .field("models", &self.models)
             .field("workers", &self.workers)
             .field("max_streams", &self.max_streams)
@@ -66,9 +72,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_output_does_not_contain_the_token() {
+    fn debug_output_contains_no_token() {
         let mut config = Config::new(Vec::new());
-        config.token = Some("s3cret".into());
+        config.tokens = vec!["s3cret".into()];
         assert!(!format!("{config:?}").contains("s3cret"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Every error of [`run`](crate::run).
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +17,22 @@ pub enum RelayError {
         /// Their id.
         id: String,
     },
-    /// The token is empty.
-    #[error("the token is empty: expected one character or more")]
-    EmptyToken,
+    /// A token is not valid.
+    #[error("{place}{reason}")]
+    Token {
+        /// The file and the line, if it is in a file.
+        place: String,
+        /// Why, without the token.
+        reason: String,
+    },
+    /// The file with tokens cannot be read.
+    #[error("the file with tokens, {}, cannot be read", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
     /// The control interface cannot listen on its address.
     #[error("the control interface cannot listen on {address}")]
     Listen {

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use crate::api::Strip;
+use crate::api::relay::Strip;
 
 /// Distance of two columns, ms.
 pub const COLUMN_MS: u64 = 50;

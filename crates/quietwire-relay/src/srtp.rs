@@ -10,7 +10,7 @@ use rtc_srtp::crypto;
 use rtc_srtp::option::srtp_replay_protection;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
-use crate::api::{Srtp, Suite};
+use crate::api::media::{Srtp, Suite};
 
 /// Size of the replay window, packets (RFC 3711 section 3.3.2: at least 64).
 const REPLAY_WINDOW: usize = 64;

@@ -1,7 +1,10 @@
 //! One stream of the relay: its socket, its keys, its denoiser and its counts.
 
+mod error;
 mod options;
+mod socket;
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,12 +14,18 @@ use mio::net::UdpSocket;
 use quietwire::{BatchStream, Denoiser, Error, Model};
 use quietwire_rtp::{Packet, RtpDenoiser, RtpError};
 
-use crate::api::{
-    ApiError, Attenuation, Change, CodecName, Levels, NewStream, PacketStats, State, StreamInfo,
-    Strip, Suite,
-};
+use crate::api::error::ApiError;
+use crate::api::media::{Attenuation, CodecName, Suite};
+use crate::api::new_stream::{Change, NewStream};
+use crate::api::packets::{PacketStats, SocketStats};
+use crate::api::relay::Strip;
+use crate::api::stream_info::{Levels, State, StreamInfo};
+use crate::cpu::{StageTimes, thread_time};
+use crate::route::Route;
+use crate::senders::{SenderFilter, Verdict};
 use crate::spectrogram_feed::{Signal, SpectrogramFeed};
 use crate::srtp::{SrtpDecryptor, SrtpEncryptor, SrtpError};
+use error::{LatestError, StreamError};
 
 /// Datagrams that a stream receives before other streams get their turn.
 const MAX_DATAGRAMS_PER_TURN: usize = 64;
@@ -28,11 +37,14 @@ const FEED_TIMEOUT: Duration = Duration::from_secs(5);
 const SPEECH_THRESHOLD: f32 = 0.5;
 
 /// One stream.
-pub struct Stream {
+pub(crate) struct Stream {
     id: String,
+    labels: BTreeMap<String, String>,
     socket: UdpSocket,
     listen: SocketAddr,
     send_to: SocketAddr,
+    accept_from: Option<String>,
+    senders: SenderFilter,
     srtp_in: Option<(Suite, SrtpDecryptor)>,
     srtp_out: Option<(Suite, SrtpEncryptor)>,
     /// a decrypted packet
@@ -43,23 +55,32 @@ pub struct Stream {
     channels: usize,
     rate_hz: u32,
     models: Arc<[Arc<Model>]>,
+    /// as requested
+    on: bool,
+    /// an overload stopped decoding and encoding
+    is_codec_shed: bool,
+    idle_timeout: Option<Duration>,
     created_at: Instant,
     last_packet_at: Option<Instant>,
     /// packets denoised, and those of them with speech
     denoised: u64,
     with_speech: u64,
-    send_failures: u64,
-    /// SRTP packets received twice, and not authentic ones
-    replayed: u64,
-    not_authentic: u64,
-    cpu: Duration,
-    last_error: Option<String>,
+    socket_stats: SocketStats,
+    cpu: StageTimes,
+    /// part of `cpu`: the latest block
+    latest_encode: Duration,
+    last_error: LatestError,
+    /// the state of the latest [`take_state_change`](Self::take_state_change)
+    reported_state: State,
     feed: Option<SpectrogramFeed>,
     feed_requested_at: Option<Instant>,
     /// datagrams may wait in the socket
     is_readable: bool,
     /// a block waits for the denoiser
     is_ready: bool,
+    /// its slot in its worker, and its number in the order of creation
+    slot: usize,
+    number: u64,
 }
 
 impl Stream {
@@ -75,13 +96,19 @@ impl Stream {
         let srtp_in = options::srtp("srtp_in", config.srtp_in.as_ref(), SrtpDecryptor::new)?;
         let srtp_out = options::srtp("srtp_out", config.srtp_out.as_ref(), SrtpEncryptor::new)?;
         options::check_target(config.send_to)?;
-        let (socket, listen) = options::bind(config.listen)?;
-        options::check_pair(listen, config.send_to)?;
+        options::check_labels(&config.labels)?;
+        options::check_idle_timeout(config.idle_timeout_s)?;
+        let senders = options::senders(config.accept_from.as_deref())?;
+        let (socket, listen) = socket::bind(config.listen)?;
+        options::check_families(listen, config.send_to)?;
         Ok(Self {
             id,
+            labels: config.labels.clone(),
             socket,
             listen,
             send_to: config.send_to,
+            accept_from: config.accept_from.clone(),
+            senders: SenderFilter::new(senders),
             srtp_in,
             srtp_out,
             decrypted: Vec::new(),
@@ -93,24 +120,49 @@ impl Stream {
             channels: config.channels,
             rate_hz: codec.rate_hz(),
             models,
+            on: config.on,
+            is_codec_shed: false,
+            idle_timeout: idle_timeout(config.idle_timeout_s),
             created_at: Instant::now(),
             last_packet_at: None,
             denoised: 0,
             with_speech: 0,
-            send_failures: 0,
-            replayed: 0,
-            not_authentic: 0,
-            cpu: Duration::ZERO,
-            last_error: None,
+            socket_stats: SocketStats::default(),
+            cpu: StageTimes::default(),
+            latest_encode: Duration::ZERO,
+            last_error: LatestError::default(),
+            reported_state: State::Idle,
             feed: None,
             feed_requested_at: None,
             is_readable: false,
             is_ready: false,
+            slot: 0,
+            number: 0,
         })
     }
 
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Sets the slot in the worker and the number in the order of creation.
+    pub fn set_place(&mut self, slot: usize, number: u64) {
+        (self.slot, self.number) = (slot, number);
+    }
+
+    pub fn slot(&self) -> usize {
+        self.slot
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub fn route(&self) -> Route {
+        Route {
+            listen: self.listen,
+            send_to: self.send_to,
+        }
     }
 
     pub fn socket(&mut self) -> &mut UdpSocket {
@@ -132,27 +184,51 @@ impl Stream {
     }
 
     /// Adds processor time that was spent on the stream.
-    pub fn add_cpu(&mut self, time: Duration) {
-        self.cpu += time;
+    pub fn add_cpu(&mut self, times: StageTimes) {
+        self.cpu += times;
+    }
+
+    /// Processor time of the encoder for the latest block. [`BatchStream::complete`] has added it.
+    pub fn latest_encode(&self) -> Duration {
+        self.latest_encode
     }
 
     /// Receives the datagrams in the socket. `clock`: `now` on the clock of the RTP stream.
     pub fn receive(&mut self, now: Instant, clock: Duration, buffer: &mut [u8]) {
         for _ in 0..MAX_DATAGRAMS_PER_TURN {
             match self.socket.recv_from(buffer) {
-                Ok((len, _)) => self.receive_datagram(now, clock, &buffer[..len]),
+                Ok((len, from)) => self.receive_datagram(now, clock, from, &buffer[..len]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.is_readable = false;
                     return;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // An ICMP error of an earlier send. Receiving continues.
-                Err(error) => self.count_send_failure(&error),
+                // A report about a datagram that was sent earlier. Receiving continues.
+                Err(error) => self.take_reports(&error, now),
             }
         }
     }
 
-    fn receive_datagram(&mut self, now: Instant, clock: Duration, datagram: &[u8]) {
+    fn receive_datagram(
+        &mut self,
+        now: Instant,
+        clock: Duration,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) {
+        match self.senders.judge(from, self.send_to) {
+            Verdict::Accept => {}
+            Verdict::FromTarget => {
+                self.socket_stats.from_target += 1;
+                self.last_error.set(StreamError::FromTarget(from), now);
+                return;
+            }
+            Verdict::NotAccepted => {
+                self.socket_stats.not_accepted += 1;
+                self.last_error.set(StreamError::NotAccepted(from), now);
+                return;
+            }
+        }
         let mut packet = datagram;
         // RTCP has other keys. It is reported as RTCP with SRTP too.
         let is_rtcp = Packet::parse(datagram) == Err(RtpError::Rtcp);
@@ -160,21 +236,28 @@ impl Stream {
             match decryptor.decrypt(datagram, &mut self.decrypted) {
                 Ok(()) => packet = &self.decrypted,
                 Err(SrtpError::Replayed) => {
-                    self.replayed += 1;
+                    self.socket_stats.replayed += 1;
                     return;
                 }
                 Err(SrtpError::Invalid(error)) => {
-                    self.not_authentic += 1;
-                    self.last_error = Some(format!("srtp_in: {error}"));
+                    self.socket_stats.not_authentic += 1;
+                    self.last_error
+                        .set(StreamError::Other("srtp_in", error), now);
                     return;
                 }
             }
         }
         match self.rtp.receive(clock, packet) {
-            Ok(()) => self.last_packet_at = Some(now),
+            Ok(()) => {
+                self.last_packet_at = Some(now);
+                self.senders.accepted(from);
+            }
             // Usual on every network.
             Err(RtpError::Late { .. } | RtpError::Duplicate { .. } | RtpError::Empty { .. }) => {}
-            Err(error) => self.last_error = Some(error.to_string()),
+            Err(error) => {
+                let error = StreamError::Other("packet", error.to_string());
+                self.last_error.set(error, now);
+            }
         }
     }
 
@@ -182,6 +265,9 @@ impl Stream {
     pub fn prepare(&mut self, now: Instant, clock: Duration) -> bool {
         let is_ready = self.rtp.prepare(clock);
         self.is_ready = is_ready;
+        if let Some(error) = self.rtp.take_error() {
+            self.last_error.set(StreamError::Payload(error), now);
+        }
         let requested_at = self.feed_requested_at;
         if requested_at.is_none_or(|at| now >= at + FEED_TIMEOUT) {
             self.feed = None;
@@ -197,24 +283,48 @@ impl Stream {
     }
 
     /// Sends the packets that are ready. `packet` is scratch memory.
-    pub fn send(&mut self, packet: &mut Vec<u8>) {
+    pub fn send(&mut self, packet: &mut Vec<u8>, now: Instant) {
         while self.rtp.poll_packet(packet) {
             if let Some((_, encryptor)) = &mut self.srtp_out
                 && let Err(error) = encryptor.encrypt(packet)
             {
-                self.send_failures += 1;
-                self.last_error = Some(format!("srtp_out: {error}"));
+                self.socket_stats.send_failures += 1;
+                self.last_error
+                    .set(StreamError::Other("srtp_out", error), now);
                 continue;
             }
-            if let Err(error) = self.socket.send_to(packet, self.send_to) {
-                self.count_send_failure(&error);
+            let mut sent = self.socket.send_to(packet, self.send_to);
+            // A report about an earlier datagram takes the place of this one.
+            if let Err(error) = &sent
+                && socket::is_report(error)
+            {
+                self.take_reports(error, now);
+                sent = self.socket.send_to(packet, self.send_to);
+            }
+            if let Err(error) = sent {
+                self.socket_stats.send_failures += 1;
+                let error = format!("{}: {error}", self.send_to);
+                self.last_error
+                    .set(StreamError::Other("send_to", error), now);
             }
         }
     }
 
-    fn count_send_failure(&mut self, error: &std::io::Error) {
-        self.send_failures += 1;
-        self.last_error = Some(format!("{}: {error}", self.send_to));
+    /// Counts what the network reports about datagrams that were sent earlier. `error`: the error
+    /// that announced it.
+    fn take_reports(&mut self, error: &std::io::Error, now: Instant) {
+        let mut is_reported = false;
+        while let Some(report) = socket::take_report(&self.socket) {
+            is_reported = true;
+            self.socket_stats.unreachable += 1;
+            let target = report.target.unwrap_or(self.send_to);
+            self.last_error
+                .set(StreamError::Unreachable(target, report.reason), now);
+        }
+        if !is_reported && !socket::is_report(error) {
+            let error = StreamError::Other("socket", error.to_string());
+            self.last_error.set(error, now);
+        }
     }
 
     /// Applies all of a change or, on an error, nothing.
@@ -229,8 +339,13 @@ impl Stream {
         }
         if let Some(send_to) = change.send_to {
             options::check_target(send_to)?;
-            options::check_pair(self.listen, send_to)?;
+            options::check_families(self.listen, send_to)?;
         }
+        if let Some(labels) = &change.labels {
+            options::check_labels(labels)?;
+        }
+        options::check_idle_timeout(change.idle_timeout_s.unwrap_or(0))?;
+        let senders = options::senders(change.accept_from.as_deref())?;
         let srtp_in = options::srtp("srtp_in", change.srtp_in.as_ref(), SrtpDecryptor::new)?;
         let srtp_out = options::srtp("srtp_out", change.srtp_out.as_ref(), SrtpEncryptor::new)?;
         if let Some(attenuation) = change.attenuation_db {
@@ -244,12 +359,42 @@ impl Stream {
                 .map_err(|error| ApiError::Invalid(error.to_string()))?;
         }
         if let Some(on) = change.on {
-            self.rtp.set_bypass(!on);
+            self.on = on;
+            self.update_bypass();
+        }
+        if let Some(labels) = &change.labels {
+            self.labels.clone_from(labels);
+        }
+        if let Some(seconds) = change.idle_timeout_s {
+            self.idle_timeout = idle_timeout(seconds);
+        }
+        if senders.is_some() {
+            self.accept_from.clone_from(&change.accept_from);
+            self.senders = SenderFilter::new(senders);
         }
         self.send_to = change.send_to.unwrap_or(self.send_to);
         self.srtp_in = srtp_in.or(self.srtp_in.take());
         self.srtp_out = srtp_out.or(self.srtp_out.take());
         Ok(())
+    }
+
+    fn update_bypass(&mut self) {
+        self.rtp.set_bypass(!self.on || self.is_codec_shed);
+    }
+
+    /// Stops or starts decoding and encoding because of the load. Payloads pass unchanged meanwhile.
+    pub fn set_codec_shed(&mut self, is_shed: bool) {
+        self.is_codec_shed = is_shed;
+        self.update_bypass();
+    }
+
+    pub fn is_codec_shed(&self) -> bool {
+        self.is_codec_shed
+    }
+
+    /// Whether the stream receives packets that the codec could decode.
+    pub fn uses_codec(&self) -> bool {
+        self.on && self.reported_state != State::Idle
     }
 
     /// The spectrogram columns after column `since`. Starts their computation. `column`: the present
@@ -258,6 +403,7 @@ impl Stream {
         self.feed_requested_at = Some(now);
         let feed = &mut self.feed;
         let feed = feed.get_or_insert_with(|| SpectrogramFeed::new(self.rate_hz, column));
+        feed.advance_to(column);
         feed.since(since)
     }
 
@@ -272,6 +418,8 @@ impl Stream {
         let is_idle = self.last_packet_at.is_none_or(|at| now > at + IDLE_TIMEOUT);
         if is_idle {
             State::Idle
+        } else if self.is_codec_shed && self.on {
+            State::SteppedDown
         } else if self.rtp.is_passthrough() {
             State::Passthrough
         } else if self.rtp.denoiser().fallback_level() > 0 {
@@ -279,6 +427,50 @@ impl Stream {
         } else {
             State::Denoising
         }
+    }
+
+    /// The state and the active model, if the state differs from that of the latest call.
+    pub fn take_state_change(&mut self, now: Instant) -> Option<(State, Option<String>)> {
+        let state = self.state(now);
+        if std::mem::replace(&mut self.reported_state, state) == state {
+            return None;
+        }
+        Some((state, self.active_model()))
+    }
+
+    /// The text of a new kind of error.
+    pub fn take_error(&mut self) -> Option<String> {
+        self.last_error.take_unreported()
+    }
+
+    fn active_model(&self) -> Option<String> {
+        let model = self.rtp.denoiser().active_model();
+        let model = model.filter(|_| !self.is_codec_shed);
+        model.map(|model| model.manifest().id().to_owned())
+    }
+
+    /// Whether the stream was without packets for its idle timeout.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.expires_at().is_some_and(|at| now >= at)
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        let last = self.last_packet_at.unwrap_or(self.created_at);
+        Some(last + self.idle_timeout?)
+    }
+
+    /// When something changes even without a packet or a block: the state, the end of the
+    /// spectrogram, the end of the stream.
+    pub fn next_change(&self, now: Instant) -> Option<Instant> {
+        let idle = self
+            .last_packet_at
+            .filter(|_| self.reported_state != State::Idle);
+        let idle = idle.map(|at| at + IDLE_TIMEOUT + Duration::from_nanos(1));
+        let feed = self.feed_requested_at.filter(|_| self.feed.is_some());
+        let feed = feed.map(|at| at + FEED_TIMEOUT);
+        // An expired stream waits for its removal.
+        let expiry = self.expires_at().filter(|at| *at > now);
+        [idle, feed, expiry].into_iter().flatten().min()
     }
 
     fn levels(&self) -> Levels {
@@ -293,14 +485,6 @@ impl Stream {
         }
     }
 
-    fn packet_stats(&self) -> PacketStats {
-        let mut packets = PacketStats::from(self.rtp.stats());
-        packets.failed += self.send_failures;
-        packets.malformed += self.not_authentic;
-        packets.duplicate += self.replayed;
-        packets
-    }
-
     /// The stream as the control interface shows it.
     pub fn snapshot(&self, now: Instant) -> StreamInfo {
         let denoiser = self.rtp.denoiser();
@@ -309,28 +493,41 @@ impl Stream {
         let has_levels = matches!(state, State::Denoising | State::SteppedDown);
         StreamInfo {
             id: self.id.clone(),
+            labels: self.labels.clone(),
             listen: self.listen,
             send_to: self.send_to,
+            accept_from: self.accept_from.clone(),
             srtp_in: self.srtp_in.as_ref().map(|(suite, _)| *suite),
             srtp_out: self.srtp_out.as_ref().map(|(suite, _)| *suite),
             codec: self.codec,
             payload_type: self.payload_type,
             channels: self.channels,
-            on: !denoiser.bypass_requested(),
+            on: self.on,
             attenuation_db: Attenuation(denoiser.attenuation()),
             model: model_id(denoiser.model()),
-            active_model: denoiser.active_model().map(model_id),
+            active_model: self.active_model(),
+            codec_active: !self.rtp.is_passthrough(),
             delay_ms: self.rtp.delay().as_secs_f64() * 1000.0,
             state,
             seconds: now.saturating_duration_since(self.created_at).as_secs_f64(),
+            idle_timeout_s: self
+                .idle_timeout
+                .map_or(0, |timeout| timeout.as_secs() as u32),
             levels: has_levels.then(|| self.levels()),
-            packets: self.packet_stats(),
+            packets: PacketStats::new(&self.rtp.stats(), &self.socket_stats),
             jitter_ms: self.rtp.jitter().as_secs_f64() * 1000.0,
             missed_deadlines: denoiser.stats().deadline_misses,
-            cpu_seconds: self.cpu.as_secs_f64(),
-            last_error: self.last_error.clone(),
+            cpu_seconds: self.cpu.sum().as_secs_f64(),
+            cpu_stage_seconds: self.cpu.seconds(),
+            last_error: self.last_error.text(),
+            last_error_age_s: self.last_error.age(now).map(|age| age.as_secs_f64()),
         }
     }
+}
+
+/// `None`: never.
+fn idle_timeout(seconds: u32) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 impl BatchStream for Stream {
@@ -343,15 +540,27 @@ impl BatchStream for Stream {
             feed.push(Signal::Output, block, self.channels);
         }
         if let Err(error) = &result {
-            self.last_error = Some(error.to_string());
+            let error = StreamError::Other("model", error.to_string());
+            self.last_error.set(error, Instant::now());
         }
-        let start = Instant::now();
+        let start = thread_time();
         self.rtp.complete(result);
-        self.cpu += start.elapsed();
+        self.latest_encode = thread_time().saturating_sub(start);
+        self.cpu.encode += self.latest_encode;
         self.denoised += 1;
         let speech_probability = self.rtp.denoiser().telemetry().speech_probability;
         let has_speech = speech_probability.is_some_and(|p| p > SPEECH_THRESHOLD);
         self.with_speech += u64::from(has_speech);
+    }
+}
+
+impl BatchStream for Box<Stream> {
+    fn stream_and_block(&mut self) -> Option<(&mut Denoiser, &mut [f32])> {
+        (**self).stream_and_block()
+    }
+
+    fn complete(&mut self, result: Result<(), Error>) {
+        (**self).complete(result);
     }
 }
 
@@ -361,6 +570,8 @@ mod tests {
 
     /// L16 at 48 kHz.
     const PAYLOAD_TYPE: u8 = 96;
+    const SENDER: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4);
 
     fn stream(fields: &str) -> Result<Stream, ApiError> {
         let text =
@@ -395,7 +606,7 @@ mod tests {
         assert_eq!(stream.snapshot(start).state, State::Idle);
         for n in 0..10 {
             let clock = Duration::from_millis(20 * u64::from(n));
-            stream.receive_datagram(start + clock, clock, &packet(n));
+            stream.receive_datagram(start + clock, clock, SENDER, &packet(n));
             drive(&mut stream, start + clock, clock);
         }
         let last = start + Duration::from_millis(180);

@@ -1,5 +1,7 @@
 //! A worker thread: receives the packets of its streams, denoises what is due in one batch, sends.
 
+mod slots;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -7,11 +9,18 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 use quietwire::{Batch, BatchStats, Error, Model};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{ApiError, Change, StreamInfo, Strip};
+use crate::api::error::ApiError;
+use crate::api::new_stream::Change;
+use crate::api::relay::Strip;
+use crate::api::stream_info::{State, StreamInfo};
+use crate::codec_load::{CodecLoad, Step};
+use crate::cpu::{Laps, StageTimes, thread_time};
 use crate::spectrogram_feed::COLUMN_MS;
 use crate::stream::Stream;
+use crate::timers::Timers;
+use slots::Slots;
 
 /// Token of the waker that announces commands.
 const WAKER: Token = Token(usize::MAX);
@@ -29,17 +38,41 @@ const MAX_DATAGRAM_BYTES: usize = 16 * 1024;
 /// Events of one poll.
 const MAX_EVENTS: usize = 1024;
 
+type Answer<T> = oneshot::Sender<T>;
+
 /// A command of the control interface.
 pub enum Command {
-    Add(Box<Stream>, oneshot::Sender<Result<StreamInfo, ApiError>>),
-    Change(
-        String,
-        Change,
-        oneshot::Sender<Result<StreamInfo, ApiError>>,
-    ),
-    Remove(String, oneshot::Sender<Result<(), ApiError>>),
-    Snapshot(oneshot::Sender<Snapshot>),
-    Strips(u64, oneshot::Sender<BTreeMap<String, Strip>>),
+    Add(Box<Stream>, Answer<Result<StreamInfo, ApiError>>),
+    Change(String, Box<Change>, Answer<Result<StreamInfo, ApiError>>),
+    Remove(String, Answer<Result<(), ApiError>>),
+    /// removes a stream if it is still without packets; true: it was removed
+    RemoveExpired(String, Answer<bool>),
+    /// these streams, or all
+    Snapshot(Option<Vec<String>>, Answer<Snapshot>),
+    Strips(u64, Answer<BTreeMap<String, Strip>>),
+    /// answers at once
+    Ping(Answer<()>),
+}
+
+/// What a worker reports without a command.
+pub enum Notice {
+    State {
+        stream: String,
+        state: State,
+        active_model: Option<String>,
+    },
+    Error {
+        stream: String,
+        error: String,
+    },
+    /// a stream was without packets for its idle timeout
+    Expired {
+        stream: String,
+    },
+    /// overload: so many streams go without decoding and encoding now
+    CodecShed {
+        streams: usize,
+    },
 }
 
 /// The streams and the counts of a worker.
@@ -49,24 +82,41 @@ pub struct Snapshot {
 }
 
 /// Counts of a worker since its start.
+#[derive(Debug, Clone, Copy)]
 pub struct WorkerStats {
     pub batch: BatchStats,
+    /// time spent on its streams, including time without the processor
     pub busy: Duration,
+    /// processor time of the thread
+    pub cpu: Duration,
+    /// processor time of streams, those that are gone included
+    pub stages: StageTimes,
+    pub turns: u64,
+    /// streams whose codec was stopped and started again because of an overload
+    pub codec_sheds: u64,
+    pub codec_restores: u64,
+    /// streams whose codec is stopped now
+    pub codec_shed_streams: usize,
 }
 
 /// See the [module](self).
 pub struct Worker {
     poll: Poll,
     commands: Receiver<Command>,
+    notices: mpsc::UnboundedSender<Notice>,
     batch: Batch,
-    /// in the order of their creation
-    streams: Vec<Stream>,
-    /// [streams] tokens of the sockets, ascending
-    tokens: Vec<Token>,
-    next_token: usize,
+    slots: Slots,
+    timers: Timers,
+    /// the streams of the present turn, in the order of their creation
+    #[expect(
+        clippy::vec_box,
+        reason = "streams are large and move between slots and turns"
+    )]
+    turn: Vec<Box<Stream>>,
     /// zero of the clock of the RTP streams
     start: Instant,
-    busy: Duration,
+    codec_load: CodecLoad,
+    stats: WorkerStats,
     datagram: Vec<u8>,
     packet: Vec<u8>,
 }
@@ -79,18 +129,31 @@ impl Worker {
     pub fn new(
         poll: Poll,
         commands: Receiver<Command>,
+        notices: mpsc::UnboundedSender<Notice>,
         models: &[Arc<Model>],
         start: Instant,
     ) -> Result<Self, Error> {
+        let batch = Batch::new(models, BATCH_WIDTH)?;
         Ok(Self {
             poll,
             commands,
-            batch: Batch::new(models, BATCH_WIDTH)?,
-            streams: Vec::new(),
-            tokens: Vec::new(),
-            next_token: 0,
+            notices,
+            slots: Slots::default(),
+            timers: Timers::default(),
+            turn: Vec::new(),
             start,
-            busy: Duration::ZERO,
+            codec_load: CodecLoad::new(start.elapsed()),
+            stats: WorkerStats {
+                batch: batch.stats(),
+                busy: Duration::ZERO,
+                cpu: Duration::ZERO,
+                stages: StageTimes::default(),
+                turns: 0,
+                codec_sheds: 0,
+                codec_restores: 0,
+                codec_shed_streams: 0,
+            },
+            batch,
             datagram: vec![0; MAX_DATAGRAM_BYTES],
             packet: Vec::new(),
         })
@@ -110,7 +173,7 @@ impl Worker {
                 result => result?,
             }
             // Packets arrive one by one, and a step of a model is cheaper for many streams.
-            if self.streams.len() > BATCH_WIDTH && !events.is_empty() {
+            if self.slots.len() > BATCH_WIDTH && !events.is_empty() {
                 std::thread::sleep(
                     (last_turn + GATHER_TIME).saturating_duration_since(Instant::now()),
                 );
@@ -119,66 +182,152 @@ impl Worker {
             last_turn = now;
             // Before commands, which may remove streams.
             for event in &events {
-                self.mark_readable(event.token());
+                self.slots.set_readable(event.token().0);
+            }
+            while let Some(slot) = self.timers.pop(now.duration_since(self.start)) {
+                self.slots.touch(slot);
             }
             if !self.handle_commands(now) {
                 return Ok(());
             }
             self.process(now);
-            self.busy += now.elapsed();
+            self.control_codec_load();
         }
     }
 
     /// Time until something is due.
     fn timeout(&self) -> Option<Duration> {
-        if self.streams.iter().any(Stream::is_readable) {
+        if self.slots.has_touched() {
             return Some(Duration::ZERO);
         }
-        let clock = self.start.elapsed();
-        let due = self.streams.iter().filter_map(Stream::timeout).min();
-        due.map(|due| due.saturating_sub(clock) + TIMER_RESOLUTION)
-    }
-
-    fn mark_readable(&mut self, token: Token) {
-        if let Ok(index) = self.tokens.binary_search(&token) {
-            self.streams[index].set_readable();
-        }
+        let due = self.timers.next()?;
+        Some(due.saturating_sub(self.start.elapsed()) + TIMER_RESOLUTION)
     }
 
     /// Receives, denoises and sends everything that is due at `now`.
     fn process(&mut self, now: Instant) {
         let clock = now.duration_since(self.start);
-        for stream in self.streams.iter_mut().filter(|s| s.is_readable()) {
-            let start = Instant::now();
+        let mut laps = Laps::start();
+        let mut times = StageTimes::default();
+        self.slots.take_touched(&mut self.turn);
+        for stream in self.turn.iter_mut().filter(|s| s.is_readable()) {
             stream.receive(now, clock, &mut self.datagram);
-            stream.add_cpu(start.elapsed());
+            let socket = laps.lap();
+            times.socket += socket;
+            stream.add_cpu(StageTimes {
+                socket,
+                ..StageTimes::default()
+            });
         }
         let deadline = clock + BUDGET;
         loop {
             let mut ready = 0u32;
-            for stream in &mut self.streams {
-                let start = Instant::now();
+            for stream in &mut self.turn {
                 ready += u32::from(stream.prepare(now, clock));
-                stream.add_cpu(start.elapsed());
+                let decode = laps.lap();
+                times.decode += decode;
+                stream.add_cpu(StageTimes {
+                    decode,
+                    ..StageTimes::default()
+                });
             }
             if ready == 0 {
                 break;
             }
-            let batch_start = Instant::now();
             let worker_start = self.start;
             let budget = deadline.saturating_sub(worker_start.elapsed());
             self.batch
-                .process_within(&mut self.streams, budget, || worker_start.elapsed());
-            let time_per_stream = batch_start.elapsed() / ready;
-            for stream in self.streams.iter_mut().filter(|s| s.is_ready()) {
-                stream.add_cpu(time_per_stream);
+                .process_within(&mut self.turn, budget, || worker_start.elapsed());
+            let streams = || self.turn.iter().filter(|s| s.is_ready());
+            let encode = streams().map(|s| s.latest_encode()).sum();
+            let denoise = laps.lap().saturating_sub(encode);
+            times.encode += encode;
+            times.denoise += denoise;
+            for stream in self.turn.iter_mut().filter(|s| s.is_ready()) {
+                let denoise = denoise / ready;
+                stream.add_cpu(StageTimes {
+                    denoise,
+                    ..StageTimes::default()
+                });
             }
         }
         let column = column(clock);
-        for stream in &mut self.streams {
-            stream.send(&mut self.packet);
+        for stream in &mut self.turn {
+            stream.send(&mut self.packet, now);
             stream.advance_feed(column);
+            let socket = laps.lap();
+            times.socket += socket;
+            stream.add_cpu(StageTimes {
+                socket,
+                ..StageTimes::default()
+            });
         }
+        self.end_turn(now);
+        let busy = now.elapsed();
+        self.codec_load.add(busy, times);
+        self.stats.busy += busy;
+        self.stats.stages += times;
+        self.stats.turns += 1;
+    }
+
+    /// Reports what changed, schedules the next turns and returns the streams to their slots.
+    fn end_turn(&mut self, now: Instant) {
+        let clock = now.duration_since(self.start);
+        for mut stream in self.turn.drain(..) {
+            // Receiving fails only while the relay ends.
+            if let Some((state, active_model)) = stream.take_state_change(now) {
+                let stream = stream.id().to_owned();
+                let _ = self.notices.send(Notice::State {
+                    stream,
+                    state,
+                    active_model,
+                });
+            }
+            if let Some(error) = stream.take_error() {
+                let stream = stream.id().to_owned();
+                let _ = self.notices.send(Notice::Error { stream, error });
+            }
+            if stream.is_expired(now) {
+                let stream = stream.id().to_owned();
+                let _ = self.notices.send(Notice::Expired { stream });
+            }
+            let slot = self.slots.put_back(stream);
+            let stream = self.slots.get_mut(slot);
+            let change = stream
+                .next_change(now)
+                .map(|at| at.duration_since(self.start));
+            if let Some(at) = stream.timeout().into_iter().chain(change).min() {
+                self.timers.set(slot, at.max(clock));
+            }
+            if stream.is_readable() {
+                self.slots.touch(slot);
+            }
+        }
+    }
+
+    /// Stops or starts the codecs of streams by the load.
+    fn control_codec_load(&mut self) {
+        let clock = self.start.elapsed();
+        // Streams are counted and searched once in a window, not in each turn.
+        let step = self.codec_load.step(clock, || self.slots.active_codecs());
+        let changed = match step {
+            Step::None => return,
+            Step::Shed(count) => self.slots.shed_codecs(count),
+            Step::Restore(count) => self.slots.restore_codecs(count),
+        };
+        if changed == 0 {
+            self.codec_load.nothing_to_restore();
+            return;
+        }
+        if let Step::Shed(_) = step {
+            self.stats.codec_sheds += changed as u64;
+            self.stats.codec_shed_streams += changed;
+        } else {
+            self.stats.codec_restores += changed as u64;
+            self.stats.codec_shed_streams -= changed;
+        }
+        let streams = self.stats.codec_shed_streams;
+        let _ = self.notices.send(Notice::CodecShed { streams });
     }
 
     /// Handles the commands that wait. False: all senders are gone.
@@ -187,19 +336,28 @@ impl Worker {
             // Sending an answer fails when its request was canceled.
             match self.commands.try_recv() {
                 Ok(Command::Add(stream, answer)) => {
-                    let _ = answer.send(self.add(*stream, now));
+                    let _ = answer.send(self.add(stream, now));
                 }
                 Ok(Command::Change(id, change, answer)) => {
                     let _ = answer.send(self.change(&id, &change, now));
                 }
                 Ok(Command::Remove(id, answer)) => {
-                    let _ = answer.send(self.remove(&id));
+                    let _ = answer.send(self.remove(&id, now));
                 }
-                Ok(Command::Snapshot(answer)) => {
-                    let _ = answer.send(self.snapshot(now));
+                Ok(Command::RemoveExpired(id, answer)) => {
+                    let is_expired = self
+                        .find(&id)
+                        .is_ok_and(|slot| self.slots.get_mut(slot).is_expired(now));
+                    let _ = answer.send(is_expired && self.remove(&id, now).is_ok());
+                }
+                Ok(Command::Snapshot(ids, answer)) => {
+                    let _ = answer.send(self.snapshot(ids.as_deref(), now));
                 }
                 Ok(Command::Strips(since, answer)) => {
                     let _ = answer.send(self.strips(now, since));
+                }
+                Ok(Command::Ping(answer)) => {
+                    let _ = answer.send(());
                 }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
@@ -207,56 +365,70 @@ impl Worker {
         }
     }
 
-    fn add(&mut self, mut stream: Stream, now: Instant) -> Result<StreamInfo, ApiError> {
-        let token = Token(self.next_token);
+    fn add(&mut self, mut stream: Box<Stream>, now: Instant) -> Result<StreamInfo, ApiError> {
+        let token = Token(self.slots.next_slot());
         self.poll
             .registry()
             .register(stream.socket(), token, Interest::READABLE)
             .map_err(|error| {
                 ApiError::Unavailable(format!("the system polls no more sockets: {error}"))
             })?;
-        self.next_token += 1;
         let snapshot = stream.snapshot(now);
-        self.streams.push(stream);
-        self.tokens.push(token);
+        let slot = self.slots.insert(stream);
+        // Its first turn sets its timers.
+        self.slots.touch(slot);
         Ok(snapshot)
     }
 
     fn find(&self, id: &str) -> Result<usize, ApiError> {
-        let index = self.streams.iter().position(|stream| stream.id() == id);
-        index.ok_or_else(|| ApiError::unknown_stream(id))
+        self.slots
+            .find(id)
+            .ok_or_else(|| ApiError::unknown_stream(id))
     }
 
     fn change(&mut self, id: &str, change: &Change, now: Instant) -> Result<StreamInfo, ApiError> {
-        let index = self.find(id)?;
-        self.streams[index].change(change)?;
-        Ok(self.streams[index].snapshot(now))
+        let slot = self.find(id)?;
+        let stream = self.slots.get_mut(slot);
+        stream.change(change)?;
+        let snapshot = stream.snapshot(now);
+        self.slots.touch(slot);
+        Ok(snapshot)
     }
 
-    fn remove(&mut self, id: &str) -> Result<(), ApiError> {
-        let index = self.find(id)?;
-        let mut stream = self.streams.remove(index);
-        self.tokens.remove(index);
-        stream.send(&mut self.packet);
+    fn remove(&mut self, id: &str, now: Instant) -> Result<(), ApiError> {
+        let slot = self.find(id)?;
+        let mut stream = self.slots.remove(slot);
+        self.timers.clear(slot);
+        if stream.is_codec_shed() {
+            self.stats.codec_shed_streams -= 1;
+        }
+        stream.send(&mut self.packet, now);
         // Closing the socket ends its registration too.
         let _ = self.poll.registry().deregister(stream.socket());
         Ok(())
     }
 
-    fn snapshot(&self, now: Instant) -> Snapshot {
-        Snapshot {
-            streams: self.streams.iter().map(|s| s.snapshot(now)).collect(),
-            worker: WorkerStats {
-                batch: self.batch.stats(),
-                busy: self.busy,
-            },
-        }
+    fn snapshot(&self, ids: Option<&[String]>, now: Instant) -> Snapshot {
+        let streams = match ids {
+            Some(ids) => ids
+                .iter()
+                .filter_map(|id| self.slots.find(id))
+                .map(|slot| self.slots.get(slot).snapshot(now))
+                .collect(),
+            None => self.slots.iter().map(|s| s.snapshot(now)).collect(),
+        };
+        let worker = WorkerStats {
+            batch: self.batch.stats(),
+            cpu: thread_time(),
+            ..self.stats
+        };
+        Snapshot { streams, worker }
     }
 
     fn strips(&mut self, now: Instant, since: u64) -> BTreeMap<String, Strip> {
         let column = column(self.start.elapsed());
         let strips = self
-            .streams
+            .slots
             .iter_mut()
             .map(|stream| (stream.id().to_owned(), stream.strip(now, column, since)));
         strips.collect()
@@ -272,28 +444,158 @@ fn column(clock: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    struct Bench {
+        worker: Worker,
+        notices: mpsc::UnboundedReceiver<Notice>,
+        models: Arc<[Arc<Model>]>,
+        start: Instant,
+        _commands: std::sync::mpsc::Sender<Command>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let models: Arc<[Arc<Model>]> = [Model::embedded("tiny").unwrap()].into();
+            let (sender, commands) = std::sync::mpsc::channel();
+            let (notice_sender, notices) = mpsc::unbounded_channel();
+            let start = Instant::now();
+            // The batch runs no model: streams of other models run alone.
+            let poll = Poll::new().unwrap();
+            let worker = Worker::new(poll, commands, notice_sender, &[], start).unwrap();
+            Self {
+                worker,
+                notices,
+                models,
+                start,
+                _commands: sender,
+            }
+        }
+
+        fn add(&mut self, id: &str, fields: &str) -> std::net::SocketAddr {
+            let config = format!(r#"{{"send_to": "127.0.0.1:9"{fields}}}"#);
+            let config = serde_json::from_str(&config).unwrap();
+            let stream = Stream::new(id.into(), &config, self.models.clone()).unwrap();
+            let added = self.worker.add(Box::new(stream), self.start).unwrap();
+            added.listen
+        }
+
+        fn at(&self, ms: u64) -> Instant {
+            self.start + Duration::from_millis(ms)
+        }
+    }
+
     #[test]
     fn a_token_finds_its_stream_after_another_was_removed() {
-        let models: Arc<[Arc<Model>]> = [Model::embedded("tiny").unwrap()].into();
-        let (_sender, commands) = std::sync::mpsc::channel();
-        let start = Instant::now();
-        // No stream is processed: the batch needs no model.
-        let mut worker = Worker::new(Poll::new().unwrap(), commands, &[], start).unwrap();
-        let config = serde_json::from_str(r#"{"send_to": "127.0.0.1:9"}"#).unwrap();
+        let mut bench = Bench::new();
         for id in ["a", "b", "c"] {
-            let stream = Stream::new(id.into(), &config, models.clone()).unwrap();
-            worker.add(stream, start).unwrap();
+            bench.add(id, "");
         }
-        worker.remove("b").unwrap();
-        for token in [WAKER, Token(1), Token(2)] {
-            worker.mark_readable(token);
+        let worker = &mut bench.worker;
+        worker.process(bench.start);
+        worker.remove("b", bench.start).unwrap();
+        for token in [WAKER.0, 1, 2, 7] {
+            worker.slots.set_readable(token);
         }
         let readable: Vec<(&str, bool)> = worker
-            .streams
+            .slots
             .iter()
             .map(|stream| (stream.id(), stream.is_readable()))
             .collect();
         assert_eq!(readable, [("a", false), ("c", true)]);
-        assert!(matches!(worker.remove("b"), Err(ApiError::NotFound(_))));
+        let removed = worker.remove("b", bench.start);
+        assert!(matches!(removed, Err(ApiError::NotFound(_))));
+        bench.add("d", "");
+        assert_eq!(bench.worker.find("d").unwrap(), 1, "the slot is used again");
+    }
+
+    #[test]
+    fn a_turn_touches_only_the_streams_that_are_due() {
+        let mut bench = Bench::new();
+        let quiet = (0..50).map(|n| format!("quiet{n}"));
+        for id in quiet {
+            bench.add(&id, "");
+        }
+        let listen = bench.add("busy", r#", "codec": "l16", "rate_hz": 48000"#);
+        let now = bench.at(1);
+        bench.worker.process(now);
+        assert!(!bench.worker.slots.has_touched() && bench.worker.timers.next().is_none());
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut packet = vec![0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+        packet.resize(12 + 1920, 0);
+        sender.send_to(&packet, listen).unwrap();
+        let slot = bench.worker.find("busy").unwrap();
+        bench.worker.slots.set_readable(slot);
+        bench.worker.slots.take_touched(&mut bench.worker.turn);
+        assert_eq!(bench.worker.turn.len(), 1);
+        let stream = bench.worker.turn.pop().unwrap();
+        bench.worker.slots.put_back(stream);
+        bench.worker.slots.touch(slot);
+        bench.worker.process(now);
+        assert!(matches!(
+            bench.notices.try_recv(),
+            Ok(Notice::State { stream, state: State::Denoising, .. }) if stream == "busy"
+        ));
+        // It is due again when it becomes idle.
+        assert!(bench.worker.timers.next().is_some());
+    }
+
+    #[test]
+    fn a_stream_without_packets_expires_once() {
+        let mut bench = Bench::new();
+        bench.add("s", r#", "idle_timeout_s": 2"#);
+        bench.add("forever", "");
+        bench.worker.process(bench.start);
+        assert!(bench.notices.try_recv().is_err());
+        let later = bench.at(2_500);
+        let due = bench.worker.timers.pop(later - bench.start).unwrap();
+        bench.worker.slots.touch(due);
+        bench.worker.process(later);
+        assert!(
+            matches!(bench.notices.try_recv(), Ok(Notice::Expired { stream }) if stream == "s")
+        );
+        assert!(bench.worker.timers.next().is_none());
+    }
+
+    #[test]
+    fn shed_streams_pass_payloads_unchanged_and_are_restored() {
+        let mut bench = Bench::new();
+        let fields = r#", "codec": "l16", "rate_hz": 48000"#;
+        let listens = ["a", "b", "c"].map(|id| bench.add(id, fields));
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut sequence = 0u16;
+        let mut send = |bench: &mut Bench, packets: u16| {
+            for _ in 0..packets {
+                let mut packet = vec![0x80, 96];
+                packet.extend(sequence.to_be_bytes());
+                packet.extend((u32::from(sequence) * 960).to_be_bytes());
+                packet.extend([0, 0, 0, 1]);
+                packet.resize(12 + 1920, 7);
+                for (slot, listen) in listens.iter().enumerate() {
+                    sender.send_to(&packet, listen).unwrap();
+                    bench.worker.slots.set_readable(slot);
+                }
+                let now = bench.at(u64::from(sequence) * 20);
+                bench.worker.process(now);
+                sequence += 1;
+            }
+        };
+        send(&mut bench, 5);
+        assert_eq!(bench.worker.slots.active_codecs(), 3);
+        assert_eq!(bench.worker.slots.shed_codecs(2), 2);
+        assert_eq!(bench.worker.slots.active_codecs(), 1);
+        send(&mut bench, 25);
+        let shown = |bench: &Bench| {
+            let snapshot = bench.worker.snapshot(None, bench.at(29 * 20));
+            let streams = snapshot.streams.into_iter();
+            streams
+                .map(|s| (s.on, s.state, s.active_model, s.codec_active))
+                .collect::<Vec<_>>()
+        };
+        let tiny = Some("tiny".to_owned());
+        let active = (true, State::Denoising, tiny, true);
+        let shed = (true, State::SteppedDown, None, false);
+        assert_eq!(shown(&bench), [active.clone(), shed.clone(), shed]);
+        assert_eq!(bench.worker.slots.restore_codecs(5), 2);
+        send(&mut bench, 25);
+        assert_eq!(shown(&bench), [active.clone(), active.clone(), active]);
     }
 }

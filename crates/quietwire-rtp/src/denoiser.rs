@@ -71,7 +71,7 @@ pub struct RtpDenoiser {
     /// scratch memory of the encoder's output
     encoded: Vec<u8>,
     stats: RtpStats,
-    last_error: Option<RtpError>,
+    playout_error: Option<RtpError>,
 }
 
 impl RtpDenoiser {
@@ -139,7 +139,7 @@ impl RtpDenoiser {
             ),
             encoded: Vec::new(),
             stats: RtpStats::default(),
-            last_error: None,
+            playout_error: None,
             options,
         })
     }
@@ -175,10 +175,10 @@ impl RtpDenoiser {
         stats
     }
 
-    /// Why the audio of the stream was silenced, the latest time that it was:
-    /// [`RtpError::OtherCodec`].
-    pub fn last_error(&self) -> Option<RtpError> {
-        self.last_error
+    /// The error of a packet that was found after [`receive`](Self::receive), if there was one since the
+    /// latest call: [`RtpError::OtherCodec`].
+    pub fn take_error(&mut self) -> Option<RtpError> {
+        self.playout_error.take()
     }
 
     /// Interarrival jitter (RFC 3550 section 6.4.1).

@@ -1,22 +1,27 @@
 //! Checks the options of a stream and creates its parts from them.
 
-use std::io::ErrorKind;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::UdpSocket;
 use quietwire::{AttenuationLimit, Model};
 use quietwire_rtp::{Codec, RtpBuildError, RtpDenoiser};
 
-use crate::api::{ApiError, Attenuation, CodecName, NewStream, Srtp, Suite};
+use crate::api::error::ApiError;
+use crate::api::media::{Attenuation, CodecName, Srtp, Suite};
+use crate::api::new_stream::NewStream;
+use crate::route::canonical;
+use crate::senders::Senders;
 
 /// Largest attenuation limit that is accepted as a number, dB.
 const MAX_ATTENUATION_DB: f32 = 200.0;
-/// Linux and macOS: too many open files in this process, and in the system. `ErrorKind` has no
-/// variants for them.
-const EMFILE: i32 = 24;
-const ENFILE: i32 = 23;
+/// Largest number of labels, and longest name and value of one, characters.
+const MAX_LABELS: usize = 16;
+const MAX_LABEL_NAME_LEN: usize = 64;
+const MAX_LABEL_LEN: usize = 128;
+/// Longest idle timeout, seconds.
+const MAX_IDLE_TIMEOUT_S: u32 = 86_400;
 
 fn invalid(error: impl ToString) -> ApiError {
     ApiError::Invalid(error.to_string())
@@ -128,7 +133,7 @@ pub(super) fn check_attenuation(attenuation: Attenuation) -> Result<(), ApiError
 }
 
 pub(super) fn check_target(send_to: SocketAddr) -> Result<(), ApiError> {
-    if send_to.port() == 0 || send_to.ip().is_unspecified() {
+    if send_to.port() == 0 || canonical(send_to.ip()).is_unspecified() {
         return Err(invalid(format!(
             "send_to: {send_to} is not valid: expected an address and a port other than 0"
         )));
@@ -136,33 +141,49 @@ pub(super) fn check_target(send_to: SocketAddr) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Checks that a stream can reach its target, and that the target is not the stream itself.
-pub(super) fn check_pair(listen: SocketAddr, send_to: SocketAddr) -> Result<(), ApiError> {
+/// Checks that a stream can reach its target.
+pub(super) fn check_families(listen: SocketAddr, send_to: SocketAddr) -> Result<(), ApiError> {
     if listen.is_ipv4() != send_to.is_ipv4() {
         return Err(invalid(format!(
             "send_to: {send_to} cannot be reached from {listen}: one is IPv4, the other IPv6"
         )));
     }
-    let is_all_interfaces = listen.ip().is_unspecified() && send_to.ip().is_loopback();
-    if listen.port() == send_to.port() && (listen.ip() == send_to.ip() || is_all_interfaces) {
+    Ok(())
+}
+
+pub(super) fn senders(accept_from: Option<&str>) -> Result<Option<Senders>, ApiError> {
+    let senders = accept_from.map(str::parse::<Senders>).transpose();
+    senders.map_err(|error| invalid(format!("accept_from: {error}")))
+}
+
+pub(super) fn check_idle_timeout(seconds: u32) -> Result<(), ApiError> {
+    if seconds > MAX_IDLE_TIMEOUT_S {
         return Err(invalid(format!(
-            "send_to: {send_to} is the address that the stream listens on"
+            "idle_timeout_s: {seconds} is out of range: expected 0 to {MAX_IDLE_TIMEOUT_S}"
         )));
     }
     Ok(())
 }
 
-/// Binds the socket of a stream. Returns it with its address.
-pub(super) fn bind(listen: Option<SocketAddr>) -> Result<(UdpSocket, SocketAddr), ApiError> {
-    let listen = listen.unwrap_or(([127, 0, 0, 1], 0).into());
-    let socket =
-        UdpSocket::bind(listen).map_err(|error| match (error.kind(), error.raw_os_error()) {
-            (ErrorKind::AddrInUse, _) => ApiError::Conflict(format!("listen: {listen} is in use")),
-            (_, Some(EMFILE | ENFILE)) => ApiError::Unavailable(format!(
-                "the limit of open files is reached: {error}; see ulimit -n"
-            )),
-            _ => invalid(format!("listen: cannot receive on {listen}: {error}")),
-        })?;
-    let listen = socket.local_addr().unwrap_or(listen);
-    Ok((socket, listen))
+pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    if labels.len() > MAX_LABELS {
+        let found = labels.len();
+        return Err(invalid(format!(
+            "labels: {found} labels: expected at most {MAX_LABELS}"
+        )));
+    }
+    let is_text = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_./@+".contains(&b))
+    };
+    for (name, value) in labels {
+        let is_name = (1..=MAX_LABEL_NAME_LEN).contains(&name.len()) && is_text(name);
+        if !is_name || value.len() > MAX_LABEL_LEN || !is_text(value) {
+            return Err(invalid(format!(
+                "labels: {name:?}: {value:?} is not valid: expected letters, digits, `-`, `_`, `.`, `/`, `@` or `+`, \
+                 1 to {MAX_LABEL_NAME_LEN} for the name and at most {MAX_LABEL_LEN} for the value"
+            )));
+        }
+    }
+    Ok(())
 }

@@ -53,11 +53,14 @@ class Response:
 class Relay:
     """A relay process on a free port."""
 
-    def __init__(self, *args: str, files: int | None = None) -> None:
+    def __init__(self, *args: str, files: int | None = None, env: dict[str, str] | None = None) -> None:
         limit = files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
         command = [BINARY, "relay", "--http", "127.0.0.1:0", *args]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=limit)
+        environment = {**os.environ, **(env or {})}
+        self.process = subprocess.Popen(
+            command, stdout=pipe, stderr=pipe, text=True, preexec_fn=limit, env=environment
+        )
         line = ""
         if select.select([self.process.stdout], [], [], 10)[0]:
             line = self.process.stdout.readline()
@@ -169,7 +172,9 @@ class Leg:
         self.socket.setblocking(False)
         host, port = self.socket.getsockname()
         # A long hold, so that a delayed test process does not look like packet loss.
-        stream = relay.create(**{"send_to": f"{host}:{port}", "hold_ms": 200, **fields})
+        # The sender is the receiver too, which must be intended.
+        own = f"{host}:{port}"
+        stream = relay.create(**{"send_to": own, "accept_from": own, "hold_ms": 200, **fields})
         self.id, self.payload_type = stream["id"], stream["payload_type"]
         host, port = stream["listen"].rsplit(":", 1)
         self.listen = (host, int(port))
@@ -198,6 +203,14 @@ class Leg:
 
     def show(self) -> dict:
         return self.relay.show(self.id)
+
+    def counts(self) -> dict[str, int]:
+        """The packet counts, with those of dropped packets by their reason."""
+        packets = self.show()["packets"]
+        dropped = packets["dropped"]
+        accounted = packets["replaced"] + packets["relayed"] + packets["waiting"] + sum(dropped.values())
+        assert packets["received"] == accounted, packets
+        return packets | dropped
 
     def is_continuous(self) -> bool:
         """Whether sequence numbers and timestamps have no gap and the source is the sender's."""
@@ -300,8 +313,10 @@ def from_opus(packets: list[bytes]) -> np.ndarray:
     return np.frombuffer(ffmpeg(opus_file(packets), "-f", "ogg", "-i", "pipe:0", *pcm), ">i2")
 
 
+DROPPED = (
+    "late duplicate replayed not_authentic malformed rtcp unexpected_payload_type probation empty undecodable silent "
+    "overflow not_encoded from_target not_accepted"
+).split()
 ZERO_COUNTS = dict.fromkeys(
-    "received sent relayed lost recovered concealed late duplicate malformed unexpected_payload_type probation "
-    "undecodable restarts failed".split(),
-    0,
-)
+    "received sent replaced relayed waiting lost recovered concealed restarts delay_changes failed unreachable".split(), 0
+) | {"dropped": dict.fromkeys(DROPPED, 0)}

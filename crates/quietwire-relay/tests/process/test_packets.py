@@ -107,12 +107,14 @@ def test_packets_are_sent_without_gaps_one_delay_later(call: Call) -> None:
         last = leg.timestamp(Call.END - 1)
         assert (last - leg.received[-1].timestamp) & 0xFFFFFFFF == delay, name
         assert stream["delay_ms"] in ((20.0,) if rate == 48000 else (40.0,)), name
-        # A stream that starts in passthrough sends no silence before the first packet.
-        sent = Call.END - (name == "no attenuation")
-        assert (stream["packets"]["received"], stream["packets"]["sent"]) == (Call.END, sent), name
+        # The packets of one delay still wait.
+        sent = Call.END - round(stream["delay_ms"] / 20)
         assert len(leg.received) == sent, name
+        packets = stream["packets"]
+        assert packets["received"] == packets["sent"] + packets["waiting"] == Call.END, name
         zero = ("lost", "late", "duplicate", "malformed", "unexpected_payload_type", "probation", "restarts", "failed")
-        assert not any(stream["packets"][count] for count in zero), name
+        counts = stream["packets"] | stream["packets"]["dropped"]
+        assert not any(counts[count] for count in zero), name
 
 
 @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ def test_events_pass_unchanged_and_in_order(fields: Fields) -> None:
     assert all((b.sequence - a.sequence) & 0xFFFF == 1 for a, b in itertools.pairwise(leg.received))
     (event,) = [packet for packet in leg.received if packet.payload_type == 101]
     assert (event.payload, event.timestamp) == (b"\x05\x0a\x00\xa0", leg.timestamp(10))
-    assert 56 <= len(leg.received) <= 61 and fields.shown["events"]["packets"]["unexpected_payload_type"] == 0
+    assert 56 <= len(leg.received) <= 61 and fields.shown["events"]["packets"]["dropped"]["unexpected_payload_type"] == 0
 
 
 def test_a_lost_packet_is_recovered_from_redundancy(fields: Fields) -> None:
@@ -363,23 +365,24 @@ def test_wrong_datagrams_are_counted_and_change_nothing(relay: Relay) -> None:
         rtp(96, *numbers, bytes(60000)),
     ]
     unexpected_type = [rtp(payload_type, *numbers, payload(0)) for payload_type in (0, 95, 97, 111, 127)]
-    unexpected_type += [
+    rtcp = [
         struct.pack("!BBHI", 0x80, kind, 1, leg.ssrc) + bytes(20) for kind in (200, 201, 203, 206)
     ]
     other_source = [rtp(96, n * 1000, 0, 0xBAD0 + n, payload(0)) for n in range(5)]
     other_source += [
         rtp(96, leg.FIRST_SEQUENCE + far, 0, leg.ssrc, payload(0)) for far in (5000, 20000, -20000)
     ]
-    wrong = {"malformed": malformed, "unexpected_payload_type": unexpected_type, "probation": other_source}
+    wrong = {"malformed": malformed, "unexpected_payload_type": unexpected_type, "rtcp": rtcp, "probation": other_source}
     wrong["duplicate or late"] = [leg.packet(n) for n in (5, 6, 7)]
     order = [datagram for datagrams in wrong.values() for datagram in datagrams]
     play([leg], range(50), {10 + n: partial(leg.send_raw, datagram) for n, datagram in enumerate(order)})
-    packets = leg.show()["packets"]
+    packets = leg.counts()
     expected = {name: len(datagrams) for name, datagrams in wrong.items()}
-    found = {name: packets[name] for name in ("malformed", "unexpected_payload_type", "probation")}
+    found = {name: packets[name] for name in ("malformed", "unexpected_payload_type", "rtcp", "probation")}
     assert found | {"duplicate or late": packets["duplicate"] + packets["late"]} == expected
     others = ("lost", "recovered", "concealed", "undecodable", "restarts", "failed")
-    assert not any(packets[name] for name in others) and packets["received"] == 50
+    assert not any(packets[name] for name in others)
+    assert packets["received"] == 50 + len(order)
     assert leg.is_continuous() and leg.show()["last_error"]
     assert leg.payloads_of(0, 48) == {n: payload(n) for n in range(48)}
 
@@ -401,15 +404,15 @@ def test_reordered_duplicate_and_undecodable_packets_are_handled(relay: Relay) -
 
     leg.send = send
     play([leg], range(30))
-    packets = leg.show()["packets"]
+    packets = leg.counts()
     assert packets["duplicate"] + packets["late"] == 2 and packets["duplicate"] >= 1
-    assert (packets["received"], packets["lost"]) == (30, 0)
+    assert (packets["received"], packets["lost"]) == (32, 0)
     assert leg.is_continuous()
     assert leg.payloads_of(0, 28) == {n: payload(n) for n in range(28)}
     leg.send_raw(rtp(96, leg.FIRST_SEQUENCE + 30, leg.timestamp(30), leg.ssrc))  # without a sample
     play([leg], range(31, 38))
-    packets = leg.show()["packets"]
-    assert (packets["undecodable"], packets["restarts"]) == (1, 0)
+    packets = leg.counts()
+    assert (packets["empty"], packets["undecodable"], packets["restarts"]) == (1, 0, 0)
 
 
 def test_a_source_that_restarts_is_followed(relay: Relay) -> None:
@@ -419,8 +422,8 @@ def test_a_source_that_restarts_is_followed(relay: Relay) -> None:
     numbers = {n: (96, 777 + n, 5_000_000 + 960 * n, 0xCAFE) for n in range(60)}
     leg.send = lambda n: leg.send_raw(rtp(*numbers[n], leg.payload(n)))
     play([leg], range(15, 40))
-    packets = leg.show()["packets"]
-    assert (packets["restarts"], packets["probation"], packets["received"]) == (1, 1, 39)
+    packets = leg.counts()
+    assert (packets["restarts"], packets["probation"], packets["received"]) == (1, 1, 40)
     # The receiver gets one source with consecutive sequence numbers and rising timestamps.
     pairs = list(itertools.pairwise(leg.received))
     assert {packet.ssrc for packet in leg.received} == {first}
@@ -447,9 +450,10 @@ def test_a_flood_on_one_stream_does_not_cost_another_a_packet() -> None:
         thread.join()
         assert leg.is_continuous() and leg.payloads_of(0, 58) == {n: leg.payload(n) for n in range(58)}
         packets = leg.show()["packets"]
-        assert packets | {"received": 0, "sent": 0, "relayed": 0} == ZERO_COUNTS
-        packets = victim.show()["packets"]
-        rejected = sum(packets[name] for name in ("malformed", "unexpected_payload_type", "probation"))
+        passed = dict.fromkeys(("received", "sent", "replaced", "relayed", "waiting"), 0)
+        assert packets | passed == ZERO_COUNTS
+        packets = victim.counts()
+        rejected = sum(packets[name] for name in ("malformed", "unexpected_payload_type", "rtcp", "probation"))
         assert 2_000 < rejected <= 20_000 and packets["sent"] <= 12
 
 

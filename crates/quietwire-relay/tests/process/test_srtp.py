@@ -84,8 +84,9 @@ def test_ffmpeg_and_the_relay_decrypt_each_other(
     assert receiver.wait(10) == 0
     shown = relay.show(created["id"])
     sent = round(SECONDS / PACKET_S)
-    assert shown["packets"]["received"] >= sent and shown["packets"]["malformed"] == 0, shown
-    assert shown["last_error"] is None
+    assert shown["packets"]["received"] >= sent and shown["packets"]["dropped"]["not_authentic"] == 0, shown
+    # The receiver may end before the last packets.
+    assert (shown["last_error"] or "send_to: ").startswith("send_to: ")
     noisy, received = samples(SAMPLE)[: SECONDS * 48000], samples(tmp_path / "received.wav")
     assert len(received) > 0.9 * (SECONDS - 1) * 48000
     assert floor_db(received[24000:]) < floor_db(noisy) - 15
@@ -113,7 +114,7 @@ def test_packets_that_are_not_authentic_are_counted_and_reported(relay: Relay) -
     relay.patch(leg.id, send_to=receiver["listen"])
     play([leg], range(20))
     shown = relay.show(receiver["id"])
-    assert shown["packets"]["received"] == 0 and shown["packets"]["malformed"] >= 19
+    assert shown["packets"]["received"] == shown["packets"]["dropped"]["not_authentic"] >= 19
     assert shown["last_error"].startswith("srtp_in: ")
     # Unencrypted packets of any length are rejected too.
     for length in range(40):

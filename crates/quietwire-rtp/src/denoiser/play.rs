@@ -116,8 +116,8 @@ impl RtpDenoiser {
     }
 
     fn report_other_codec(&mut self) {
-        if self.plausibility.is_other_codec() {
-            self.last_error = Some(RtpError::OtherCodec {
+        if self.output.is_decoding() && self.plausibility.is_other_codec() {
+            self.playout_error = Some(RtpError::OtherCodec {
                 codec: self.options.codec.name(),
             });
         }

@@ -25,10 +25,11 @@ impl RtpDenoiser {
         let packet = Packet::parse(datagram)?;
         let expected = self.audio_payload_type;
         let Some(kind) = self.kind_of(packet.payload_type()) else {
-            // Its number is not missing.
-            if self.source.is_current(&packet) {
-                let place = self.locate(now, &packet)?;
-                self.store(now, &packet, place, PacketKind::Dropped, 0..0)?;
+            // Its number is not missing. If it has no place, nothing is lost with it.
+            if self.source.is_current(&packet)
+                && let Ok(place) = self.locate(now, &packet)
+            {
+                let _ = self.store(now, &packet, place, PacketKind::Dropped, 0..0);
             }
             return Err(RtpError::PayloadType {
                 found: packet.payload_type(),
@@ -99,7 +100,9 @@ impl RtpDenoiser {
             self.sender.start(packet.ssrc(), packet.sequence());
         }
         let buffered = self.jitter_buffer.get(place.sequence);
-        if buffered.is_some_and(|packet| packet.kind != PacketKind::Redundant) {
+        let is_replaced =
+            |kind: PacketKind| matches!(kind, PacketKind::Redundant | PacketKind::Dropped);
+        if buffered.is_some_and(|packet| !is_replaced(packet.kind)) {
             return Err(RtpError::Duplicate {
                 sequence: packet.sequence(),
             });

@@ -492,16 +492,16 @@ fn encrypted_payloads_become_silence_and_the_cause_is_reported() {
         }
     }
     let mut stream = stream().build().unwrap();
-    let mut error_after = None;
+    let mut error = None;
     let out = run_with(&mut stream, &sent, |n, stream| {
-        if error_after.is_none() && stream.last_error().is_some() {
-            error_after = Some(n);
+        if let Some(found) = stream.take_error() {
+            error.get_or_insert((n, found));
         }
     });
-    let error = stream.last_error();
-    assert_eq!(error, Some(RtpError::OtherCodec { codec: "Opus" }));
-    assert!(error.unwrap().to_string().contains("encrypted"));
-    assert!((60..75).contains(&error_after.unwrap()), "{error_after:?}");
+    let (error_after, error) = error.unwrap();
+    assert_eq!(error, RtpError::OtherCodec { codec: "Opus" });
+    assert!(error.to_string().contains("encrypted"));
+    assert!((60..75).contains(&error_after), "{error_after}");
     assert_eq!(timestamps(&out), timestamps(&sent)[..out.len()]);
     let mut decoder = opus::Decoder::new(48_000, Channels::Mono).unwrap();
     let decoded: Vec<Vec<f32>> = out
@@ -540,5 +540,5 @@ fn while_off_encrypted_payloads_pass() {
     let out = run_all(&mut stream, &sent);
     assert!(sent.iter().zip(&out).all(|(a, b)| a.bytes == b.bytes));
     assert_eq!(out.len(), sent.len());
-    assert_eq!(stream.last_error(), None);
+    assert_eq!(stream.take_error(), None);
 }
