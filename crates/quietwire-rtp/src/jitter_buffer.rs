@@ -7,6 +7,8 @@ use std::time::Duration;
 /// Packets that wait behind a missing one before it is given up. 500 ms of the shortest Opus packets
 /// are 200.
 const CROWDED: usize = 256;
+/// Dropped packets that wait for a packet that is not.
+const MAX_DROPPED: usize = 32;
 /// Packets that the buffer holds.
 const CAPACITY: usize = 512;
 
@@ -126,6 +128,13 @@ impl JitterBuffer {
     /// The packet with the lowest sequence number.
     pub(crate) fn first(&self) -> Option<&BufferedPacket> {
         self.packets.front()
+    }
+
+    /// Whether a packet can be played. A dropped packet cannot before a later one was received: its
+    /// number may belong to another packet too.
+    pub(crate) fn is_playable(&self) -> bool {
+        let is_dropped = |packet: &BufferedPacket| packet.kind == PacketKind::Dropped;
+        self.packets.len() > MAX_DROPPED || !self.packets.iter().all(is_dropped)
     }
 
     /// The first packet of audio of a source.

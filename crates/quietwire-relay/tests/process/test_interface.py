@@ -644,7 +644,7 @@ def test_metrics_are_prometheus_text_and_equal_the_json(relay: Relay) -> None:
         for stage, seconds in stream["cpu_stage_seconds"].items():
             labels = (("stream", leg.id), ("stage", stage))
             assert abs(samples["quietwire_stream_cpu_seconds_total", labels] - seconds) < 0.05
-        assert packets["received"] == 18
+        assert packets["received"] == 19
     missed = {labels: v for (name, labels), v in samples.items() if name.endswith("worker_missed_hops_total")}
     assert sum(missed.values()) >= sum(leg.show()["missed_deadlines"] for leg in legs)
     for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"):

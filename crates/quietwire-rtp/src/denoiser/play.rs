@@ -17,7 +17,8 @@ const MAX_CONCEALED_S: f32 = 0.2;
 impl RtpDenoiser {
     /// What is known of the next packet.
     pub(super) fn next(&self) -> Next {
-        let Some(first) = self.jitter_buffer.first() else {
+        let first = self.jitter_buffer.first();
+        let Some(first) = first.filter(|_| self.jitter_buffer.is_playable()) else {
             return Next::None;
         };
         if first.source != self.playing_source {

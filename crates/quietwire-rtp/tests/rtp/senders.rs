@@ -279,6 +279,46 @@ fn numbers_of_other_payload_types_are_not_missing() {
 }
 
 #[test]
+fn a_packet_of_another_payload_type_does_not_take_the_number_of_audio() {
+    let sent = voice(&chord(96_000));
+    let plain = run_all(&mut stream().build().unwrap(), &sent);
+    let mut arriving = Vec::new();
+    for (n, packet) in sent.iter().enumerate() {
+        if n % 10 == 4 {
+            let mut other = packet.clone();
+            other.bytes[1] = 0;
+            arriving.push(other);
+        }
+        arriving.push(packet.clone());
+    }
+    let out = run_all(&mut stream().build().unwrap(), &arriving);
+    assert!(plain.iter().zip(&out).all(|(a, b)| a.bytes == b.bytes));
+    assert_eq!(plain.len(), out.len());
+}
+
+#[test]
+fn keep_alives_alone_do_not_fill_the_buffer() {
+    let sent = voice(&chord(96_000));
+    let mut arriving = sent[..20].to_vec();
+    for n in 0..2000u32 {
+        let mut packet = sent[20].clone();
+        packet.at += Duration::from_millis(500) * n;
+        packet.bytes.truncate(12);
+        arriving.push(packet);
+    }
+    renumber(&mut arriving);
+    let mut stream = stream().build().unwrap();
+    let out = run_all(&mut stream, &arriving);
+    assert_eq!(out.len(), 20);
+    let stats = stream.stats();
+    assert_eq!(
+        (stats.dropped.empty, stats.dropped.total()),
+        (2000, 2000),
+        "{stats:?}"
+    );
+}
+
+#[test]
 fn after_an_outage_of_any_length_the_timestamps_are_those_received() {
     for outage in [1, 5, 20, 63, 64, 65, 200, 500, 2000] {
         for off in [false, true] {
