@@ -1,10 +1,11 @@
 """Soak test of `quietwire relay`: many Opus streams through a lossy network for a long time.
 
-    python scripts/soak.py target/release/quietwire [--streams 100] [--seconds 600] [--strict] [--json OUT]
+    python scripts/soak.py target/release/quietwire [--streams 100] [--seconds 600] [--strict] [--steady] [--json OUT]
 
 Starts the relay, sends every stream 50 packets per second with loss, jitter, reordering and
 duplication (from --seed), switches streams and changes models and attenuation meanwhile, and
-receives everything that the relay sends. Prints a table and checks.
+receives everything that the relay sends. Prints a table and checks. With --steady every stream stays on, with
+the first model.
 
 Checks of continuity, of counts and of memory do not depend on the speed of the machine. Figures of
 time are printed only; with --strict they are checked too, which needs a machine without other load.
@@ -237,10 +238,13 @@ def total(metrics: dict[str, float], name: str) -> float:
 class Watcher(threading.Thread):
     """Samples the process and changes random streams."""
 
-    def __init__(self, address: str, pid: int, streams: list[Stream], seconds: float, seed: int) -> None:
+    def __init__(
+        self, address: str, pid: int, streams: list[Stream], seconds: float, seed: int, is_steady: bool
+    ) -> None:
         super().__init__(daemon=True)
         self.control, self.pid, self.streams = Control(address), pid, streams
         self.seconds, self.rng = seconds, random.Random(seed)
+        self.is_steady = is_steady
         self.started_at = time.time()
         self.samples = Samples()
 
@@ -261,10 +265,10 @@ class Watcher(threading.Thread):
             if now >= sample_at:
                 self.sample()
                 sample_at += every_s
-            if now >= change_at:
+            if now >= change_at and not self.is_steady:
                 change_at = now + (early_step_s if early else late_step_s)
                 self.apply(*(early.pop(0) if early else self.change()))
-            time.sleep(min(0.02, early_step_s))
+            time.sleep(0.02 if self.is_steady else min(0.02, early_step_s))
         self.sample()
 
     def change(self) -> tuple[Stream, dict]:
@@ -482,6 +486,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, help="of the relay; default: its own")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--strict", action="store_true", help="check figures of time too")
+    parser.add_argument("--steady", action="store_true", help="change no stream")
     parser.add_argument("--json", type=Path, help="write all figures there")
     args = parser.parse_args()
     if args.seconds < 15 or args.streams < 1:
@@ -510,7 +515,7 @@ def soak(
     rng = random.Random(args.seed)
     packets = plan.dropped.shape[1]
     streams = [Stream(control, at, packets, payloads, rng) for at in range(args.streams)]
-    watcher = Watcher(address, process.pid, streams, args.seconds, args.seed)
+    watcher = Watcher(address, process.pid, streams, args.seconds, args.seed, args.steady)
     # Neither the other thread nor the garbage collector should delay the sender.
     sys.setswitchinterval(0.0005)
     gc.freeze()
@@ -555,9 +560,11 @@ def soak(
     results = [evaluate(stream) for stream in streams]
     counts = Counter()
     for one in shown.values():
-        packets = one["packets"]
-        counts.update({name: count for name, count in packets.items() if name != "dropped"})
-        counts.update(packets["dropped"])
+        packets_of_one, dropped_of_one = one["packets"], one["packets"].pop("dropped")
+        # Without the packets that arrived too late or twice.
+        packets_of_one["received"] -= dropped_of_one["late"] + dropped_of_one["duplicate"]
+        counts.update(packets_of_one)
+        counts.update(dropped_of_one)
     missed = sum(one["missed_deadlines"] for one in shown.values())
     metrics = samples.metrics
     latency = np.concatenate([one.latency for one in results])
@@ -622,6 +629,15 @@ def soak(
         "steps": total(metrics, "worker_steps_total"),
         "steps_down": total(metrics, "worker_steps_down_total"),
         "steps_up": total(metrics, "worker_steps_up_total"),
+        "stage_cores": {
+            stage: sum(
+                value
+                for key, value in metrics.items()
+                if key.startswith("quietwire_worker_cpu_seconds_total") and f'stage="{stage}"' in key
+            )
+            / seconds[-1]
+            for stage in ("socket", "decode", "denoise", "encode")
+        },
         "cpu_cores": {"relay": cores, "sender": own_cores, "all": all_cores, "stolen": stolen},
         "rss_mib": {
             "first": float(memory[0]),

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +19,10 @@ use tokio::sync::Notify;
 use tokio_io_timeout::TimeoutStream;
 use tower_service::Service as _;
 
-/// Longest time for the headers of a request, and between two requests of a connection.
+/// Longest time until the headers of the first request are complete.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time from one request of a connection until the headers of the next are complete.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest time that a client takes none of a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest headers of a request, bytes.
@@ -32,6 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Connection {
     /// authorized requests in progress
     requests: AtomicUsize,
+    /// the headers of a request were complete
+    has_request: AtomicBool,
     close: Notify,
 }
 
@@ -77,6 +81,7 @@ impl Open {
         }
         let connection = Arc::new(Connection {
             requests: AtomicUsize::new(0),
+            has_request: false.into(),
             close: Notify::new(),
         });
         connections.push(connection.clone());
@@ -115,9 +120,18 @@ pub async fn serve(listener: TcpListener, router: Router, max_connections: usize
             tokio::select! {
                 () = serve_connection(stream, router, connection.clone()) => {}
                 () = connection.close.notified() => {}
+                () = first_request_timeout(&connection) => {}
             }
             open.remove(&connection);
         });
+    }
+}
+
+/// Ends if there is no request in time.
+async fn first_request_timeout(connection: &Connection) {
+    tokio::time::sleep(HEADER_TIMEOUT).await;
+    if connection.has_request.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 
@@ -136,13 +150,14 @@ async fn serve_connection(stream: TcpStream, router: Router, connection: Arc<Con
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let stream = pin!(stream);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        connection.has_request.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(connection.clone());
         router.clone().call(request)
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(IDLE_TIMEOUT)
         .max_header_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     // Errors are those of the client: it left, or it was too slow.

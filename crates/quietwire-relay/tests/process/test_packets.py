@@ -329,7 +329,7 @@ def test_a_packet_lost_while_off_leaves_a_gap(fields: Fields) -> None:
 
 def test_with_dtx_silence_is_not_sent(fields: Fields) -> None:
     sent = {name: fields.shown[name]["packets"]["sent"] for name in ("dtx", "no dtx")}
-    assert sent["no dtx"] == 60 and sent["dtx"] < 40
+    assert sent["no dtx"] in (59, 60) and sent["dtx"] < 40
     pairs = list(itertools.pairwise(fields.legs["dtx"].received))
     assert all((b.sequence - a.sequence) & 0xFFFF == 1 for a, b in pairs)
     assert any((b.timestamp - a.timestamp) & 0xFFFFFFFF > 960 for a, b in pairs)
@@ -387,7 +387,7 @@ def test_wrong_datagrams_are_counted_and_change_nothing(relay: Relay) -> None:
     assert leg.payloads_of(0, 48) == {n: payload(n) for n in range(48)}
 
 
-def test_reordered_duplicate_and_undecodable_packets_are_handled(relay: Relay) -> None:
+def test_reordered_duplicate_and_empty_packets_are_handled(relay: Relay) -> None:
     payload = l16(noise(960 * 40))
     leg = Leg(relay, payload, codec="l16", rate_hz=48000, attenuation_db=0)
 
