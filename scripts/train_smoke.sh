@@ -23,8 +23,16 @@ run golden "$work/model" samples/office-fan.wav "$work/model/golden"
 QUIETWIRE_PARITY_MODEL="$work/model" cargo test -q -p quietwire --lib --test laws golden_vectors -- --nocapture
 run devset "$work/store" "$work/pairs" --seconds 3 --talkers 2 --sets snr,level,whisper,clean,noise
 cargo build -q -p quietwire-cli
+program="${CARGO_TARGET_DIR:-target}/debug/quietwire"
 run score "$work/pairs" noisy "smoke=model:$work/model" --against noisy --every 2 --jobs 1 \
-  --quietwire "${CARGO_TARGET_DIR:-target}/debug/quietwire" --out "$work/scores"
+  --quietwire "$program" --out "$work/scores"
+# The block time_frequency, for a few steps only, against the runtime.
+run train --data "$work/store" --rir "$work/rir.npz" --out "$work/run-2" --device cpu --steps 10 --batch 4 \
+  --seconds 1 --block time_frequency --channels 8 --blocks 2 --frequency 4 --input-hops 3 --summary 8 \
+  --loss multi_resolution=1 --validate-every 0
+run export "$work/run-2/checkpoint.pt" "$work/model-2" --id smoke-2 --bits 8 --license MIT
+run golden "$work/model-2" samples/office-fan.wav "$work/model-2/golden"
+"$program" models check "$work/model-2"
 "$python" - "$work/scores.json" <<'PY'
 import json
 import sys

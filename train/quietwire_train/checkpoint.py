@@ -4,6 +4,7 @@ A checkpoint has a format number:
 
 - 1 (no key `format`): names of weights before 0.2, see `net.RENAMED`.
 - 2: current names; `shape` has the kind of block.
+- 3: `shape` has `input_hops` and `frequency`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .frontend import FrontEnd
 from .net import SUBBAND_BANDS, Net, NetShape, current_name
 
 Weights = dict[str, np.ndarray]
-FORMAT = 2
+FORMAT = 3
 
 
 class IncompatibleNetwork(ValueError):
@@ -88,10 +89,13 @@ def front_end(manifest: dict) -> FrontEnd:
     """The front end that a manifest describes."""
     front, features = manifest["front_end"], manifest["features"]
     bands, level = features["bands"], features["level"]
+    centers = bands["centers"] if "centers" in bands else bands["centres"]
+    one_bin_wide = [at for at, center in enumerate(centers) if center == at]
     made = FrontEnd(
         rate_hz=front["rate_hz"],
         window=front["window"],
         hop=front["hop"],
+        linear_bins=len(one_bin_wide),
         phase_bins=features["phase_advance"]["bins"],
         level_first_bin=level["first_bin"],
         level_attack=level["attack"],
@@ -102,7 +106,6 @@ def front_end(manifest: dict) -> FrontEnd:
         range_step_db=bands["range_step_db"],
         range_offset=bands["range_offset"],
     )
-    centers = bands["centers"] if "centers" in bands else bands["centres"]
     if made.centers != centers:
         raise ValueError("the band centers of the manifest are not those of this package's front end")
     return made
@@ -125,11 +128,12 @@ def read_model(folder: Path) -> tuple[FrontEnd, NetShape, Weights]:
         outputs = {tensor["name"]: tensor["shape"][1:] for tensor in manifest["graph"][0]["outputs"]}
         order, _, bins = outputs["taps"]
         inputs = manifest["graph"][0]["inputs"]
-        states = [tensor["shape"][1:] for tensor in inputs if tensor["role"] == "state"]
-        (_, channels), (summary,) = states[:2]
-        shape = NetShape(
-            channels=channels, blocks=len(states) // 2, summary=summary, tap_bins=bins, tap_order=order
-        )
+        states = {
+            current_name(tensor["name"]): tensor["shape"][1:]
+            for tensor in inputs
+            if tensor["role"] == "state"
+        }
+        shape = _shape(states, stored, order, bins)
 
         def matrix(name: str) -> np.ndarray:
             if f"{name}.int8" in stored:
@@ -149,11 +153,66 @@ def read_model(folder: Path) -> tuple[FrontEnd, NetShape, Weights]:
             "taps.weight": head[SUBBAND_BANDS:],
             "taps.bias": stored["head.local.bias"][SUBBAND_BANDS:],
         }
+        for block in range(shape.blocks if shape.frequency else 0):
+            weights |= _gru_weights(stored, f"blocks.{block}.frequency")
         others = expected.keys() - weights.keys()
         weights |= {name: matrix(name) if name.endswith(".weight") else stored[name] for name in others}
         return front, shape, weights
     except (KeyError, ValueError, IndexError, DecodeError) as error:
         raise IncompatibleNetwork(f"{folder}: not an export of this package: {error}") from error
+
+
+def _shape(states: dict[str, list[int]], stored: Weights, tap_order: int, tap_bins: int) -> NetShape:
+    """Sizes of a network from the states and weights of its graph."""
+    past = states.get("past_features")
+    local = next(size for name, size in states.items() if name.startswith("subband"))
+    (summary,) = next(size for name, size in states.items() if name.startswith("fullband"))
+    along = stored.get("blocks.0.frequency.R")
+    return NetShape(
+        block="subband_fullband" if along is None else "time_frequency",
+        channels=local[1],
+        blocks=sum(name.startswith("subband") for name in states),
+        summary=summary,
+        tap_bins=tap_bins,
+        tap_order=tap_order,
+        input_hops=1 if past is None else 1 + past[0],
+        frequency=0 if along is None else along.shape[2],
+    )
+
+
+def gru_tensors(weights: Weights, name: str) -> dict[str, np.ndarray]:
+    """A bidirectional torch.nn.GRU as `W`, `R` and `B` of the ONNX operator GRU.
+
+    PyTorch has the gates in the order reset, update, candidate; ONNX update, reset, candidate.
+    """
+
+    def directions(kind: str) -> list[np.ndarray]:
+        found = []
+        for suffix in ("", "_reverse"):
+            reset, update, candidate = np.split(weights[f"{name}.{kind}_l0{suffix}"], 3)
+            found.append(np.concatenate([update, reset, candidate]))
+        return found
+
+    biases = np.concatenate([directions("bias_ih"), directions("bias_hh")], 1)
+    return {"W": np.stack(directions("weight_ih")), "R": np.stack(directions("weight_hh")), "B": biases}
+
+
+def _gru_weights(stored: Weights, name: str) -> Weights:
+    """The inverse of gru_tensors."""
+    tensors = {kind: stored[f"{name}.{kind}"] for kind in ("W", "R", "B")}
+    made = {}
+    for at, suffix in enumerate(("", "_reverse")):
+        of_input, of_state = np.split(tensors["B"][at], 2)
+        parts = {
+            "weight_ih": tensors["W"][at],
+            "weight_hh": tensors["R"][at],
+            "bias_ih": of_input,
+            "bias_hh": of_state,
+        }
+        for kind, value in parts.items():
+            update, reset, candidate = np.split(value, 3)
+            made[f"{name}.{kind}_l0{suffix}"] = np.concatenate([reset, update, candidate])
+    return made
 
 
 def require_finite(weights: Weights, source: str) -> None:

@@ -9,9 +9,14 @@ import sys
 COMMANDS = {
     "import": ("import_set", "link an unpacked public data set into a folder for prepare"),
     "prepare": ("store", "decode a folder of speech and noise into a store"),
+    "targets": ("targets", "clean noisy speech recordings of a store once, as targets"),
     "rir": ("rir", "simulate room impulse responses"),
     "train": ("train", "train a network, or resume a run"),
     "export": ("export", "write a checkpoint as a model folder"),
+    "export-deepfilternet": (
+        "export_deepfilternet",
+        "write a checkpoint of DeepFilterNet3 as a model folder",
+    ),
     "golden": ("golden", "write golden vectors of a model folder"),
     "devset": ("devset", "mix the pairs of a benchmark"),
     "score": ("score", "score systems on pairs"),

@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from . import manifest
-from .checkpoint import IncompatibleNetwork, Weights, read, read_manifest, require_finite
+from .checkpoint import IncompatibleNetwork, Weights, gru_tensors, read, read_manifest, require_finite
 from .frontend import FrontEnd
 from .net import SUBBAND_BANDS, Net, NetShape
 
@@ -111,12 +111,18 @@ def _subband_fullband(
 ) -> tuple[str, str]:
     """The nodes of `net.Block` number `block`: output and summary."""
     name = f"blocks.{block}"
+    x = _recurrence(g, weights, x, f"{name}.subband", f"subband{block}", [subbands, shape.channels])
+    return _fullband(g, shape, weights, x, block)
+
+
+def _fullband(g: Graph, shape: NetShape, weights: Weights, x: str, block: int) -> tuple[str, str]:
+    """The nodes of the fullband layers of a block: output and summary."""
+    name = f"blocks.{block}"
 
     def dense(x: str, layer: str) -> str:
         layer = f"{name}.{layer}"
         return g.dense(x, layer, weights[f"{layer}.weight"], weights[f"{layer}.bias"], True)
 
-    x = _recurrence(g, weights, x, f"{name}.subband", f"subband{block}", [subbands, shape.channels])
     flat = g.node("Reshape", [x, "flat_shape"], f"{name}.flat")
     summary = g.node("Relu", [dense(flat, "to_fullband")], f"{name}.summary")
     summary = _recurrence(g, weights, summary, f"{name}.fullband", f"fullband{block}", [shape.summary])
@@ -124,12 +130,37 @@ def _subband_fullband(
     return g.node("Add", [x, back], f"{name}.out"), summary
 
 
+def _time_frequency(
+    g: Graph, shape: NetShape, subbands: int, weights: Weights, x: str, block: int
+) -> tuple[str, str]:
+    """The nodes of `net.TimeFrequencyBlock` number `block`: output and summary ("" but in the last)."""
+    name = f"blocks.{block}"
+    x = _recurrence(g, weights, x, f"{name}.subband", f"subband{block}", [subbands, shape.channels])
+    # GRU: [steps, rows, channels] to [steps, directions, rows, state].
+    rows = g.node("Transpose", [x], f"{name}.rows", perm=[1, 0, 2])
+    along = f"{name}.frequency"
+    tensors = [g.weight(f"{along}.{kind}", value) for kind, value in gru_tensors(weights, along).items()]
+    sizes = {"hidden_size": shape.frequency, "linear_before_reset": 1}
+    both = g.node("GRU", [rows, *tensors], f"{along}.both", direction="bidirectional", **sizes)
+    both = g.node("Transpose", [both], f"{along}.by_row", perm=[2, 0, 1, 3])
+    wide = g.sizes(f"{along}.shape", -1, subbands, 2 * shape.frequency)
+    both = g.node("Reshape", [both, wide], f"{along}.out")
+    layer = f"{name}.from_frequency"
+    change = g.dense(both, layer, weights[f"{layer}.weight"], weights[f"{layer}.bias"], True)
+    x = g.node("Add", [x, change], f"{name}.combined")
+    return _fullband(g, shape, weights, x, block) if block == shape.blocks - 1 else (x, "")
+
+
 # Writers of the nodes of a block, by the names of net.BLOCKS.
-BLOCK_GRAPHS = {"subband_fullband": _subband_fullband}
+BLOCK_GRAPHS = {"subband_fullband": _subband_fullband, "time_frequency": _time_frequency}
+# Blocks whose graph has a batch of one: the engine runs the GRU of a hop for one stream at a time.
+ONE_STREAM = {"time_frequency"}
 
 
 def build_onnx(front: FrontEnd, shape: NetShape, weights: Weights, bits: int = 32) -> onnx.ModelProto:
     """The graph of one hop: `features` and states in; `gain`, `taps`, `vad` and next states out.
+
+    The batch is one stream for the blocks of ONE_STREAM, and of any size for others.
 
     Weight matrices are stored in `bits` bits, those of the encoder and of the heads in 16 at least.
     All arithmetic of the graph is in float32. Raises IncompatibleNetwork for a block that has no
@@ -152,7 +183,18 @@ def build_onnx(front: FrontEnd, shape: NetShape, weights: Weights, bits: int = 3
     gathered = g.node("Gather", [padded, index], "gathered", axis=1)
     local = g.node("Reshape", [gathered, g.sizes("local_shape", -1, subbands, local_size)], "local")
     encoder = g.matrix("encoder.weight", weights["encoder.weight"].T)
-    x = g.node("MatMul", [local, encoder], "encoder.mm")
+    encoded = local
+    if shape.input_hops > 1:
+        # Oldest hop first: [hops, subbands, features of a subband].
+        g.states["past_features"] = [shape.input_hops - 1, subbands, local_size]
+        one_hop = g.node("Reshape", [local, g.sizes("hop_shape", -1, 1, subbands, local_size)], "local.hop")
+        hops = g.node("Concat", ["past_features", one_hop], "hops", axis=1)
+        bounds = [g.sizes(f"hops.{name}", value) for name, value in (("start", 1), ("end", shape.input_hops))]
+        g.node("Slice", [hops, *bounds, g.sizes("hops.axis", 1)], "past_features_next")
+        by_subband = g.node("Transpose", [hops], "hops.by_subband", perm=[0, 2, 1, 3])
+        wide = g.sizes("hops.shape", -1, subbands, shape.input_hops * local_size)
+        encoded = g.node("Reshape", [by_subband, wide], "hops.flat")
+    x = g.node("MatMul", [encoded, encoder], "encoder.mm")
     x = g.node("Add", [x, g.weight("subband_embedding", weights["subband_embedding"])], "encoder.out")
     x = g.node("Relu", [x], "encoded")
     g.sizes("flat_shape", -1, subbands * channels)
@@ -194,11 +236,12 @@ def build_onnx(front: FrontEnd, shape: NetShape, weights: Weights, bits: int = 3
     outputs = [("gain", [front.bands]), ("taps", [shape.tap_order, 2, shape.tap_bins]), ("vad", [1])]
     outputs += [(f"{name}_next", size) for name, size in g.states.items()]
 
+    streams = 1 if shape.block in ONE_STREAM else "N"
     graph = helper.make_graph(
         g.nodes,
         "quietwire",
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", *size]) for n, size in inputs],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", *size]) for n, size in outputs],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [streams, *size]) for n, size in inputs],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [streams, *size]) for n, size in outputs],
         g.weights,
     )
     model = helper.make_model(
@@ -216,18 +259,21 @@ def describe(front: FrontEnd, shape: NetShape, model: onnx.ModelProto, raw: byte
     """
 
     def tensor(name: str, role: str, sizes: list[int], **more: object) -> dict:
-        return manifest.tensor(name, role, ["N", *sizes], **more)
+        return manifest.tensor(name, role, [1 if shape.block in ONE_STREAM else "N", *sizes], **more)
 
     states = {
         value.name: [size.dim_value for size in value.type.tensor_type.shape.dim[1:]]
         for value in model.graph.input
         if value.name != "features"
     }
+    # Without a batch axis the filter does not follow from the shape.
+    filter_of_taps = {"order": shape.tap_order, "bins": shape.tap_bins, "layout": "newest-part-bin"}
+    filter_of_taps = {"taps": filter_of_taps} if shape.block in ONE_STREAM else {}
     inputs = [tensor("features", "features", [front.features])]
     inputs += [tensor(name, "state", sizes, initial=0.0) for name, sizes in states.items()]
     outputs = [
         tensor("gain", "gain", [front.bands]),
-        tensor("taps", "taps", [shape.tap_order, 2, shape.tap_bins]),
+        tensor("taps", "taps", [shape.tap_order, 2, shape.tap_bins], **filter_of_taps),
         tensor("vad", "vad", [1]),
     ]
     outputs += [tensor(f"{name}_next", "state", sizes, of=name) for name, sizes in states.items()]

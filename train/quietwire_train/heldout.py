@@ -11,6 +11,7 @@ and noises. Pairs have numbers instead of names. The same store gives the same f
 - `whisper`: pairs of `snr` (their `twin`) exactly 30 dB lower.
 - `clean`: speech alone, which must stay unchanged.
 - `noise`: noise alone at -35 dBFS rms; the reference is digital silence.
+- `words`: every recording with a transcript, whole, at 0, 5 and 10 dB and alone, for word errors.
 
 Levels are measured at 16 kHz, where the scores are computed: the SNR is the active speech level over
 the rms of the noise, both up to 8 kHz.
@@ -32,7 +33,7 @@ from .pairs import PEAK, Missing, Pair, Summary, checked_sets, write_pairs
 from .store import Clip, Store
 
 SPLIT = "dev2"
-SETS = ("snr", "room", "whisper", "clean", "noise")
+SETS = ("snr", "room", "whisper", "clean", "noise", "words")
 SNRS_DB = (0.0, 5.0, 10.0)
 LEVEL_DB = -26.0  # active speech level in dBFS, the usual level of ITU-T test material
 NOISE_LEVEL_DB = -35.0
@@ -248,6 +249,28 @@ class _Bench:
             if level_db > MIN_NOISE_DBFS and np.abs(samples).max() < PEAK:
                 silence = np.zeros(self.length, np.float32)
                 yield self._pair("noise", number, None, RATE_HZ / 2, silence, samples, clip)
+                number += 1
+
+    def _make_words(self) -> Iterator[Pair]:
+        clips = [clip for clips in self._talker_clips for clip in clips if clip.text]
+        if not clips:
+            raise Missing("needs transcripts, the column text of the index")
+        noises = _Noises(self._noise_clips, np.random.default_rng([SEED, SETS.index("words")]))
+        number = 0
+        for clip in sorted(clips, key=lambda clip: clip.path):
+            talker = _Talker([clip])
+            speech = self.store.read(clip.index)
+            clean = speech * amplitude(LEVEL_DB - _level_db(speech, active=True))
+            for snr_db in (*SNRS_DB, None):
+                noise_clip, noisy = None, clean
+                if snr_db is not None:
+                    noise, noise_clip = noises.next(self.store, len(speech))
+                    noisy = clean + noise * amplitude(LEVEL_DB - snr_db - _level_db(noise, active=False))
+                pair = self._pair(
+                    "words", number, talker, clip.bandwidth_hz, clean, noisy, noise_clip, snr_db
+                )
+                pair.text = clip.text
+                yield pair
                 number += 1
 
 

@@ -17,7 +17,8 @@ from .index import LABELS
 from .public_sets import SETS, Plan, Recording, WrongSource, list_set
 
 COLUMNS = ["path", "kind", "source", "talker", "split", "seconds"]
-COLUMNS += ["source_rate_hz", "eff_bandwidth_hz", "snr_est_db", "license"]
+COLUMNS += ["source_rate_hz", "eff_bandwidth_hz", "snr_est_db", "license", "text"]
+NEW_COLUMNS = {"text"}  # tables written before 0.3 do not have them
 
 
 @dataclass
@@ -38,7 +39,7 @@ def read_labels(table: Path) -> dict[str, dict[str, str]]:
         reader = csv.DictReader(lines, delimiter="\t")
         if reader.fieldnames:  # the column was licence before 0.2
             reader.fieldnames = [name.replace("licence", "license") for name in reader.fieldnames]
-        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+        if missing := set(COLUMNS) - NEW_COLUMNS - set(reader.fieldnames or ()):
             raise WrongSource(f"{table}: no column {', '.join(sorted(missing))}; not written by `import`")
         return {row["path"]: row for row in reader}
 
@@ -73,7 +74,7 @@ def _row(recording: Recording) -> dict[str, str] | str:
     # The sample rate stays empty: `prepare` would take half of it as the bandwidth, but many files
     # were upsampled.
     row = dict.fromkeys(COLUMNS, "") | {key: getattr(recording, key) for key in COLUMNS[:5]}
-    return row | {"seconds": f"{seconds:.2f}", "license": recording.license}
+    return row | {"seconds": f"{seconds:.2f}", "license": recording.license, "text": recording.text}
 
 
 def import_plan(plan: Plan, data: Path, copy: bool = False) -> Imported:

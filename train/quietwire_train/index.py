@@ -31,6 +31,7 @@ class Entry:
     bandwidth_hz: float | None  # None: measure it
     license: str
     snr_est_db: float | None
+    text: str | None = None  # transcript
 
 
 class BadIndex(ValueError):
@@ -102,7 +103,7 @@ def read_index(index: Path) -> list[Entry]:
     """Entries of a tab-separated index.
 
     Columns: path, kind, source, split; optional: talker, source_rate_hz, eff_bandwidth_hz, snr_est_db
-    and license. Raises BadIndex, with the line, for a missing value or a number that is none.
+    license and text (the transcript). Raises BadIndex, with the line, for a missing value or a number that is none.
     """
     entries = []
     with index.open(newline="", encoding="utf-8") as lines:
@@ -131,6 +132,7 @@ def read_index(index: Path) -> list[Entry]:
                     # Indexes written before 0.2 spell the column licence.
                     license=row.get("license") or row.get("licence") or "unknown",
                     snr_est_db=_number(row, "snr_est_db", place),
+                    text=row.get("text") or None,
                 )
             )
     return entries

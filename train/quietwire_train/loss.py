@@ -19,6 +19,7 @@ class LossWeights:
     compression: float = 0.3  # exponent of the compressed spectra
     magnitude: float = 0.7  # compressed magnitude
     complex: float = 0.3  # compressed complex spectrum
+    multi_resolution: float = 0.0  # share of both, 0 to 1, measured on spectra of the clip, see Loss
     lost_speech: float = 1.0  # factor on magnitude errors where the estimate is below the target
     sdr: float = 0.015  # per dB of signal-to-distortion ratio
     perceptual: float = 0.02  # perceptual distance, see perceptual.py
@@ -37,6 +38,10 @@ OLD_WEIGHT_NAMES = {
     "worse": "regression_penalty",
     "taught": "distillation",
 }
+
+# Windows of the spectra of a resynthesized clip, samples at 48 kHz: 5 to 43 ms. DeepFilterNet
+# (Schroeter et al. 2022) uses the same.
+RESOLUTIONS = (256, 512, 1024, 2048)
 
 # DNSMOS takes the logarithm of powers, whose gradient has no bound near silence. The input is
 # therefore added 30 dB below the estimate, and the gradient of each clip is limited in norm.
@@ -69,9 +74,46 @@ def _speech_mean(values: torch.Tensor, has_speech: torch.Tensor) -> torch.Tensor
     return (values * has_speech).sum() / has_speech.sum().clamp_min(1)
 
 
+class _Spectrum(torch.autograd.Function):
+    """[..., window] -> one-sided spectrum.
+
+    PyTorch's gradient of `rfft` is a complex transform of all bins; this one is a real transform.
+    """
+
+    @staticmethod
+    def forward(ctx, windows: torch.Tensor) -> torch.Tensor:
+        ctx.window = windows.shape[-1]
+        return torch.fft.rfft(windows)
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
+        # `irfft` adds both halves of the spectrum, but only one is an output.
+        grad = torch.cat([grad[..., :1], 0.5 * grad[..., 1:-1], grad[..., -1:]], -1)
+        return torch.fft.irfft(grad, n=ctx.window, norm="forward")
+
+
+class Resolution:
+    """Spectra with one window length, half overlapping, on the scale of the analysis spectrum."""
+
+    def __init__(self, window: int, analysis: Analysis, high_bin: float, device: torch.device | str) -> None:
+        hann = torch.hann_window(window, device=device)
+        # White noise has the same power per bin as in the analysis spectrum.
+        self.window = hann * (analysis.window.square().sum() / hann.square().sum()).sqrt()
+        self.size = window
+        self.hz = torch.arange(window // 2 + 1, device=device) * (analysis.front.rate_hz / window)
+        self.bin_weight = torch.where(self.hz > 8000, high_bin, 1.0)
+
+    def spectrum(self, wave: torch.Tensor) -> torch.Tensor:
+        """[n, samples] -> [n, windows, bins] complex."""
+        return _Spectrum.apply(wave.unfold(-1, self.size, self.size // 2) * self.window)
+
+
 class Loss:
     """Compressed complex spectrum (Braun & Tashev 2021) with a penalty on lost speech, plus SDR,
     perceptual distance of the resynthesized clip and cross-entropy of the speech detector.
+
+    The compressed spectra are those of the network's front end. `multi_resolution` is the share that
+    is measured on spectra of the resynthesized clip instead, as the mean over RESOLUTIONS.
 
     With a weight: DNSMOS scores of the clip, and the regression penalty, which is
     relu(rise of the perceptual distance over the input's) + 0.1 relu(loss of SDR in dB).
@@ -91,6 +133,10 @@ class Loss:
         bins = torch.arange(front.bins, device=device)
         self.hz = bins * (front.rate_hz / front.window)
         self.bin_weight = torch.where(self.hz > 8000, weights.high_bin, 1.0)
+        self.resolutions = [
+            Resolution(window, analysis, weights.high_bin, device)
+            for window in (RESOLUTIONS if weights.multi_resolution else ())
+        ]
 
     def __call__(
         self,
@@ -119,6 +165,11 @@ class Loss:
         # The resynthesized clip includes the overlap-add of neighboring windows.
         wave = self.analysis.synthesis(torch.complex(*estimate))
         reference = self.analysis.synthesis(target)
+        if w.multi_resolution:
+            waves = (wave * scale[:, 0], reference * scale[:, 0])
+            magnitude_of_clip, phase_of_clip = self._distances_of_clip(*waves, bandwidth_hz)
+            magnitude = torch.lerp(magnitude, magnitude_of_clip, w.multi_resolution)
+            phase = torch.lerp(phase, phase_of_clip, w.multi_resolution)
         distances = self.perceptual(reference, wave, bandwidth_hz)
         distance = _speech_mean(distances, has_speech)
 
@@ -177,11 +228,44 @@ class Loss:
         Returns compressed magnitude error, compressed complex error and mean noise-to-signal ratio in
         dB (scalars); then that ratio, the power of `reference` and whether it has speech, each [n].
         """
-        w = self.weights
         est_re, est_im = estimate
         ref_re, ref_im = reference.real, reference.imag
         weight = valid * self.bin_weight
-        weight_sum = weight.sum() * reference.shape[1]
+        magnitude, phase = self._compressed(estimate, (ref_re, ref_im), weight)
+
+        error = (((est_re - ref_re).square() + (est_im - ref_im).square()) * valid).sum((1, 2))
+        signal = ((ref_re.square() + ref_im.square() + 1e-8) * valid).sum((1, 2))
+        has_speech = signal > 1e-3 * reference.shape[1] * reference.shape[2]
+        # The soft floor at -30 dB keeps clips that are nearly clean from dominating the batch.
+        nsr_db = 10 * torch.log10(error / signal.clamp_min(1e-6) + 1e-3)
+        return magnitude, phase, _speech_mean(nsr_db, has_speech), nsr_db, signal, has_speech
+
+    def _distances_of_clip(
+        self, wave: torch.Tensor, reference: torch.Tensor, bandwidth_hz: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compressed magnitude and complex errors of a clip [n, samples], means over the resolutions."""
+        errors = []
+        for one in self.resolutions:
+            valid = (one.hz[None, :] <= bandwidth_hz[:, None])[:, None, :].float()
+            spectra = (one.spectrum(wave), one.spectrum(reference))
+            estimate, target = ((spectrum.real, spectrum.imag) for spectrum in spectra)
+            errors.append(torch.stack(self._compressed(estimate, target, valid * one.bin_weight)))
+        magnitude, phase = torch.stack(errors).mean(0)
+        return magnitude, phase
+
+    def _compressed(
+        self,
+        estimate: tuple[torch.Tensor, torch.Tensor],
+        reference: tuple[torch.Tensor, torch.Tensor],
+        weight: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean errors of compressed magnitude and compressed complex spectrum, `weight` [n, 1, bins].
+
+        Spectra are (real, imaginary), each [n, hops, bins].
+        """
+        w = self.weights
+        (est_re, est_im), (ref_re, ref_im) = estimate, reference
+        weight_sum = weight.sum() * ref_re.shape[1]
         est_power = est_re.square() + est_im.square() + 1e-8
         ref_power = ref_re.square() + ref_im.square() + 1e-8
         # |X|^c, and the factor that compresses X without changing its phase.
@@ -194,14 +278,7 @@ class Loss:
         difference = (est_re * est_factor - ref_re * ref_factor).square() + (
             est_im * est_factor - ref_im * ref_factor
         ).square()
-        phase = (difference * weight).sum() / weight_sum
-
-        error = (((est_re - ref_re).square() + (est_im - ref_im).square()) * valid).sum((1, 2))
-        signal = (ref_power * valid).sum((1, 2))
-        has_speech = signal > 1e-3 * reference.shape[1] * reference.shape[2]
-        # The soft floor at -30 dB keeps clips that are nearly clean from dominating the batch.
-        nsr_db = 10 * torch.log10(error / signal.clamp_min(1e-6) + 1e-3)
-        return magnitude, phase, _speech_mean(nsr_db, has_speech), nsr_db, signal, has_speech
+        return magnitude, (difference * weight).sum() / weight_sum
 
     def speech_hops(self, target: torch.Tensor) -> torch.Tensor:
         """[n, hops, bins] clean spectrum -> [n, hops]: 1 where the hop is within 35 dB of the loudest

@@ -74,6 +74,8 @@ class Mixer:
             for clip in store.clips("speech", split)
             if clip.snr_est_db is None or clip.snr_est_db >= mixture.min_speech_snr_db
         ]
+        if mixture.clean_targets and not store.has_targets:
+            raise ValueError(f"clean_targets: {store.out} has no targets; write them with `targets`")
         self._speech = SpeechPicker(speech, mixture.wideband_share)
         self._noise = NoisePicker(store.clips("noise", split))
         tail = rirs.shape[1] if rirs is not None else RATE_HZ // 10
@@ -134,9 +136,9 @@ class Mixer:
             noisy, bandwidth_hz = noise, RATE_HZ / 2
         else:
             with_room = not clean_only and rng.random() < mixture.room_p
-            target, bandwidth_hz, talker = self._speech_signal(rng, edges, with_room)
-            target *= amplitude(level_db - active_level_db(target))
-            noisy = target.copy()
+            speech, bandwidth_hz, talker = self._speech_signal(rng, edges, with_room)
+            speech *= amplitude(level_db - active_level_db(speech[-1]))
+            noisy, target = speech[0].copy(), speech[-1].copy()
             if not clean_only:
                 noise, in_band_db = self._noise_signal(rng, talker, edges, bandwidth_hz)
                 # Noise with little energy inside the speech band must not become too loud outside it.
@@ -161,9 +163,9 @@ class Mixer:
     def _speech_signal(
         self, rng: np.random.Generator, edges: tuple[float, float], with_room: bool
     ) -> tuple[np.ndarray, float, str]:
-        """Speech at the microphone, its bandwidth in Hz and its talker.
+        """Speech at the microphone [rows, T], its bandwidth in Hz and its talker.
 
-        The target includes the room: a denoiser that also removes reverberation changes voices.
+        The first row is the recording, the last one its cleaned copy if the mixture has them. The target includes the room: a denoiser that also removes reverberation changes voices.
         """
         size = self._draw_size(rng, self.mixture.speed_p, self._speech_sizes)
         speed = size / self._size
@@ -175,7 +177,7 @@ class Mixer:
         self._limit_band(spectrum, edges)
         if with_room and self.rirs is not None:
             spectrum *= rfft(self.rirs[rng.integers(len(self.rirs))], self._size)
-        return irfft(spectrum, self._size)[: self.length], bandwidth_hz, talker
+        return irfft(spectrum, self._size)[:, : self.length], bandwidth_hz, talker
 
     def _draw_size(self, rng: np.random.Generator, changed_p: float, sizes: list[int]) -> int:
         """FFT size before resampling: one of `sizes` with probability `changed_p`, else the mixer's size."""
@@ -184,44 +186,46 @@ class Mixer:
         return sizes[rng.integers(len(sizes))]
 
     def _spectrum(self, samples: np.ndarray, size: int) -> np.ndarray:
-        """Spectrum of `samples` after resampling from `size` to the mixer's FFT size.
+        """Spectrum of `samples` [..., n] after resampling from `size` to the mixer's FFT size.
 
         To cut or extend the spectrum of a zero-padded signal is band-limited interpolation.
         """
         spectrum = rfft(samples, size)
         if size == self._size:
             return spectrum
-        scaled = np.zeros(self._bins, np.complex64)
-        kept = min(self._bins, len(spectrum))
-        scaled[:kept] = spectrum[:kept]
+        scaled = np.zeros((*spectrum.shape[:-1], self._bins), np.complex64)
+        kept = min(self._bins, spectrum.shape[-1])
+        scaled[..., :kept] = spectrum[..., :kept]
         scaled *= np.float32(self._size / size)
-        scaled[-1] = 0.0
+        scaled[..., -1] = 0.0
         return scaled
 
     def _utterances(
         self, rng: np.random.Generator, length: int, avoid: str | None = None
     ) -> tuple[np.ndarray, float, str]:
-        """`length` samples of one talker with pauses, their bandwidth in Hz, the talker.
+        """Samples [rows, `length`] of one talker with pauses, their bandwidth in Hz, the talker.
 
-        Draws again, up to 8 times, if the excerpt has hardly any speech.
+        One row, or with clean targets two. Draws again, up to 8 times, if the excerpt has hardly any speech.
         """
         for _ in range(ATTEMPTS):
             clips = self._speech.talker(rng, avoid)
             samples, bandwidth_hz, expected_db = self._fill(rng, clips, length)
-            if active_level_db(samples) > expected_db - 12.0:
+            if active_level_db(samples[0]) > expected_db - 12.0:
                 break
         return samples, bandwidth_hz, clips[0].talker
 
     def _fill(
         self, rng: np.random.Generator, clips: list[Clip], length: int
     ) -> tuple[np.ndarray, float, float]:
-        """Utterances of one talker with pauses: samples, bandwidth in Hz, level of the first."""
+        """Utterances of one talker with pauses: samples [rows, `length`], bandwidth in Hz, level of the
+        first."""
         first = clips[rng.integers(len(clips))]
         # Later utterances may lower the bandwidth of the clip by a tenth at most.
         floor_hz = 0.9 * first.bandwidth_hz
         allowed = bisect_left(clips, floor_hz, key=lambda clip: clip.bandwidth_hz)
         bandwidth_hz = first.bandwidth_hz
-        samples = np.zeros(length, np.float32)
+        readers = [self.store.read, self.store.read_target][: 1 + self.mixture.clean_targets]
+        samples = np.zeros((len(readers), length), np.float32)
         clip = first
         position = start = 0
         if rng.random() < self.mixture.leading_pause_p:
@@ -229,8 +233,9 @@ class Mixer:
         else:
             start = int(rng.integers(max(1, first.length - min(first.length // 2, RATE_HZ))))
         while position < length:
-            part = _fade_edges(self.store.read(clip.index, start, length - position))
-            samples[position : position + len(part)] = part
+            for row, read in zip(samples, readers):
+                part = _fade_edges(read(clip.index, start, length - position))
+                row[position : position + len(part)] = part
             bandwidth_hz = min(bandwidth_hz, clip.bandwidth_hz)
             long = rng.random() < self.mixture.long_pause_p
             pause_s = _uniform(rng, self.mixture.long_pause_s if long else (0.0, 0.6))
@@ -330,9 +335,9 @@ class Mixer:
         total = np.zeros(self.length, np.float32)
         for _ in range(rng.integers(3, 7)):
             samples, _, _ = self._utterances(rng, self.length, avoid=talker)
-            level_db = active_level_db(samples)
+            level_db = active_level_db(samples[0])
             if level_db > -80.0:
-                total += samples * amplitude(float(rng.uniform(-6.0, 0.0)) - level_db)
+                total += samples[0] * amplitude(float(rng.uniform(-6.0, 0.0)) - level_db)
         return total
 
     # Filters
@@ -375,13 +380,13 @@ class Mixer:
         if high_hz < RATE_HZ / 2:
             stop = round(high_hz / self._bin_hz)
             start = round(0.94 * high_hz / self._bin_hz)
-            spectrum[start:stop] *= _raised_cosine(stop - start)[::-1]
-            spectrum[stop:] = 0.0
+            spectrum[..., start:stop] *= _raised_cosine(stop - start)[::-1]
+            spectrum[..., stop:] = 0.0
         if low_hz > 0.0:
             stop = round(low_hz / self._bin_hz)
             start = round(0.6 * low_hz / self._bin_hz)
-            spectrum[:start] = 0.0
-            spectrum[start:stop] *= _raised_cosine(stop - start)
+            spectrum[..., :start] = 0.0
+            spectrum[..., start:stop] *= _raised_cosine(stop - start)
 
     # Defects of the whole clip
 

@@ -52,3 +52,4 @@ class Mixture:
     level_step_db: float = 15.0
     clipping_p: float = 0.05
     min_speech_snr_db: float = 30.0  # speech recordings with a lower SNR are not used
+    clean_targets: bool = False  # the target has the cleaned copy of a recording, see targets.py

@@ -1,9 +1,15 @@
-"""The network: recurrences shared by all subbands, and a fullband summary in every block.
+"""The network: recurrences shared by all subbands, and layers that combine the subbands.
 
 The bands of a stream are grouped by four into subbands. One recurrence over time runs in every
-subband with the same weights. A narrow fullband layer then combines all subbands, keeps a state of
-its own and feeds its result back to every subband (compare FullSubNet, Hao et al. 2021). All
-state is explicit.
+subband with the same weights. Two kinds of block combine the subbands:
+
+- `subband_fullband`: a narrow fullband layer with a recurrence of its own feeds its result back to
+  every subband (compare FullSubNet, Hao et al. 2021).
+- `time_frequency`: a bidirectional GRU runs along the subbands of each hop (dual-path recurrence,
+  Luo et al. 2020; in speech enhancement GTCRN, Rong et al. 2024). Only the last block has the
+  fullband layer.
+
+All state over time is explicit.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from .frontend import FrontEnd
+from .gru import run_bidirectional
 from .recurrence import Recurrence
 
 SUBBAND_BANDS = 4  # bands in a subband
@@ -52,15 +59,18 @@ class NetShape:
     summary: int = 96  # width of the fullband summary
     tap_bins: int = 64  # low bins with a complex filter over time
     tap_order: int = 3  # hops of that filter: this hop and `tap_order - 1` before it
+    input_hops: int = 1  # hops at the input: this hop and `input_hops - 1` before it
+    frequency: int = 0  # state of the GRU over frequency, for each direction; only time_frequency
 
     def as_dict(self) -> dict:
         return asdict(self)
 
 
-# Kinds of block by name. A block is made from (subbands, channels, summary). Its forward maps
-# [hops, n, subbands, channels] to the same and a summary [hops, n, summary]; its init_identity makes
-# the output equal the input. export.py needs an entry of the same name to write its graph.
-BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {}
+# Kinds of block by name. A block is made from (shape, subbands, whether it is the last block). Its
+# forward maps [hops, n, subbands, channels] to the same and a summary [hops, n, summary], which only
+# the last block must have; its init_identity makes the output equal the input. export.py needs an
+# entry of the same name to write its graph.
+BLOCKS: dict[str, Callable[[NetShape, int, bool], nn.Module]] = {}
 
 
 def register_block(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
@@ -79,14 +89,12 @@ def register_block(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
 class Block(nn.Module):
     """A subband recurrence, then a fullband recurrence: [hops, n, subbands, channels] to the same."""
 
-    def __init__(self, subbands: int, channels: int, summary: int):
+    def __init__(self, shape: NetShape, subbands: int, is_last: bool):
         super().__init__()
-        self.subband = Recurrence(channels)
-        self.to_fullband = nn.Linear(subbands * channels, summary)
-        self.fullband = Recurrence(summary)
-        self.from_fullband = nn.Linear(summary, subbands * channels)
-        with torch.no_grad():
-            self.from_fullband.weight *= 0.3  # small at first: subbands depend mostly on themselves
+        if shape.frequency:
+            raise ValueError(f"frequency {shape.frequency}: the block {shape.block!r} has no such layer")
+        self.subband = Recurrence(shape.channels)
+        _add_fullband(self, shape, subbands)
 
     def init_identity(self) -> None:
         """Makes the output equal the input, for a block that is added to a trained network."""
@@ -100,8 +108,62 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the output and the fullband summary [hops, n, summary]."""
         x = self.subband(x.flatten(1, 2)).reshape(x.shape)
-        summary = self.fullband(torch.relu(self.to_fullband(x.flatten(2))))
-        return x + self.from_fullband(summary).reshape(x.shape), summary
+        return _run_fullband(self, x)
+
+
+def _add_fullband(block: nn.Module, shape: NetShape, subbands: int) -> None:
+    """Adds the layers of the fullband summary to a block."""
+    block.to_fullband = nn.Linear(subbands * shape.channels, shape.summary)
+    block.fullband = Recurrence(shape.summary)
+    block.from_fullband = nn.Linear(shape.summary, subbands * shape.channels)
+    with torch.no_grad():
+        block.from_fullband.weight *= 0.3  # small at first: subbands depend mostly on themselves
+
+
+def _run_fullband(block: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [hops, n, subbands, channels] -> x plus the fullband feedback, and the summary."""
+    summary = block.fullband(torch.relu(block.to_fullband(x.flatten(2))))
+    return x + block.from_fullband(summary).reshape(x.shape), summary
+
+
+@register_block("time_frequency")
+class TimeFrequencyBlock(nn.Module):
+    """A recurrence over time in each subband, then a bidirectional GRU over the subbands of each hop.
+
+    The last block also has the fullband summary.
+    """
+
+    def __init__(self, shape: NetShape, subbands: int, is_last: bool):
+        super().__init__()
+        if shape.frequency < 1:
+            raise ValueError(f"frequency {shape.frequency}: the block {shape.block!r} needs 1 or more")
+        self.subband = Recurrence(shape.channels)
+        self.frequency = nn.GRU(shape.channels, shape.frequency, bidirectional=True)
+        self.from_frequency = nn.Linear(2 * shape.frequency, shape.channels)
+        self.is_last = is_last
+        if is_last:
+            _add_fullband(self, shape, subbands)
+
+    def init_identity(self) -> None:
+        """Makes the output equal the input, for a block that is added to a trained network."""
+        candidates = slice(self.subband.width, 2 * self.subband.width)
+        with torch.no_grad():
+            for value in (self.subband.gates.weight[candidates], self.subband.gates.bias[candidates]):
+                value.zero_()
+            layers = [self.from_frequency, self.from_fullband] if self.is_last else [self.from_frequency]
+            for layer in layers:
+                for value in layer.parameters():
+                    value.zero_()
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Returns the output and, in the last block, the fullband summary [hops, n, summary]."""
+        hops, n, subbands, channels = x.shape
+        x = self.subband(x.flatten(1, 2)).reshape(x.shape)
+        # The GRU takes the subbands as its steps and every hop of every stream as a row.
+        rows = x.reshape(hops * n, subbands, channels).transpose(0, 1)
+        along = self.from_frequency(run_bidirectional(self.frequency, rows)).transpose(0, 1)
+        x = x + along.reshape(x.shape)
+        return _run_fullband(self, x) if self.is_last else (x, None)
 
 
 class Net(nn.Module):
@@ -119,13 +181,15 @@ class Net(nn.Module):
         self.subbands = -(-front.bands // SUBBAND_BANDS)
         index = subband_feature_index(front)
         self.register_buffer("feature_index", torch.from_numpy(index), persistent=False)
+        if shape.input_hops < 1:
+            raise ValueError(f"input_hops {shape.input_hops}: 1 or more")
         inputs = index.shape[1]
         # Subbands share the weights of the encoder and of the gains. Their biases differ, since the
         # probability of speech depends on the frequency.
-        self.encoder = nn.Linear(inputs, shape.channels, bias=False)
+        self.encoder = nn.Linear(shape.input_hops * inputs, shape.channels, bias=False)
         self.subband_embedding = nn.Parameter(0.3 * torch.randn(self.subbands, shape.channels))
         self.blocks = nn.ModuleList(
-            BLOCKS[shape.block](self.subbands, shape.channels, shape.summary) for _ in range(shape.blocks)
+            BLOCKS[shape.block](shape, self.subbands, at == shape.blocks - 1) for at in range(shape.blocks)
         )
         self.gain = nn.Linear(shape.channels + inputs, SUBBAND_BANDS, bias=False)
         self.gain_bias = nn.Parameter(torch.ones(self.subbands, SUBBAND_BANDS))
@@ -139,7 +203,11 @@ class Net(nn.Module):
         """[n, hops, features] -> gain [n, hops, bands] from 0 to 1,
         taps [n, hops, order, 2, tap_bins], VAD logit [n, hops]."""
         local = pad(features.transpose(0, 1), (0, 1))[..., self.feature_index]
-        x = self.encoder(local)
+        # Oldest hop first; hops before the first one count as zero.
+        past = [
+            pad(local, (0, 0, 0, 0, 0, 0, age, 0))[: len(local)] for age in range(1, self.shape.input_hops)
+        ]
+        x = self.encoder(torch.cat([*reversed(past), local], -1))
         x = torch.relu(x + self.subband_embedding.to(x.dtype))
         for block in self.blocks:
             x, summary = block(x)

@@ -9,6 +9,7 @@
   recordings, all pieces of one recording together.
 - `librispeech`: dev-* and test-* are dev; of train-* a tenth of the talkers, by the same hash.
 - `esc50`: fold 5 is dev. `musan`: a tenth of the files.
+- `an4`: the test talkers are dev2, the others train.
 
 No talker is in two splits: a talker who is dev in one set is dev in all. LibriSpeech and the English
 part of the DNS Challenge both use the reader numbers of LibriVox, and VCTK is part of the DNS
@@ -26,7 +27,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .index import split_of
@@ -55,6 +56,7 @@ DNS_LICENSES = {
     "audioset": "CC-BY-4.0",
     "freesound": "CC0-1.0",
 }
+AN4_LICENSE = "BSD-style (CMU AN4: any use)"
 DNS_OTHER_LICENSE = "see the README of DNS-Challenge"
 
 
@@ -72,8 +74,9 @@ class Recording:
     name: str
     source: str
     talker: str  # of noise: the kind of noise
-    split: str  # "train" or "dev"
+    split: str  # "train", "dev" or "dev2"
     license: str
+    text: str = ""  # transcript
 
     @property
     def path(self) -> str:
@@ -145,6 +148,29 @@ def _librispeech(source: Path, args: argparse.Namespace) -> Plan:
             talker = f"librivox:{reader}"
             plan.recordings.append(_speech(file, talker, file.name, "librispeech", "CC-BY-4.0", split))
     return plan
+
+
+def _an4(source: Path, args: argparse.Namespace) -> Plan:
+    plan = Plan()
+    for root in _find(source, "etc/an4_test.transcription")[:1]:
+        base = root.parent.parent
+        for part, split in (("an4_test", "dev2"), ("an4_train", "train")):
+            texts = _an4_texts(base / f"etc/{part}.transcription")
+            for line in (base / f"etc/{part}.fileids").read_text(encoding="utf-8").split():
+                file = (base / "wav" / line).with_suffix(".wav")
+                talker, text = file.parent.name, texts.get(file.stem, "")
+                found = _speech(file, f"an4:{talker}", file.name, "an4", AN4_LICENSE, split)
+                plan.recordings.append(replace(found, text=text.lower()))
+    return plan
+
+
+def _an4_texts(path: Path) -> dict[str, str]:
+    """Transcripts by utterance. A line is `<s> WORDS </s> (UTTERANCE)`; some have no marks."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if parts := re.fullmatch(r"(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\(([\w-]+)\)\s*", line):
+            found[parts[2]] = parts[1]
+    return found
 
 
 def dns_talker(path: str) -> str:
@@ -238,6 +264,13 @@ class PublicSet:
 
 
 SETS = {
+    "an4": PublicSet(
+        "CMU AN4",
+        _an4,
+        "etc/an4_test.transcription, etc/an4_train.transcription and wav/",
+        "BSD-style, free for any purpose; see LICENSE in the set",
+        "CMU AN4 (Census) database, Carnegie Mellon University, 1991 to 2005",
+    ),
     "vctk": PublicSet(
         "VCTK 0.92",
         _vctk,

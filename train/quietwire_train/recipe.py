@@ -1,7 +1,7 @@
 """The recipe of a training run: every value that decides its result, as a TOML file.
 
-A recipe has the tables [network], [schedule], [loss], [mixture] and [start]; a key that is left out
-has its default. `train --recipe FILE` reads one, and the run folder holds a full copy. The data are
+A recipe has the tables [front_end], [network], [schedule], [loss], [mixture] and [start]; a key that
+is left out has its default. `train --recipe FILE` reads one, and the run folder holds a full copy. The data are
 not part of a recipe; the run folder records their hash.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tomllib
 
+from .frontend import FrontEnd
 from .loss import LossWeights
 from .manifest import to_toml
 from .mixture import Mixture
@@ -57,10 +58,12 @@ class Start:
     weights: str = ""  # network to fine-tune
     keep_blocks: tuple[int | str, ...] = ()  # its blocks to keep, in order; "new" adds a block
     teacher: str = ""
+    deepfilternet: str = ""  # graphs of DeepFilterNet3, made causal, instead of the network of [network]
 
 
 @dataclass(frozen=True)
 class Recipe:
+    front_end: FrontEnd = field(default_factory=FrontEnd)
     network: NetShape = field(default_factory=NetShape)
     schedule: Schedule = field(default_factory=Schedule)
     loss: LossWeights = field(default_factory=LossWeights)

@@ -1,4 +1,5 @@
-// The elementwise loop of the gated recurrence, forward and backward, for `recurrence.py`.
+// The elementwise loop of the gated recurrence, and a GRU whose products with the input are given, forward
+// and backward, for `recurrence.py` and `gru.py`.
 //
 // Rows are independent and are divided among threads. A bfloat16 is the upper 16 bits of a float.
 
@@ -111,7 +112,116 @@ void backward(const T* grad_out, const T* gates, const T* state, T* out, int64_t
     });
 }
 
+// GRU with the reset gate after the product (as torch.nn.GRU). Gates are in the order reset, update,
+// candidate.
+//
+// inputs [steps, rows, 3 * width]: products of the input, with its bias. weight [width, 3 * width]: of the
+// state, transposed. Writes state [steps, rows, width], gates [steps, rows, 3 * width] after their
+// nonlinearities, and product [steps, rows, width]: of the state for the candidate, with its bias. WIDTH: the
+// width, so that sums stay in registers, or 0 for any.
+template <int WIDTH>
+void gru_forward(const float* inputs, const float* weight, const float* bias, float* state, float* gates,
+                 float* product, int64_t steps, int64_t rows, int64_t any_width, bool is_reversed, int threads) {
+    parallel_rows(rows, threads, [=](int64_t first, int64_t last) {
+        const int64_t width = WIDTH ? WIDTH : any_width, wide = 3 * width;
+        std::vector<float> sums(WIDTH ? 0 : wide);
+        float fixed[WIDTH ? 3 * WIDTH : 1];
+        const std::vector<float> zeros(width, 0.f);
+        for (int64_t turn = 0; turn < steps; turn++) {
+            const int64_t step = is_reversed ? steps - 1 - turn : turn;
+            const int64_t before = is_reversed ? step + 1 : step - 1;
+            for (int64_t row = first; row < last; row++) {
+                const int64_t at = step * rows + row;
+                const float* old = turn ? state + (before * rows + row) * width : zeros.data();
+                const float* in = inputs + at * wide;
+                float *now = state + at * width, *gate = gates + at * wide, *held = product + at * width;
+                float* sum = WIDTH ? fixed : sums.data();
+                for (int64_t k = 0; k < wide; k++) sum[k] = bias[k];
+                for (int64_t unit = 0; unit < width; unit++) {
+                    const float value = old[unit];
+                    const float* row_of_weight = weight + unit * wide;
+#pragma GCC ivdep
+                    for (int64_t k = 0; k < wide; k++) sum[k] += value * row_of_weight[k];
+                }
+#pragma GCC ivdep
+                for (int64_t k = 0; k < width; k++) {
+                    const float reset = sigmoid(in[k] + sum[k]);
+                    const float update = sigmoid(in[width + k] + sum[width + k]);
+                    const float candidate = tangent(in[2 * width + k] + reset * sum[2 * width + k]);
+                    held[k] = sum[2 * width + k];
+                    gate[k] = reset;
+                    gate[width + k] = update;
+                    gate[2 * width + k] = candidate;
+                    now[k] = candidate + update * (old[k] - candidate);
+                }
+            }
+        }
+    });
+}
+
+// Gradient of the states -> of the inputs [steps, rows, 3 * width] and of the products of the state, whose
+// candidate differs. weight [3 * width, width]: of the state.
+template <int WIDTH>
+void gru_backward(const float* grad_out, const float* weight, const float* state, const float* gates,
+                  const float* product, float* grad_inputs, float* grad_products, int64_t steps, int64_t rows,
+                  int64_t any_width, bool is_reversed, int threads) {
+    parallel_rows(rows, threads, [=](int64_t first, int64_t last) {
+        const int64_t width = WIDTH ? WIDTH : any_width, wide = 3 * width;
+        std::vector<float> later((last - first) * width, 0.f), sums(WIDTH ? 0 : width);
+        float fixed[WIDTH ? WIDTH : 1];
+        const std::vector<float> zeros(width, 0.f);
+        for (int64_t turn = steps - 1; turn >= 0; turn--) {
+            const int64_t step = is_reversed ? steps - 1 - turn : turn;
+            const int64_t before = is_reversed ? step + 1 : step - 1;
+            for (int64_t row = first; row < last; row++) {
+                const int64_t at = step * rows + row;
+                const float* old = turn ? state + (before * rows + row) * width : zeros.data();
+                const float *gate = gates + at * wide, *held = product + at * width;
+                float *to_input = grad_inputs + at * wide, *to_product = grad_products + at * wide;
+                float* carried = later.data() + (row - first) * width;
+                float* sum = WIDTH ? fixed : sums.data();
+#pragma GCC ivdep
+                for (int64_t k = 0; k < width; k++) {
+                    const float reset = gate[k], update = gate[width + k], candidate = gate[2 * width + k];
+                    const float d = grad_out[at * width + k] + carried[k];
+                    const float to_candidate = d * (1.f - update) * (1.f - candidate * candidate);
+                    const float to_update = d * (old[k] - candidate) * update * (1.f - update);
+                    const float to_reset = to_candidate * held[k] * reset * (1.f - reset);
+                    to_input[k] = to_product[k] = to_reset;
+                    to_input[width + k] = to_product[width + k] = to_update;
+                    to_input[2 * width + k] = to_candidate;
+                    to_product[2 * width + k] = to_candidate * reset;
+                    sum[k] = d * update;
+                }
+                for (int64_t k = 0; k < wide; k++) {
+                    const float value = to_product[k];
+                    const float* row_of_weight = weight + k * width;
+#pragma GCC ivdep
+                    for (int64_t unit = 0; unit < width; unit++) sum[unit] += value * row_of_weight[unit];
+                }
+                for (int64_t unit = 0; unit < width; unit++) carried[unit] = sum[unit];
+            }
+        }
+    });
+}
+
 }  // namespace
+
+extern "C" void gru_forward_f32(const float* inputs, const float* weight, const float* bias, float* state,
+                                float* gates, float* product, int64_t steps, int64_t rows, int64_t width,
+                                int is_reversed, int threads) {
+    const auto run = width == 16 ? gru_forward<16> : width == 24 ? gru_forward<24> : gru_forward<0>;
+    run(inputs, weight, bias, state, gates, product, steps, rows, width, is_reversed != 0, threads);
+}
+
+extern "C" void gru_backward_f32(const float* grad_out, const float* weight, const float* state,
+                                 const float* gates, const float* product, float* grad_inputs,
+                                 float* grad_products, int64_t steps, int64_t rows, int64_t width,
+                                 int is_reversed, int threads) {
+    const auto run = width == 16 ? gru_backward<16> : width == 24 ? gru_backward<24> : gru_backward<0>;
+    run(grad_out, weight, state, gates, product, grad_inputs, grad_products, steps, rows, width, is_reversed != 0,
+        threads);
+}
 
 #define EXPORT(suffix, type)                                                                               \
     extern "C" void forward_##suffix(const type* x, const type* gates, type* out, type* state,           \

@@ -14,7 +14,7 @@ from .measures import SNR_RANGE_DB, roc
 
 # The headline means are over the pairs of these sets. Other sets have columns of their own.
 HEADLINE_SETS = ("snr", "room", "babble", "music", "keyboard", "telephone", "unpaired")
-SETS = tuple(SIZES)
+SETS = (*SIZES, "words")
 # Column: title, digits after the point, factor.
 COLUMNS = {
     "pesq": ("PESQ", 2, 1),
@@ -156,10 +156,10 @@ def _group(records: list[dict], systems: list[str], title: str, key: Callable[[d
 
 
 def groups(records: list[dict], systems: list[str]) -> list[dict]:
-    """Rows by `set`, by `snr_db` (of the set snr), by `noise_class` and for talkers that are not in
-    training; the last two over the sets of the headline."""
+    """Rows by `set`, by `snr_db` (of the set snr; word errors of the set words), by `noise_class` and for
+    talkers that are not in training; the last two over the sets of the headline."""
     main = [record for record in records if record["set"] in HEADLINE_SETS]
-    by_snr = [record for record in records if record["set"] == "snr"]
+    by_snr = [record for record in records if record["set"] in ("snr", "words")]
     new = [record for record in main if record.get("talker_in_training") is False]
     return [
         *_group(records, systems, "set", lambda record: record["set"]),

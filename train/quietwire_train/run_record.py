@@ -52,11 +52,11 @@ def file_hash(path: Path) -> str:
 
 
 def data_state(store: Path, rir: Path | None) -> dict[str, str | None]:
-    """Hashes of the list of clips and of the room impulse responses."""
-    return {
-        "clips": file_hash(store / "clips.json"),
-        "rir": None if rir is None else file_hash(rir),
-    }
+    """Hashes of the list of clips, of the room impulse responses and of the description of the targets."""
+    files = {"clips": store / "clips.json", "rir": rir, "targets": store / "targets.json"}
+    if not (store / "targets.json").is_file():
+        del files["targets"]
+    return {name: None if path is None else file_hash(path) for name, path in files.items()}
 
 
 def read_record(path: Path) -> list[dict]:

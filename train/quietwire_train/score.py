@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +19,12 @@ import numpy as np
 
 from . import judges, report
 from .audio import RATE_HZ, read_mono, resample
+from .interrupt import Interrupt
 from .measures import SCORE_RATE_HZ, align, hop_snrs_db, measure, speech_hops, worse_than
 from .systems import System, audio_files, parse_system, process, source_file, with_commands
+from .transcript import canonical_pair
+
+INTERRUPTED = 130  # exit code after SIGINT or SIGTERM
 
 
 def parse_sets(text: str) -> list[str]:
@@ -84,16 +88,34 @@ def _hops(telemetry: list[dict], pair: dict, clean: np.ndarray, noisy: np.ndarra
 
 
 def _word_errors(pair: dict, clean: np.ndarray, signal: np.ndarray, vocabulary: list[str]) -> dict:
-    """`word_errors` and `words` of a pair with a text; `no_wer` has the reason if they are missing."""
+    """`word_errors` and `words` of a pair with a text; `no_wer` has the reason if they are missing.
+
+    `vocabulary` are the words of the texts of its set. The digits of the set `digits` are recognized among
+    these alone; other texts freely, and compared in the form of `transcript.canonical`.
+    """
+    is_closed = pair["set"] == "digits"
     try:
         from .wer import recognize, word_errors
 
         aligned = align(clean, signal)[1]
-        recognized = recognize(resample(aligned, RATE_HZ, SCORE_RATE_HZ), vocabulary)
+        narrow = resample(aligned, RATE_HZ, SCORE_RATE_HZ)
+        recognized = recognize(narrow, vocabulary if is_closed else None)
     except ImportError as error:
         return {"no_wer": str(error)}
-    errors, words = word_errors(pair["text"], recognized)
+    texts = (pair["text"], recognized)
+    if not is_closed:
+        texts = canonical_pair(*texts, frozenset(vocabulary))
+    errors, words = word_errors(*texts)
     return {"recognized": recognized, "word_errors": errors, "words": words}
+
+
+def _vocabularies(pairs: list[dict]) -> dict[str, list[str]]:
+    """The words of the texts of each set, in lower case and sorted."""
+    found: dict[str, set[str]] = {}
+    for pair in pairs:
+        if pair.get("text"):
+            found.setdefault(pair["set"], set()).update(pair["text"].lower().split())
+    return {name: sorted(words) for name, words in found.items()}
 
 
 def _reuse(record: dict, old: dict | None) -> dict:
@@ -107,7 +129,7 @@ def _reuse(record: dict, old: dict | None) -> dict:
 
 
 def score_pair(
-    pair: dict, pairs_dir: Path, systems: list[System], vocabulary: list[str]
+    pair: dict, pairs_dir: Path, systems: list[System], vocabularies: dict[str, list[str]]
 ) -> list[tuple[dict, np.ndarray | None]]:
     """For each system, the record of this pair, and its hops if it has telemetry.
 
@@ -117,6 +139,7 @@ def score_pair(
     name = pair["name"]
     known = {"pair": name, **{key: value for key, value in pair.items() if key != "name"}}
     fresh = [system for system in systems if system.records is None]
+    vocabulary = vocabularies.get(pair["set"], [])
     measured = iter(_measure_all(pair, known, pairs_dir, fresh, vocabulary) if fresh else [])
     return [
         next(measured)
@@ -159,23 +182,46 @@ def _measure_all(
     return found
 
 
+def _run(work: Callable[[dict], list], pairs: list[dict], jobs: int, interrupt: Interrupt) -> list[list]:
+    """The results of `work` for the pairs that are finished before a request of `interrupt`."""
+    if jobs == 1:
+        results = []
+        for pair in pairs:
+            if interrupt.requested:
+                break
+            results.append(work(pair))
+        return results
+    with ProcessPoolExecutor(jobs, initializer=Interrupt.leave_to_parent) as pool:
+        # One pair for each worker at a time: the pool would not cancel those that it has queued.
+        futures, waiting = [], set()
+        for pair in pairs:
+            while len(waiting) >= jobs and not interrupt.requested:
+                waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED).not_done
+            if interrupt.requested:
+                break
+            futures.append(pool.submit(work, pair))
+            waiting.add(futures[-1])
+        return [future.result() for future in futures]
+
+
 def score(
     pairs_dir: Path,
     systems: list[System],
     jobs: int = 2,
     sets: list[str] | None = None,
     every: int = 1,
+    interrupt: Interrupt | None = None,
 ) -> tuple[list[dict], dict[str, list[np.ndarray]]]:
-    """Score `systems` on the pairs of `pairs_dir`: records of `score_pair`, and hops by system."""
+    """Score `systems` on the pairs of `pairs_dir`: records of `score_pair`, and hops by system.
+
+    After a request of `interrupt` the pairs in work are finished, and the result has the finished pairs.
+    """
     pairs = load_pairs(pairs_dir)
-    vocabulary = sorted({word for pair in pairs for word in (pair.get("text") or "").lower().split()})
-    work = partial(score_pair, pairs_dir=pairs_dir, systems=systems, vocabulary=vocabulary)
+    work = partial(score_pair, pairs_dir=pairs_dir, systems=systems, vocabularies=_vocabularies(pairs))
     pairs = select(pairs, sets, every)
-    if jobs == 1:
-        found = [one for pair in pairs for one in work(pair)]
-    else:
-        with ProcessPoolExecutor(jobs) as pool:
-            found = [one for several in pool.map(work, pairs) for one in several]
+    interrupt = interrupt or Interrupt("the pairs in work")
+    with interrupt.installed():
+        found = [one for several in _run(work, pairs, jobs, interrupt) for one in several]
     records = [record for record, _ in found]
     missing = [record.pop("no_wer") for record in records if "no_wer" in record]
     if missing:
@@ -260,7 +306,7 @@ def _report(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score and print the table; returns 1 when anything failed and 2 for wrong usage."""
+    """Score and print the table; returns 1 when anything failed, 2 for wrong usage, 130 after an interrupt."""
     names = [system.name for system in args.systems]
     for message in judges.missing():
         print(message, file=sys.stderr)
@@ -272,10 +318,16 @@ def run(args: argparse.Namespace) -> int:
         systems = with_commands(args.systems, args.quietwire)
         if args.out:
             args.out.parent.mkdir(parents=True, exist_ok=True)
-        records, hops = score(args.pairs, systems, args.jobs, args.sets, args.every)
+        interrupt = Interrupt("the pairs in work")
+        records, hops = score(args.pairs, systems, args.jobs, args.sets, args.every, interrupt)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if interrupt.requested:
+        total = len(select(load_pairs(args.pairs), args.sets, args.every))
+        print(f"interrupted: the tables have {len(records) // len(names)} of {total} pairs", flush=True)
+        if not records:
+            return INTERRUPTED
     rows, groups = report.headline(records, names), report.groups(records, names)
     differences = report.differences(records, names, args.against) if args.against else []
     vad = report.detection(hops)
@@ -296,4 +348,6 @@ def run(args: argparse.Namespace) -> int:
         Path(f"{args.out}.md").write_text(_report(rows, groups, differences, vad, failed), encoding="utf-8")
         Path(f"{args.out}.json").write_text(json.dumps(everything, indent=1), encoding="utf-8")
         report.plots(args.out, groups, vad)
+    if interrupt.requested:
+        return INTERRUPTED
     return 1 if failed else 0

@@ -32,6 +32,7 @@ from .index import (
 )
 
 FULL_SCALE = 32768.0
+TARGETS = "targets.i16"  # cleaned copies of all clips, written by `targets`
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Clip:
     snr_est_db: float | None  # estimated signal-to-noise ratio of the recording, if known
     active_db: float  # active level in dBFS (speech), plain rms in dBFS (noise)
     path: str
+    text: str | None = None  # transcript, if the index has one
 
 
 @dataclass
@@ -175,6 +177,15 @@ class Store:
         if not self.all_clips:
             raise ValueError(f"{self.out}: the store has no clips")
         self._audio = np.memmap(self.out / "audio.i16", dtype="<i2", mode="r")
+        targets = self.out / TARGETS
+        self._targets = np.memmap(targets, dtype="<i2", mode="r") if targets.is_file() else None
+        if self._targets is not None and len(self._targets) != len(self._audio):
+            raise ValueError(f"{targets} belongs to another store; run `targets` again")
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether `targets` has written cleaned copies of the clips."""
+        return self._targets is not None
 
     def __getstate__(self) -> dict:
         # A pickled memory map would copy all samples: the receiver opens the file instead.
@@ -190,9 +201,16 @@ class Store:
 
     def read(self, i: int, start: int = 0, n: int | None = None) -> np.ndarray:
         """Up to `n` samples of clip `i` from sample `start`; float32 in [-1, 1]."""
+        return self._read(self._audio, i, start, n)
+
+    def read_target(self, i: int, start: int = 0, n: int | None = None) -> np.ndarray:
+        """The same of the cleaned copy. Only if `has_targets`."""
+        return self._read(self._targets, i, start, n)
+
+    def _read(self, audio: np.ndarray, i: int, start: int, n: int | None) -> np.ndarray:
         clip = self.all_clips[i]
         end = clip.length if n is None else min(clip.length, start + n)
-        raw = self._audio[clip.offset + start : clip.offset + max(start, end)]
+        raw = audio[clip.offset + start : clip.offset + max(start, end)]
         return raw.astype(np.float32) * np.float32(1 / FULL_SCALE)
 
 

@@ -106,7 +106,16 @@ def process(system: System, source: Path, name: str) -> tuple[np.ndarray, dict[s
         for mark, path in paths.items():
             words = [word.replace(mark, path) for word in words]
         start = time.perf_counter()
-        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+        # In a session of its own: Ctrl-C in the terminal does not end the program of a pair that is
+        # finished first.
+        done = subprocess.run(
+            words,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            start_new_session=True,
+        )
         seconds = time.perf_counter() - start
         if done.returncode != 0:
             raise RuntimeError(f"exit status {done.returncode}: {_message(done.stderr)}")

@@ -16,6 +16,7 @@ from .net import BLOCKS, NetShape
 from .recipe import NEW_BLOCK, Recipe, Schedule, Start, read_recipe
 from .trainer import Limits, NonFinite, Trainer, prepare_run
 
+SHARES = {"distillation", "multi_resolution"}  # parts of the loss with a weight from 0 to 1
 INTERRUPTED = 130  # exit code after SIGINT or SIGTERM
 SIZES = {
     "channels": "channels of a subband",
@@ -23,6 +24,8 @@ SIZES = {
     "summary": "width of the fullband summary",
     "tap_bins": "low bins with a filter over time",
     "tap_order": "hops of that filter",
+    "input_hops": "hops at the input",
+    "frequency": "state of the GRU over frequency, for each direction",
 }
 
 
@@ -51,7 +54,7 @@ def loss_weight(text: str) -> tuple[str, float]:
         value = float(weight)
     except ValueError:
         value = math.nan
-    highest = 1 if name == "distillation" else math.inf
+    highest = 1 if name in SHARES else math.inf
     if not 0 <= value <= highest or math.isinf(value):
         bounds = "a share is a number from 0 to 1" if highest == 1 else "a weight is a number from 0 up"
         raise argparse.ArgumentTypeError(f"{text!r}: {bounds}, as in {name}={known[name]}")
@@ -185,9 +188,9 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         raise SystemExit("error: --loss distillation=SHARE needs --teacher, the model to learn from")
     if start.keep_blocks and not start.weights:
         raise SystemExit("error: --keep-blocks needs --start-from, the network that has the blocks")
-    network = recipe.network
+    front_end, network = recipe.front_end, recipe.network
     if args.start_from is not None:
-        network = load_source(args.start_from)[1]
+        front_end, network, _ = load_source(args.start_from)
     if args.keep_blocks:
         network = replace(network, blocks=len(args.keep_blocks))
     given = {name: getattr(args, name) for name in NetShape().as_dict()}
@@ -195,7 +198,12 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     given = {entry.name: getattr(args, entry.name, None) for entry in fields(Schedule)}
     schedule = replace(recipe.schedule, **{name: value for name, value in given.items() if value is not None})
     return replace(
-        recipe, network=network, schedule=schedule, loss=replace(recipe.loss, **weights), start=start
+        recipe,
+        front_end=front_end,
+        network=network,
+        schedule=schedule,
+        loss=replace(recipe.loss, **weights),
+        start=start,
     )
 
 

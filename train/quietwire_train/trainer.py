@@ -7,6 +7,7 @@ on the seed and the step alone, so a resumed run computes what an uninterrupted 
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import signal
@@ -17,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from .checkpoint import IncompatibleNetwork, load, save_atomically
+from .deepfilternet import DeepFilterAnalysis, DeepFilterFront, DeepFilterNet3, read_graphs
 from .frontend import Analysis, FrontEnd
 from .initialization import init_from, load_teacher
 from .interrupt import Interrupt
@@ -65,6 +68,15 @@ def _mix(step: int, count: int) -> dict[str, np.ndarray]:
     return _mixer.batch(step, count)
 
 
+def build(recipe: Recipe, device: torch.device) -> tuple[Analysis, nn.Module]:
+    """The analysis and the network of a recipe, with initial weights."""
+    if recipe.start.deepfilternet:
+        front = DeepFilterFront()
+        net = DeepFilterNet3(read_graphs(Path(recipe.start.deepfilternet)), causal=True)
+        return DeepFilterAnalysis(front, device), net.to(device)
+    return Analysis(recipe.front_end, device), Net(recipe.front_end, recipe.network).to(device)
+
+
 class Trainer:
     """A run: network, optimizer, averaged weights and the step, with their folder."""
 
@@ -77,15 +89,15 @@ class Trainer:
         self.recipe, self.schedule, self.device = recipe, schedule, device
         self.store, self.rir, self.out, self.workers = store, rir, out, workers
         self.checkpoint = out / "checkpoint.pt"
-        self.front = FrontEnd()
         torch.manual_seed(schedule.seed)
-        self.net = Net(self.front, recipe.network).to(device)
+        self.analysis, self.net = build(recipe, device)
+        self.front = self.analysis.front
+        self.trained = [value for value in self.net.parameters() if value.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+            self.trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
         )
         self.step = 0
         self.best_loss = math.inf
-        self.analysis = Analysis(self.front, device)
         self.loss = Loss(self.analysis, recipe.loss, device, schedule.bf16)
         # Comparable between recipes of other weights: only the parts that need no other model.
         plain = replace(recipe.loss, dnsmos=0.0, dnsmos_bak=0.0, regression_penalty=0.0)
@@ -109,7 +121,7 @@ class Trainer:
             saved = load(self.checkpoint, self.device)
             same = (NetShape(**saved["shape"]), FrontEnd(**saved["front"])) == (
                 self.recipe.network,
-                self.front,
+                self.recipe.front_end,
             )
         except (IncompatibleNetwork, KeyError, TypeError) as error:
             raise SystemExit(f"error: {error}; choose another --out") from error
@@ -130,7 +142,7 @@ class Trainer:
             {
                 "step": self.step,
                 "shape": self.recipe.network.as_dict(),
-                "front": self.front.as_dict(),
+                "front": self.recipe.front_end.as_dict(),
                 "net": self.net.state_dict(),
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
@@ -142,7 +154,7 @@ class Trainer:
     # One step
 
     def estimate(
-        self, net: Net, noisy: torch.Tensor, bf16: bool
+        self, net: nn.Module, noisy: torch.Tensor, bf16: bool
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Estimate (real, imaginary) and VAD logit of `net` for a noisy spectrum [n, hops, bins]."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
@@ -169,7 +181,7 @@ class Trainer:
         loss, parts = self.loss(noisy, target, estimate, vad, bandwidth_hz, teacher)
         if not math.isfinite(parts["loss"]):
             return parts, ()
-        return parts, torch.autograd.grad(loss, list(self.net.parameters()))
+        return parts, torch.autograd.grad(loss, self.trained)
 
     def train_step(self, batch: dict[str, np.ndarray], pool: ThreadPoolExecutor) -> dict[str, float]:
         """One step of the optimizer; returns the parts of the loss.
@@ -185,9 +197,9 @@ class Trainer:
         }
         if not math.isfinite(parts["loss"]):
             self._fail(batch, f"the loss is {parts['loss']}")
-        for at, value in enumerate(self.net.parameters()):
+        for at, value in enumerate(self.trained):
             value.grad = sum(share * grads[at] for share, (_, grads) in zip(shares, done))
-        norm = float(torch.nn.utils.clip_grad_norm_(self.net.parameters(), schedule.max_gradient_norm))
+        norm = float(torch.nn.utils.clip_grad_norm_(self.trained, schedule.max_gradient_norm))
         if not math.isfinite(norm):
             self._fail(batch, f"the loss is {parts['loss']:.4g}, but the norm of its gradient is {norm}")
         rate = schedule.learning_rate_at(self.step)
@@ -224,7 +236,7 @@ class Trainer:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean loss and SDR of the averaged weights on the validation clips."""
-        net = Net(self.front, self.recipe.network).to(self.device)
+        net = copy.deepcopy(self.net)
         net.load_state_dict(self.average)
         found = []
         for batch in self.validation_batches or []:

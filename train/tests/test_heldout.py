@@ -15,7 +15,7 @@ from quietwire_train.heldout import MIN_PAIRS, SNRS_DB, make_heldout, statistica
 from quietwire_train.store import Store, prepare
 
 SECONDS = 1.5
-COLUMNS = "path kind source talker split source_rate_hz eff_bandwidth_hz".split()
+COLUMNS = "path kind source talker split source_rate_hz eff_bandwidth_hz text".split()
 
 
 def syllables(seconds: float, pitch_hz: float) -> np.ndarray:
@@ -34,7 +34,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def add(path: str, signal: np.ndarray, *fields: str) -> None:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(root / path, signal, RATE_HZ, subtype="FLOAT")
-        rows.append([path, *fields, "48000", "20000"])
+        # The first recording of each held-out talker has a transcript.
+        text = "yes one two" if path.startswith("s") and path.endswith("0.wav") else ""
+        rows.append([path, *fields, "48000", "20000", text])
 
     for number in range(5):
         source = "corpus" if number < 4 else "single"
@@ -102,6 +104,15 @@ def test_whispers_are_twins_30_db_lower(pairs: list) -> None:
         gain = 10 ** (-30 / 20)
         np.testing.assert_allclose(noisy, gain * by_name[pair["twin"]][0], atol=1e-6)
         np.testing.assert_allclose(clean, gain * by_name[pair["twin"]][1], atol=1e-6)
+
+
+def test_every_transcript_is_scored_alone_and_at_each_snr(pairs: list) -> None:
+    words = of(pairs, "words")
+    assert Counter(pair["snr_db"] for pair, _, _ in words) == {0.0: 5, 5.0: 5, 10.0: 5, None: 5}
+    for pair, noisy, clean in words:
+        assert pair["text"] == "yes one two" and len(clean) == RATE_HZ  # the whole recording
+        assert (noisy == clean).all() == (pair["snr_db"] is None)
+    assert all(pair["text"] is None for pair, _, _ in pairs if pair["set"] != "words")
 
 
 def test_clean_and_noise_pairs_have_one_source(pairs: list) -> None:

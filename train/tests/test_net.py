@@ -328,7 +328,7 @@ def test_golden_needs_a_mono_clip_at_the_rate(
 def test_other_files_are_no_checkpoints(net: Net, tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
     for content, reason in [
-        ({"format": 99, "average": {}}, "format 99, this version reads up to 2"),
+        ({"format": 99, "average": {}}, "format 99, this version reads up to 3"),
         ([1, 2], "not a checkpoint"),
     ]:
         torch.save(content, path)

@@ -79,6 +79,23 @@ def musan(base: Path) -> Path:
     return base / "musan"
 
 
+def an4(base: Path) -> Path:
+    root = base / "an4"
+    tests = {"an406-fcaw-b": "RUBOUT G M E F THREE NINE", "cen1-fjlp-b": "P A T T E R S O N"}
+    for part, folder, texts in [
+        ("an4_test", "an4test_clstk", tests),
+        ("an4_train", "an4_clstk", {"an251-fash-b": "<s> YES </s>"}),
+    ]:
+        names = [f"{folder}/{name.split('-')[1]}/{name}" for name in texts]
+        for name in names:
+            write(root / f"wav/{name}.wav")
+        (root / "etc").mkdir(exist_ok=True)
+        (root / f"etc/{part}.fileids").write_text("\n".join(names) + "\n")
+        lines = [f"{text} ({name})" for name, text in texts.items()]
+        (root / f"etc/{part}.transcription").write_text("\n".join(lines) + "\n")
+    return root
+
+
 def import_set(name: str, source: Path, data: Path, *options: str) -> int:
     return main(["import", name, str(source), str(data), *options])
 
@@ -203,6 +220,25 @@ def test_fold_five_of_esc50_is_dev(tmp_path: Path, capsys) -> None:
     assert stored["noise/esc50-laughing/laughing-2-20-A-0.wav"].license == "CC-BY-NC-3.0"
 
 
+def test_the_test_talkers_of_an4_are_dev2_and_have_texts(tmp_path: Path) -> None:
+    assert import_set("an4", an4(tmp_path), tmp_path / "data") == 0
+    stored = clips(tmp_path / "data", tmp_path / "store").values()
+    assert {clip.talker: (clip.split, clip.text) for clip in stored} == {
+        "an4:fcaw": ("dev2", "rubout g m e f three nine"),
+        "an4:fjlp": ("dev2", "p a t t e r s o n"),
+        "an4:fash": ("train", "yes"),
+    }
+
+
+def test_a_table_without_texts_is_still_read(tmp_path: Path) -> None:
+    import_set("an4", an4(tmp_path), tmp_path / "data")
+    table = tmp_path / "data" / LABELS
+    rows = [line.rsplit("\t", 1)[0] for line in table.read_text().splitlines()]
+    table.write_text("\n".join(rows) + "\n")
+    assert import_set("vctk", vctk(tmp_path), tmp_path / "data") == 0
+    assert len(labels(tmp_path / "data")) == 9
+
+
 def test_a_clip_that_esc50_lists_but_lacks_is_refused(tmp_path: Path, capsys) -> None:
     source = esc50(tmp_path / "set")
     (source / "ESC-50-master/audio/1-17-A-0.wav").unlink()
@@ -273,7 +309,7 @@ def test_own_recordings_beside_a_set_count(tmp_path: Path) -> None:
     assert clips(tmp_path / "data", tmp_path / "store")["noise/our-press/a.wav"].split == "dev"
 
 
-@pytest.mark.parametrize("name", ["vctk", "librispeech", "dns", "esc50", "musan"])
+@pytest.mark.parametrize("name", ["vctk", "librispeech", "dns", "esc50", "musan", "an4"])
 def test_another_folder_is_refused(tmp_path: Path, capsys, name: str) -> None:
     write(tmp_path / "photos/sound.wav")
     assert import_set(name, tmp_path / "photos", tmp_path / "data") == 1

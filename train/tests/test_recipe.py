@@ -12,7 +12,7 @@ from quietwire_train.recipe import Recipe, Schedule, Start, differences, parse_r
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
-@pytest.mark.parametrize(("name", "blocks"), [("base", 4), ("tiny", 2)])
+@pytest.mark.parametrize(("name", "blocks"), [("base", 4), ("tiny", 2), ("time_frequency", 3)])
 def test_shipped_recipes_state_every_value(name: str, blocks: int) -> None:
     text = (RECIPES / f"{name}.toml").read_text()
     recipe = read_recipe(RECIPES / f"{name}.toml")

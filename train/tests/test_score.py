@@ -1,8 +1,12 @@
 """Scores: ordering of systems, kinds of folders, telemetry, and listed failures."""
 
 import json
+import os
 import shlex
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -278,3 +282,27 @@ def test_scores_of_an_earlier_report_are_reused(tmp_path: Path, pairs: Path) -> 
     assert cli.main(["score", str(pairs), again, *chosen]) == 1
     with pytest.raises(SystemExit):
         cli.main(["score", str(pairs), f"other=scores:{first}.json", *chosen])
+
+
+def test_an_interrupt_keeps_the_finished_pairs(pairs: Path, tmp_path: Path) -> None:
+    """SIGINT to the whole group, as a terminal sends it, while the second pairs run."""
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import pathlib, shutil, sys, time\n"
+        f"pathlib.Path({str(tmp_path)!r}, f'{{time.monotonic_ns()}}.began').touch()\n"
+        "time.sleep(1.0)\n"
+        "shutil.copy(*sys.argv[1:3])\n"
+    )
+    command = [sys.executable, "-m", "quietwire_train.cli", "score", str(pairs), "--jobs", "2"]
+    command += [f"slow={sys.executable} {slow} {{in}} {{out}}", "--out", str(tmp_path / "s")]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("*.began"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)
+    text, _ = running.communicate(timeout=120)
+    assert running.returncode == 130, text
+    assert "ending after the pairs in work" in text and "interrupted: the tables have" in text
+    records = json.loads((tmp_path / "s.json").read_text())["pairs"]
+    assert 2 <= len(records) < 7
+    assert not [record for record in records if "failure" in record]

@@ -1,0 +1,142 @@
+"""The command `export-deepfilternet`: a trained DeepFilterNet3 as a model folder.
+
+The weights of a checkpoint, or with no checkpoint the published ones, replace those of the published
+graphs. The result has no lookahead: its latency is that of the window, 20 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import onnx
+import torch
+
+from . import manifest
+from .checkpoint import IncompatibleNetwork, load, require_finite
+from .deepfilternet import (
+    BAND_INITIAL_DB,
+    BAND_STEP_DB,
+    BANDS,
+    GRAPHS,
+    SMOOTHING,
+    TAP_BINS,
+    TAP_ORDER,
+    UNIT_INITIAL,
+    DeepFilterFront,
+    DeepFilterNet3,
+    read_graphs,
+)
+
+WIDTH = 64  # channels of the maps between the graphs
+EMBEDDING = 512
+HIDDEN_STATES = {"enc": 3, "erb_dec": 2, "df_dec": 3}
+
+
+def _link(name: str, *sizes: int | str) -> dict:
+    return manifest.tensor(name, "intermediate", [1, *sizes])
+
+
+def graph_tensors() -> dict[str, tuple[list[dict], list[dict]]]:
+    """Inputs and outputs of each graph."""
+    embedding = _link("emb", "S", EMBEDDING)
+    maps = [_link(f"e{at}", WIDTH, "S", bands) for at, bands in enumerate((32, 16, 8, 8))]
+    low = _link("c0", WIDTH, "S", TAP_BINS)
+    features = [
+        manifest.tensor("feat_erb", "band-levels", [1, 1, "S", len(BANDS)]),
+        manifest.tensor("feat_spec", "unit-spectrum", [1, 2, "S", TAP_BINS], layout="planar"),
+    ]
+    snr = manifest.tensor("lsnr", "snr", [1, "S", 1])
+    taps = {"order": TAP_ORDER, "bins": TAP_BINS, "layout": "bin-oldest-part"}
+    return {
+        "enc": (features, [*maps, embedding, low, snr]),
+        "erb_dec": ([embedding, *maps[::-1]], [manifest.tensor("m", "gain", [1, 1, "S", len(BANDS)])]),
+        "df_dec": (
+            [embedding, low],
+            [
+                manifest.tensor("coefs", "taps", [1, "S", TAP_BINS, 2 * TAP_ORDER], taps=taps),
+                manifest.tensor("235", "unused", [1, "S", 1]),
+            ],
+        ),
+    }
+
+
+def describe(raw: dict[str, bytes], **about: str) -> dict:
+    """The manifest of graphs with the content `raw`."""
+    front = DeepFilterFront()
+    tensors = graph_tensors()
+    return {
+        **about,
+        "domain": {"input_rates_hz": [8000, 192000], "speech": "single talkers, any language"},
+        "graph": [
+            manifest.graph(f"{name}.onnx", raw[name], *tensors[name], hidden_states=HIDDEN_STATES[name])
+            for name in GRAPHS
+        ],
+        "front_end": {
+            "rate_hz": front.rate_hz,
+            "window": front.window,
+            "hop": front.hop,
+            "lookahead": 0,
+            "window_shape": "vorbis",
+            "spectrum_scale": 2 * front.hop / front.window**2,
+        },
+        "bands": {"widths": list(BANDS)},
+        "band_levels": {
+            "smoothing": SMOOTHING,
+            "initial_db": list(BAND_INITIAL_DB),
+            "step_db": BAND_STEP_DB,
+        },
+        "unit_spectrum": {"bins": TAP_BINS, "smoothing": SMOOTHING, "initial": list(UNIT_INITIAL)},
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the `export-deepfilternet` command."""
+    parser.add_argument("graphs", type=Path, help="folder with the published graphs, or their tar.gz")
+    parser.add_argument("out", type=Path, help="model folder to write")
+    parser.add_argument("--checkpoint", type=Path, help="of `train`; without it the published weights")
+    parser.add_argument("--id", help="name of the model (default: name of the folder)")
+    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument(
+        "--license", default="MIT OR Apache-2.0", help="default: that of the published weights, %(default)s"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the model folder; returns 0, or 1 after an error."""
+    try:
+        graphs = read_graphs(args.graphs)
+        net = DeepFilterNet3(graphs, causal=True)
+        if args.checkpoint:
+            average = load(args.checkpoint).get("average", {})
+            if average.keys() != net.state_dict().keys():
+                raise IncompatibleNetwork(f"{args.checkpoint}: not a checkpoint of DeepFilterNet3")
+            require_finite({name: value.numpy() for name, value in average.items()}, str(args.checkpoint))
+            net.load_state_dict(average)
+        with torch.no_grad():
+            net.write(graphs)
+        for model in graphs.values():
+            onnx.checker.check_model(model)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    raw = {name: graphs[name].SerializeToString(deterministic=True) for name in GRAPHS}
+    about = describe(
+        raw,
+        id=args.id or args.out.resolve().name,
+        version=args.version,
+        license=args.license,
+        source="DeepFilterNet3, Hendrik Schroeter et al., 2023, without lookahead, trained on by train/",
+        training_data="DNS4 challenge data, then see CARD.md",
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    files = {f"{name}.onnx": content for name, content in raw.items()}
+    files["model.toml"] = manifest.to_toml(about).encode()
+    for name, content in files.items():
+        (args.out / f"{name}.part").write_bytes(content)
+    for name in files:
+        os.replace(args.out / f"{name}.part", args.out / name)
+    print(f"{args.out}: {sum(map(len, raw.values()))} bytes")
+    return 0
