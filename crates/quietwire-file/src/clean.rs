@@ -10,17 +10,15 @@ use crate::clean_job::{CleanJob, CleanOptions, Progress};
 use crate::error::FileError;
 use crate::file_attributes::FileAttributes;
 use crate::input::Input;
-use crate::metadata::{FlacMetadata, Metadata, WavMetadata};
 use crate::note::Note;
 use crate::output::{Output, OutputFormat};
+use crate::output_spec::{add_metadata, writer_spec};
 use crate::reader::Reader;
 use crate::report::{CleanReport, FileSummary, ModelInfo};
-use crate::sample_format::SampleFormat;
 use crate::sinks::{Measured, Outputs, Sinks};
 use crate::telemetry_writer::TelemetryWriter;
 use crate::video::{Video, VideoWriter};
 use crate::wav::chunk::{Chunk, Chunks};
-use crate::wav::format::WavSpec;
 use crate::writer::{Container, Writer, WriterSpec};
 
 /// Hops of telemetry that the stream keeps: more than one block completes.
@@ -288,31 +286,6 @@ impl Run {
     }
 }
 
-/// Adds the metadata of the input to an output. Returns the names of what the output cannot hold.
-fn add_metadata(spec: &mut WriterSpec, metadata: &Metadata, options: &CleanOptions) -> Vec<String> {
-    if options.strip_metadata {
-        spec.flac_metadata.add_mask(&spec.wav);
-        return Vec::new();
-    }
-    match spec.container {
-        Container::Wav => {
-            let mut wav = metadata.for_wav(spec.wav.rate_hz);
-            let left = std::mem::take(&mut wav.left);
-            spec.wav_metadata = wav;
-            left
-        }
-        Container::Flac => {
-            let mut flac = metadata.for_flac();
-            let left = std::mem::take(&mut flac.left);
-            flac.add_mask(&spec.wav);
-            spec.flac_metadata = flac;
-            left
-        }
-        // Samples without a header come from samples without a header.
-        Container::Raw => Vec::new(),
-    }
-}
-
 /// The reason of ffmpeg in place of the error of its closed pipe.
 fn explained(error: FileError, video: Option<VideoWriter>) -> FileError {
     match (error, video) {
@@ -370,43 +343,5 @@ fn with_path(error: quietwire::Error, path: &Path) -> FileError {
         },
         quietwire::Error::Channels { found, max } => FileError::Channels { path, found, max },
         other => other.into(),
-    }
-}
-
-/// The format of an output with the samples of `info` and a name.
-fn writer_spec(
-    info: &AudioInfo,
-    path: &Path,
-    options: &CleanOptions,
-    attributes: &FileAttributes,
-) -> WriterSpec {
-    let is_named_flac = path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("flac"));
-    let container = match options.format {
-        OutputFormat::Flac => Container::Flac,
-        OutputFormat::Auto if is_named_flac => Container::Flac,
-        _ => Container::Wav,
-    };
-    let format = match (container, info.sample_format) {
-        (Container::Flac, SampleFormat::S32 | SampleFormat::F32 | SampleFormat::F64) => {
-            SampleFormat::S24
-        }
-        (_, format) => format,
-    };
-    WriterSpec {
-        container,
-        wav: WavSpec {
-            format,
-            rate_hz: info.rate_hz,
-            channels: info.channels,
-            channel_mask: info.channel_mask,
-        },
-        frames: info.frames.filter(|_| info.frames_exact),
-        overwrite: options.overwrite,
-        attributes: attributes.clone(),
-        is_certain: false,
-        wav_metadata: WavMetadata::default(),
-        flac_metadata: FlacMetadata::default(),
     }
 }

@@ -2,6 +2,7 @@
 //! surround Vorbis with lewton.
 
 mod codec;
+mod loss;
 pub(crate) mod names;
 mod not_audio;
 mod opus;
@@ -13,8 +14,9 @@ mod vorbis;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_ALAC, CODEC_ID_FLAC};
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_ALAC, CODEC_ID_FLAC};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::FormatReader;
 use symphonia::core::io::MediaSource;
@@ -29,21 +31,18 @@ use crate::decode::probe::{Probed, big_endian, choose, probe};
 use crate::decode::trim::Trim;
 use crate::error::FileError;
 use crate::metadata::{Metadata, from_container};
-use crate::mp3;
 use crate::mp4::Mp4Track;
 use crate::note::Note;
 use crate::sample_depth::depth;
 use crate::sample_format::SampleFormat;
 use crate::track::{AudioTrack, audio_tracks};
 
-/// Damaged packets at the start of a track that are skipped, as those of a file that was cut in front.
-const MAX_DAMAGED_FIRST: usize = 8;
 /// Silence is appended in blocks of this length, frames.
 const SILENCE_FRAMES: u64 = 4096;
-/// A gap between two packets below this length is the rounding of a container, s.
-const MIN_GAP_S: f64 = 0.1;
-/// Longer gaps are not filled with silence, s.
-const MAX_GAP_S: f64 = 60.0;
+/// A longer start offset is not filled with silence, s.
+const MAX_OFFSET_S: f64 = 6.0 * 3600.0;
+/// Highest rate of the lower half of the band of HE-AAC, Hz.
+const MAX_HE_AAC_HZ: u32 = 24_000;
 /// A start offset below this length is the rounding of a container, s.
 const MIN_OFFSET_S: f64 = 0.01;
 
@@ -105,6 +104,9 @@ impl DecodedTrack {
         if mp4.is_some_and(|track| !track.is_little_endian) {
             params.codec = big_endian(mp4.map_or([0; 4], |track| track.codec), params.codec);
         }
+        if let Some((channels @ 3.., _)) = mp4.and_then(|track| track.pcm_channels) {
+            params.with_channels(Channels::Discrete(channels));
+        }
         let params = &params;
         let codec = Codec::new(params).map_err(unsupported)?;
         let short_name = format.format_info().short_name;
@@ -120,6 +122,9 @@ impl DecodedTrack {
         }
         if let Some(title) = probed.matroska.title.take() {
             metadata.tags.insert(0, ("TITLE".into(), title));
+        }
+        if let Some(trailing) = probed.trailing.take().filter(|_| metadata.tags.is_empty()) {
+            metadata.tags = trailing.tags;
         }
         metadata.id3 = probed.id3.take().filter(|_| short_name.starts_with("mp"));
         let length = trim.length().or(track
@@ -149,6 +154,14 @@ impl DecodedTrack {
         decoded.note_other_tracks(chosen.number);
         decoded.first_packet(mp4, samples)?;
         let (rate_hz, channels) = decoded.spec;
+        // Neither the header of ADTS nor a short configuration announces the upper half of the band.
+        let is_short = params
+            .extra_data
+            .as_deref()
+            .is_none_or(|config| config.len() == 2);
+        if params.codec == CODEC_ID_AAC && is_short && rate_hz <= MAX_HE_AAC_HZ {
+            decoded.notes.push(Note::MaybeHeAac { rate_hz });
+        }
         let length = length.map(|frames| frames + decoded.silence);
         let frame_bytes = channels as u64 * u64::from(depth(params).bits() / 8);
         decoded.is_certain = exact
@@ -228,7 +241,7 @@ impl DecodedTrack {
         };
         if offset >= MIN_OFFSET_S {
             // The other tracks start at the start of the file.
-            let silence = self.format.tracks().len() > 1;
+            let silence = self.format.tracks().len() > 1 && offset <= MAX_OFFSET_S;
             self.silence = if silence {
                 (offset * rate_hz).round() as u64
             } else {
@@ -346,91 +359,6 @@ impl DecodedTrack {
             return Ok(());
         }
         self.trim.push(samples, start, spec.1);
-        Ok(())
-    }
-
-    /// The rate and the channels of an MPEG packet, if they are not those of the track. The decoder takes
-    /// such a packet for damaged.
-    fn changed_mp3(&self, packet: &Packet) -> Option<Spec> {
-        let is_mpeg = self.format.format_info().short_name.starts_with("mp");
-        mp3::packet_spec(&packet.data)
-            .filter(|&spec| is_mpeg && self.spec != (0, 0) && spec != self.spec)
-    }
-
-    fn stop_at_change(&mut self, spec: Spec) {
-        self.stop(format!(
-            "the file changes from {} Hz and {} channels to {} Hz and {} channels",
-            self.spec.0, self.spec.1, spec.0, spec.1
-        ));
-    }
-
-    /// Fills the place of lost pages of an Ogg stream with silence. Their time is known from the pages
-    /// around them.
-    fn fill_gap(&mut self, packet: &Packet, samples: &mut Vec<f32>) {
-        let expected = self.next_ts;
-        let length = [packet.dur, packet.trim_start, packet.trim_end];
-        let length: u64 = length.iter().map(|part| part.get()).sum();
-        self.next_ts = packet.pts.checked_add(length.into());
-        if self.format.format_info().short_name != "ogg" {
-            return;
-        }
-        let gap = expected.and_then(|expected| packet.pts.duration_from(expected));
-        let gap_s = gap
-            .and_then(|gap| self.time_base()?.calc_duration(gap))
-            .map_or(0.0, |gap| gap.as_secs_f64());
-        if gap_s < MIN_GAP_S {
-            return;
-        }
-        let silence = gap_s <= MAX_GAP_S;
-        let at_s = self.at_s();
-        self.notes.push(Note::Gap {
-            at_s,
-            seconds: gap_s,
-            silence,
-        });
-        if silence {
-            let frames = (gap_s * f64::from(self.spec.0)).round() as usize;
-            let start = samples.len();
-            samples.resize(start + frames * self.spec.1, 0.0);
-            self.trim.push(samples, start, self.spec.1);
-        }
-    }
-
-    /// A packet that cannot be decoded. Of a lossy codec, silence takes its place.
-    fn damaged(
-        &mut self,
-        reason: String,
-        packet: &Packet,
-        samples: &mut Vec<f32>,
-    ) -> Result<(), FileError> {
-        let is_first = self.spec == (0, 0);
-        if self.is_lossless || (is_first && self.damaged_first >= MAX_DAMAGED_FIRST) {
-            return Err(FileError::Corrupt {
-                path: self.path.clone(),
-                at_s: self.at_s(),
-                reason,
-            });
-        }
-        if is_first {
-            self.damaged_first += 1;
-            return Ok(());
-        }
-        let at_s = self.at_s();
-        match self.notes.last_mut() {
-            Some(Note::Damaged { packets, .. }) => *packets += 1,
-            _ => self.notes.push(Note::Damaged { packets: 1, at_s }),
-        }
-        let time_base = self.time_base();
-        let duration_s = time_base
-            .and_then(|base| base.calc_duration(packet.dur))
-            .map_or(0.0, |time| time.as_secs_f64());
-        let frames = (duration_s * f64::from(self.spec.0)).round();
-        let start = samples.len();
-        samples.resize(
-            start + frames.min(SILENCE_FRAMES as f64) as usize * self.spec.1,
-            0.0,
-        );
-        self.trim.push(samples, start, self.spec.1);
         Ok(())
     }
 

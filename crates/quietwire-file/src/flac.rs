@@ -1,5 +1,7 @@
 //! Reads FLAC frame by frame. Read here because symphonia loses the last frame when a tag follows it.
 
+pub(crate) mod block;
+
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -12,61 +14,15 @@ use symphonia::core::io::Monitor;
 
 use crate::audio_info::AudioInfo;
 use crate::error::FileError;
-use crate::mp3::id3v2_bytes;
+use crate::flac::block::{Block, STREAMINFO, VORBIS_COMMENT, default_mask, read_blocks};
 use crate::note::Note;
 use crate::sample_format::SampleFormat;
 
 /// Bytes of a `STREAMINFO` block (RFC 9639, section 8.2).
 const STREAMINFO_BYTES: usize = 34;
-/// Largest number of bytes of metadata that is kept in memory.
-const MAX_METADATA_BYTES: usize = 64 << 20;
 /// Bytes after the last frame that are examined.
 const MAX_TAG_BYTES: u64 = 1 << 20;
-/// Types of metadata blocks (RFC 9639, section 8.1).
-pub(crate) const STREAMINFO: u8 = 0;
-pub(crate) const PADDING: u8 = 1;
-pub(crate) const SEEK_TABLE: u8 = 3;
-pub(crate) const VORBIS_COMMENT: u8 = 4;
-
-/// [channels - 1] the default speaker mask
-const MASKS: [u32; 8] = [0x4, 0x3, 0x7, 0x33, 0x37, 0x3F, 0x70F, 0x63F];
-
 type Source = BufReader<Box<dyn Read + Send + Sync>>;
-
-/// A metadata block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Block {
-    pub kind: u8,
-    pub body: Vec<u8>,
-    /// whether the body is too large to keep
-    pub is_left: bool,
-}
-
-impl Block {
-    pub(crate) fn new(kind: u8, body: Vec<u8>) -> Self {
-        Self {
-            kind,
-            body,
-            is_left: false,
-        }
-    }
-
-    /// The name in messages.
-    pub(crate) fn name(&self) -> String {
-        match self.kind {
-            2 => "application data".into(),
-            VORBIS_COMMENT => "tags".into(),
-            5 => "cue sheet".into(),
-            6 => "picture".into(),
-            kind => format!("FLAC block {kind}"),
-        }
-    }
-}
-
-/// The speaker mask that a FLAC file has by default (RFC 9639, section 9.1.3).
-pub(crate) fn default_mask(channels: usize) -> Option<u32> {
-    MASKS.get(channels.wrapping_sub(1)).copied()
-}
 
 /// The samples of a FLAC file.
 pub(crate) struct FlacReader {
@@ -360,48 +316,4 @@ fn hash(md5: &mut Md5, samples: &[i32], bits: u32) {
         bytes.extend(&sample.to_le_bytes()[..width]);
     }
     md5.process_buf_bytes(&bytes);
-}
-
-/// Reads the metadata blocks, and skips an ID3v2 tag in front of them. A block that is larger than the
-/// limit has no body.
-fn read_blocks(source: &mut Source) -> io::Result<Vec<Block>> {
-    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut mark = [0; 4];
-    source.read_exact(&mut mark)?;
-    while mark.starts_with(b"ID3") {
-        let mut head = [0; 10];
-        head[..4].copy_from_slice(&mark);
-        source.read_exact(&mut head[4..])?;
-        let bytes = id3v2_bytes(&head).ok_or_else(invalid)?;
-        io::copy(&mut source.by_ref().take(bytes - 10), &mut io::sink())?;
-        source.read_exact(&mut mark)?;
-    }
-    if &mark != b"fLaC" {
-        return Err(invalid());
-    }
-    let mut blocks = Vec::new();
-    let mut kept = 0;
-    loop {
-        let mut head = [0; 4];
-        source.read_exact(&mut head)?;
-        let size = u32::from_be_bytes([0, head[1], head[2], head[3]]);
-        let mut body = Vec::new();
-        let found = source.by_ref().take(size.into()).read_to_end(&mut body)?;
-        if found < size as usize {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        kept += found;
-        let is_left = kept > MAX_METADATA_BYTES;
-        if is_left {
-            body = Vec::new();
-        }
-        blocks.push(Block {
-            kind: head[0] & 0x7F,
-            body,
-            is_left,
-        });
-        if head[0] & 0x80 != 0 {
-            return Ok(blocks);
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 // In the order in which a file passes through them.
 mod audio_info;
+mod catch_panic;
 mod clean;
 mod clean_job;
 mod decode;
@@ -23,6 +24,7 @@ mod sample_format;
 mod section;
 mod spool;
 mod track;
+mod trailing_tags;
 mod via_ffmpeg;
 mod wav;
 
@@ -35,6 +37,7 @@ mod html;
 mod inserted;
 mod levels;
 mod output;
+mod output_spec;
 mod picture;
 mod process;
 mod report;

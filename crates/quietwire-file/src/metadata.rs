@@ -7,7 +7,7 @@ mod info;
 
 pub(crate) use container::from_container;
 
-use crate::flac::{Block, PADDING, SEEK_TABLE, STREAMINFO, VORBIS_COMMENT, default_mask};
+use crate::flac::block::{Block, PADDING, SEEK_TABLE, STREAMINFO, VORBIS_COMMENT, default_mask};
 use crate::metadata::comments::{
     PICTURE, comment_block, picture_block, read_comments, read_picture,
 };

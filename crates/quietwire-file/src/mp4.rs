@@ -20,6 +20,8 @@ pub(crate) struct Mp4Track {
     pub is_little_endian: bool,
     /// ISO 639-2 code.
     pub language: Option<String>,
+    /// Channels of PCM samples, and the position of their number in the file.
+    pub pcm_channels: Option<(u16, u64)>,
 }
 
 /// The part of a track that is played.
@@ -46,6 +48,14 @@ impl Edit {
 
 /// Largest number of bytes read from one box.
 const MAX_BOX: u64 = 1 << 16;
+/// Types of PCM samples.
+const PCM: [&[u8; 4]; 7] = [
+    b"twos", b"sowt", b"in24", b"in32", b"fl32", b"fl64", b"raw ",
+];
+/// Positions in an `stsd` box: after its version and the number of entries, and after the first 16 bytes
+/// of the entry.
+const VERSION_AT: usize = 24;
+const CHANNELS_AT: usize = 32;
 /// Largest number of tracks.
 const MAX_TRACKS: usize = 1000;
 
@@ -133,6 +143,10 @@ fn audio_track<R: Read + Seek + ?Sized>(
         None => (None, 0),
     };
     let entry = sample_entry(source, media, media_end);
+    let entry_at = entry.as_ref().map_or(0, |(_, at)| *at);
+    let entry = entry.map(|(entry, _)| entry);
+    let pcm_channels = entry.as_deref().and_then(pcm_channels);
+    let pcm_channels = pcm_channels.map(|channels| (channels, entry_at + CHANNELS_AT as u64));
     Some(Mp4Track {
         id,
         is_enabled: header.get(3)? & 1 == 1,
@@ -146,14 +160,28 @@ fn audio_track<R: Read + Seek + ?Sized>(
         is_little_endian: entry
             .is_some_and(|entry| entry.windows(6).any(|window| window == b"enda\x00\x01")),
         language: language(&media_header),
+        pcm_channels,
     })
 }
 
-/// The sample descriptions (ISO/IEC 14496-12, section 8.5.2).
-fn sample_entry<R: Read + Seek + ?Sized>(source: &mut R, start: u64, end: u64) -> Option<Vec<u8>> {
+/// The channels of PCM in a QuickTime sample description of version 0 or 1.
+fn pcm_channels(entry: &[u8]) -> Option<u16> {
+    let is_pcm = PCM.iter().any(|name| entry.get(12..16) == Some(&name[..]));
+    let version = entry.get(VERSION_AT + 1).filter(|_| is_pcm)?;
+    let channels = entry.get(CHANNELS_AT..)?.first_chunk()?;
+    Some(u16::from_be_bytes(*channels)).filter(|_| *version < 2)
+}
+
+/// The sample descriptions (ISO/IEC 14496-12, section 8.5.2) and their position.
+fn sample_entry<R: Read + Seek + ?Sized>(
+    source: &mut R,
+    start: u64,
+    end: u64,
+) -> Option<(Vec<u8>, u64)> {
     let (start, end) = find(source, start, end, b"minf")?;
     let (start, end) = find(source, start, end, b"stbl")?;
-    body(source, start, end, b"stsd")
+    let at = find(source, start, end, b"stsd")?.0;
+    Some((body(source, start, end, b"stsd")?, at))
 }
 
 /// The language of an `mdhd` box: three letters of 5 bits each.

@@ -62,6 +62,11 @@ pub enum Note {
         /// Whether the output begins with as much silence.
         silence: bool,
     },
+    /// AAC at a low rate that may be HE-AAC. Of HE-AAC only the lower half of the band was decoded.
+    MaybeHeAac {
+        /// Sample rate, Hz.
+        rate_hz: u32,
+    },
     /// Metadata that the output format cannot hold. It is missing in the output.
     MetadataLeft {
         /// Names of the chunks, tags or pictures.
@@ -149,6 +154,10 @@ impl std::fmt::Display for Note {
                     false => "the output starts with the audio",
                 })
             }
+            Self::MaybeHeAac { rate_hz } => write!(
+                f,
+                "AAC at {rate_hz} Hz: if it is HE-AAC, only the lower half of its band was decoded"
+            ),
             Self::MetadataLeft { names } => {
                 write!(
                     f,

@@ -1,13 +1,12 @@
 //! A part of a file as a source of its own.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
-/// A part of a seekable file.
+/// A part of a seekable source.
 pub(crate) struct Section {
-    file: File,
+    source: Box<dyn MediaSource>,
     start: u64,
     bytes: u64,
     at: u64,
@@ -16,12 +15,16 @@ pub(crate) struct Section {
 impl Section {
     /// The part from `start` with `bytes` bytes, or up to the end of the file if that is nearer or
     /// `bytes` is `None`.
-    pub(crate) fn new(mut file: File, start: u64, bytes: Option<u64>) -> io::Result<Self> {
-        let available = file.seek(SeekFrom::End(0))?.saturating_sub(start);
+    pub(crate) fn new(
+        mut source: Box<dyn MediaSource>,
+        start: u64,
+        bytes: Option<u64>,
+    ) -> io::Result<Self> {
+        let available = source.seek(SeekFrom::End(0))?.saturating_sub(start);
         let bytes = bytes.filter(|&bytes| bytes > 0).unwrap_or(available);
-        file.seek(SeekFrom::Start(start))?;
+        source.seek(SeekFrom::Start(start))?;
         Ok(Self {
-            file,
+            source,
             start,
             bytes: bytes.min(available),
             at: 0,
@@ -33,7 +36,7 @@ impl Read for Section {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.bytes - self.at).unwrap_or(usize::MAX);
         let wanted = bytes.len().min(left);
-        let found = self.file.read(&mut bytes[..wanted])?;
+        let found = self.source.read(&mut bytes[..wanted])?;
         self.at += found as u64;
         Ok(found)
     }
@@ -47,7 +50,7 @@ impl Seek for Section {
             SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
         };
         let at = at.ok_or(io::ErrorKind::InvalidInput)?.min(self.bytes);
-        self.file.seek(SeekFrom::Start(self.start + at))?;
+        self.source.seek(SeekFrom::Start(self.start + at))?;
         self.at = at;
         Ok(at)
     }

@@ -1,5 +1,6 @@
 //! Audio that this library cannot decode, decoded by the program `ffmpeg`.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
@@ -18,19 +19,24 @@ const LOSSLESS: [&str; 6] = [
     "TrueHD",
 ];
 
-/// Starts decoding the audio of a file into float WAV. `track`: its number, from 1.
+/// Starts decoding the audio of a file into float WAV. `track`: its number, from 1. `copy`: the file, if it
+/// has no path.
 pub(crate) fn decode(
     path: &Path,
+    copy: Option<File>,
     track: Option<usize>,
 ) -> Result<Box<dyn Read + Send + Sync>, FileError> {
     let mut command = ffmpeg();
-    command.arg("-i").arg(file_url(path));
+    command.arg("-i");
+    match copy {
+        Some(file) => command.arg("pipe:0").stdin(Stdio::from(file)),
+        None => command.arg(file_url(path)).stdin(Stdio::null()),
+    };
     if let Some(number) = track {
         command.args(["-map", &format!("0:a:{}", number - 1)]);
     }
     command
         .args(["-vn", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"])
-        .stdin(Stdio::null())
         .stdout(Stdio::piped());
     match Decoded::start(&mut command) {
         Ok(decoded) => Ok(Box::new(decoded)),

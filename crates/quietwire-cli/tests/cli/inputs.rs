@@ -55,7 +55,7 @@ fn every_track_has_an_output_of_its_own() {
 }
 
 #[test]
-fn a_cut_file_is_cleaned_and_the_exit_code_states_so() {
+fn a_cut_file_is_cleaned_and_has_exit_code_1() {
     let folder = Folder::new("cut");
     let file = folder.join("a.mp3");
     if !ffmpeg(&["-f", "lavfi", "-i", TONE, file.to_str().unwrap()]) {

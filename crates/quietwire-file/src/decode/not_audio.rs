@@ -10,7 +10,16 @@ use crate::error::FileError;
 
 /// The error of a file that no demuxer accepts.
 pub(super) fn not_audio(error: SymphoniaError, path: &Path, head: &[u8]) -> FileError {
-    if let Some(what) = unsupported_format(head) {
+    let is_text = head
+        .iter()
+        .all(|&byte| byte >= b' ' || byte.is_ascii_whitespace());
+    // The first byte of each packet (ISO/IEC 13818-1, section 2.4.3.2).
+    let is_transport = !is_text && head.first() == Some(&0x47);
+    let format = match is_transport {
+        true => Some("MPEG transport stream"),
+        false => unsupported_format(head),
+    };
+    if let Some(what) = format {
         return FileError::Unsupported {
             path: path.into(),
             what: what.into(),
@@ -25,10 +34,7 @@ pub(super) fn not_audio(error: SymphoniaError, path: &Path, head: &[u8]) -> File
             }
         }
         _ => {
-            let text = head
-                .iter()
-                .all(|&byte| byte >= b' ' || byte.is_ascii_whitespace());
-            let found = if text { "text" } else { "bytes" };
+            let found = if is_text { "text" } else { "bytes" };
             let start = head[..head.len().min(16)].escape_ascii();
             FileError::NotAudio {
                 path: path.into(),

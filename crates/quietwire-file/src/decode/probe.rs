@@ -19,15 +19,21 @@ use crate::metadata::Chapter;
 use crate::mp3::{self, Mp3Header};
 use crate::mp4::{self, Mp4Track};
 use crate::overlay::Overlay;
+use crate::section::Section;
 use crate::track::AudioTrack;
+use crate::trailing_tags::{self, TrailingTags};
 
 /// What the helpers of this crate found in the file before symphonia read it.
 pub(super) struct Probed {
     pub mp4: Vec<Mp4Track>,
     pub has_index: bool,
     pub matroska: Matroska,
+    /// positions and bytes that symphonia must read in place of the file's
+    pub replaced: Vec<(u64, Vec<u8>)>,
     pub mp3: Option<Mp3Header>,
     pub id3: Option<Vec<u8>>,
+    /// tags behind the audio of an MP3
+    pub trailing: Option<TrailingTags>,
     /// bytes of a seekable file
     pub bytes: Option<u64>,
     /// bytes that the container states
@@ -42,8 +48,10 @@ impl Probed {
             mp4: Vec::new(),
             has_index: true,
             matroska: Matroska::default(),
+            replaced: Vec::new(),
             mp3: None,
             id3: None,
+            trailing: None,
             bytes: None,
             stated_bytes: None,
             chapters: Vec::new(),
@@ -61,12 +69,19 @@ impl Probed {
                 Err(mp4::NoIndex) => probed.has_index = false,
             }
             probed.matroska = matroska::read(source, head);
+            probed.replaced.append(&mut probed.matroska.replaced);
+            // symphonia refuses PCM with more than two channels in QuickTime.
+            let surround = probed.mp4.iter().filter_map(|track| track.pcm_channels);
+            let surround = surround.filter(|(channels, _)| *channels > 2);
+            let stereo = surround.map(|(_, at)| (at, vec![0, 2]));
+            probed.replaced.extend(stereo);
             let chapters = std::mem::take(&mut probed.matroska.chapters).into_iter();
             let chapters = chapters.map(|(start_s, title)| Chapter { start_s, title });
             probed.chapters.extend(chapters);
             if mp3::may_be_mp3(head) {
                 probed.mp3 = mp3::header(source);
                 probed.id3 = mp3::id3_tag(source);
+                probed.trailing = trailing_tags::read(source);
             }
         }
         probed
@@ -95,21 +110,28 @@ pub(super) fn probe(
     if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
         hint.with_extension(extension);
     }
-    let is_probing = Arc::new(AtomicBool::new(true));
-    let source: Box<dyn MediaSource> = match (
-        probed.bytes,
-        probed.stated_bytes,
-        &probed.matroska.replaced[..],
-    ) {
-        (Some(bytes), Some(stated), _) if bytes < stated => Box::new(Extended::new(
-            source,
-            bytes,
-            stated,
-            Arc::clone(&is_probing),
-        )),
-        (_, _, []) => source,
-        (_, _, replaced) => Box::new(Overlay::new(source, replaced.to_vec())),
+    let source = match &probed.trailing {
+        Some(tags) if probed.bytes.is_some_and(|bytes| tags.audio_end < bytes) => {
+            let section = Section::new(source, 0, Some(tags.audio_end));
+            Box::new(section.map_err(|source| FileError::Read {
+                path: path.into(),
+                source,
+            })?)
+        }
+        _ => source,
     };
+    let is_probing = Arc::new(AtomicBool::new(true));
+    let source: Box<dyn MediaSource> =
+        match (probed.bytes, probed.stated_bytes, &probed.replaced[..]) {
+            (Some(bytes), Some(stated), _) if bytes < stated => Box::new(Extended::new(
+                source,
+                bytes,
+                stated,
+                Arc::clone(&is_probing),
+            )),
+            (_, _, []) => source,
+            (_, _, replaced) => Box::new(Overlay::new(source, replaced.to_vec())),
+        };
     let stream = MediaSourceStream::new(source, Default::default());
     let (fmt, meta) = (FormatOptions::default(), MetadataOptions::default());
     let format = symphonia::default::get_probe().probe(&hint, stream, fmt, meta);

@@ -14,6 +14,8 @@ use crate::decode::probe::Probed;
 const TOLERANCE: u64 = 4096;
 /// Some encoders count the first packet of an MP3, which has no audio, frames.
 const MP3_TOLERANCE: u64 = 1152;
+/// Padding is shorter than a packet, ns.
+const MAX_PADDING_NS: u64 = 1_000_000_000;
 /// Nanoseconds per second.
 const NS: u128 = 1_000_000_000;
 
@@ -78,7 +80,7 @@ impl Trim {
             if !is_opus {
                 trim.skip = frames(matroska.delay_ns);
             }
-            trim.padding = frames(matroska.padding_ns);
+            trim.padding = frames(matroska.padding_ns.min(MAX_PADDING_NS));
         }
         // The packet table of a CAF counts both. ALAC has exact packets.
         if short_name == "caf" && params.codec == CODEC_ID_AAC {

@@ -1,6 +1,6 @@
 //! Vorbis comments and pictures of FLAC files (RFC 9639, sections 8.6 and 8.8).
 
-use crate::flac::{Block, VORBIS_COMMENT};
+use crate::flac::block::{Block, VORBIS_COMMENT};
 use crate::metadata::{Chapter, Picture};
 
 /// Type of a picture block.

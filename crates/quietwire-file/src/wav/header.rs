@@ -27,6 +27,16 @@ pub(crate) struct Header {
     pub chunks: Chunks,
 }
 
+impl Header {
+    /// The name in reports. RF64 is a WAV with longer sizes.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.container {
+            "W64" => "W64",
+            _ => "WAV",
+        }
+    }
+}
+
 /// The format of the samples.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Format {

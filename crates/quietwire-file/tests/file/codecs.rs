@@ -133,6 +133,8 @@ fn lossless_and_compressed_recordings_equal_ffmpeg() {
         ("a.mp2", 2, &[], SampleFormat::S16),
         ("pcm.mov", 2, &["-c:a", "pcm_s24be"], SampleFormat::S24),
         ("little.mov", 2, &["-c:a", "pcm_s24le"], SampleFormat::S24),
+        ("surround.mov", 6, &["-c:a", "pcm_s16be"], SampleFormat::S16),
+        ("quad.mov", 4, &["-c:a", "pcm_s24le"], SampleFormat::S24),
         ("int32.mov", 1, &["-c:a", "pcm_s32be"], SampleFormat::S32),
         ("float.aiff", 2, &["-c:a", "pcm_f32be"], SampleFormat::F32),
         ("double.aiff", 1, &["-c:a", "pcm_f64be"], SampleFormat::F64),
@@ -273,6 +275,7 @@ fn formats_that_cannot_be_decoded_are_named() {
         ),
         ("wma.wma", 2, &[], "Windows Media Audio"),
         ("a.m4a", 6, &["-c:a", "aac"], "AAC with 6 channels"),
+        ("a.ts", 2, &[], "MPEG transport stream"),
         ("ac3.mka", 2, &["-c:a", "ac3"], "AC-3"),
         (
             "speex.ogg",
@@ -297,6 +300,15 @@ fn formats_that_cannot_be_decoded_are_named() {
         assert_eq!(found.len(), expected.len(), "{name}");
         assert!(snr_db(&expected, &found) > 50.0, "{name}");
     }
+    // From a pipe, too.
+    if let Some(file) = encoded(&folder, "piped.wma", 1, &[]) {
+        let mut options = quietwire_file::ReadOptions::default();
+        options.via_ffmpeg = true;
+        let source = Box::new(fs::File::open(&file).unwrap());
+        let (found, notes) = read(Reader::open_with(Input::Stream(source), &options).unwrap());
+        assert_eq!(found.len(), reference(&folder, &file).len());
+        assert!(matches!(notes[..], [Note::DecodedBy { .. }]), "{notes:?}");
+    }
     let missing = Input::File(folder.put("text.txt", b"Dear diary"));
     let mut via_ffmpeg = quietwire_file::ReadOptions::default();
     via_ffmpeg.via_ffmpeg = true;
@@ -314,4 +326,26 @@ fn formats_that_cannot_be_decoded_are_named() {
     let cut = folder.put("cut.m4a", &bytes[..bytes.len() / 2]);
     let error = run(&cut, &folder.join("none.wav"), &options(0.0)).unwrap_err();
     assert!(error.to_string().contains("moov"), "{error}");
+}
+
+#[test]
+fn aac_that_may_have_an_upper_half_of_its_band_is_noted() {
+    let folder = Folder::new("heaac");
+    for (name, rate, is_noted) in [
+        ("low.aac", "22050", true),
+        ("high.aac", "44100", false),
+        ("low.m4a", "22050", false),
+    ] {
+        let Some(file) = encoded(&folder, name, 2, &["-ar", rate]) else {
+            return;
+        };
+        let (_, notes) = read(Reader::open(Input::File(file.clone())).unwrap());
+        let expected = Note::MaybeHeAac { rate_hz: 22_050 };
+        assert_eq!(notes.contains(&expected), is_noted, "{name}: {notes:?}");
+        let mut options = quietwire_file::ReadOptions::default();
+        options.via_ffmpeg = true;
+        let (_, notes) = read(Reader::open_with(Input::File(file), &options).unwrap());
+        let is_decoded = matches!(notes[..], [Note::DecodedBy { .. }]);
+        assert_eq!(is_decoded, is_noted, "{name}: {notes:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use quietwire_file::{FileError, Input, Note, ReadOptions, Reader};
-use quietwire_testing::files::{Folder, ffmpeg};
+use quietwire_testing::files::{Folder, Wav, ffmpeg};
 
 use crate::{options, read, run};
 
@@ -35,6 +35,7 @@ fn a_pipe_gives_the_samples_of_the_file() {
         ("a.opus", &[]),
         ("a.flac", &[]),
         ("a.w64", &[]),
+        ("alaw.wav", &["-c:a", "pcm_alaw"]),
     ] {
         let file = folder.join(name);
         let mut args = vec!["-f", "lavfi", "-i", source];
@@ -126,6 +127,21 @@ fn the_default_track_is_read_and_the_others_are_named() {
             let found = tone_hz(&read(reader).0);
             assert!(found.abs_diff(hz) < 6, "{name}: {found} Hz");
         }
+        let plain = folder.put("plain.wav", &Wav::int(16, 1, vec![0; 960]).bytes());
+        let mut read_options = ReadOptions::default();
+        read_options.track = Some(2);
+        let error = Reader::open_with(Input::File(plain), &read_options).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                FileError::Track {
+                    found: 2,
+                    tracks: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
         let mut options = options(0.0);
         options.read.track = Some(4);
         let error = run(&file, &folder.join("none.wav"), &options).unwrap_err();

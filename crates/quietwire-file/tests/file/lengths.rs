@@ -153,6 +153,15 @@ fn an_mp3_is_read_beyond_the_packets_that_its_header_states() {
             "{count} packets from a pipe"
         );
     }
+    // A tag behind the audio, with bytes like those of a packet.
+    let mut ape = b"\xFF\xFB\x90\x64".repeat(2000);
+    let size = ape.len() as u32 + 32;
+    ape.extend(b"APETAGEX\xD0\x07\0\0");
+    ape.extend(size.to_le_bytes());
+    ape.extend([0; 16]);
+    let tagged = folder.put("tagged.mp3", &[&bytes[..], &ape].concat());
+    let (samples, notes) = by_name(&tagged);
+    assert!(samples == complete && notes.is_empty(), "{notes:?}");
     // Two files one after the other: the padding of the first is in the middle.
     let joined = by_name(&folder.put("joined.mp3", &[&bytes[..], &bytes].concat())).0;
     assert!(joined.len() >= 2 * 132_300, "{}", joined.len());
@@ -206,6 +215,8 @@ fn a_flac_with_bytes_after_its_last_frame_is_complete() {
     // A tag in front of the file.
     let id3v2 = [&b"ID3\x04\0\0\0\0\0\x64"[..], &[0; 100]].concat();
     let path = folder.put("front.flac", &[&id3v2[..], &flac].concat());
+    assert!(by_name(&path).0 == complete);
+    let path = folder.put("both.flac", &[&id3v2[..], &flac, &id3v1].concat());
     assert!(by_name(&path).0 == complete);
 }
 
