@@ -35,6 +35,7 @@ use crate::mp4::Mp4Track;
 use crate::note::Note;
 use crate::sample_depth::depth;
 use crate::sample_format::SampleFormat;
+use crate::speaker_layout;
 use crate::track::{AudioTrack, audio_tracks};
 
 /// Silence is appended in blocks of this length, frames.
@@ -162,6 +163,15 @@ impl DecodedTrack {
         if params.codec == CODEC_ID_AAC && is_short && rate_hz <= MAX_HE_AAC_HZ {
             decoded.notes.push(Note::MaybeHeAac { rate_hz });
         }
+        // symphonia ignores the layouts of QuickTime and reads some of CAF as others.
+        let layout = probed.caf_layout.as_deref();
+        let layout = layout.or_else(|| mp4.and_then(|track| track.layout.as_deref()));
+        let channel_mask = match layout {
+            Some(layout) if decoded.codec.name().starts_with("pcm") => {
+                speaker_layout::mask(layout, channels).filter(|_| channels > 2)
+            }
+            _ => decoded.codec.channel_mask(),
+        };
         let length = length.map(|frames| frames + decoded.silence);
         let frame_bytes = channels as u64 * u64::from(depth(params).bits() / 8);
         decoded.is_certain = exact
@@ -180,7 +190,7 @@ impl DecodedTrack {
             },
             frames: length,
             frames_exact: exact && length.is_some(),
-            channel_mask: decoded.codec.channel_mask(),
+            channel_mask,
         };
         Ok((decoded, info))
     }

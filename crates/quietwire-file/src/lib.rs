@@ -41,6 +41,7 @@ mod output_spec;
 mod picture;
 mod process;
 mod report;
+mod speaker_layout;
 mod spectrogram;
 mod telemetry_writer;
 mod video;

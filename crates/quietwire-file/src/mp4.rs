@@ -3,6 +3,8 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use crate::speaker_layout;
+
 /// One audio track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mp4Track {
@@ -22,6 +24,8 @@ pub(crate) struct Mp4Track {
     pub language: Option<String>,
     /// Channels of PCM samples, and the position of their number in the file.
     pub pcm_channels: Option<(u16, u64)>,
+    /// The speaker layout of PCM samples.
+    pub layout: Option<Vec<u8>>,
 }
 
 /// The part of a track that is played.
@@ -146,6 +150,8 @@ fn audio_track<R: Read + Seek + ?Sized>(
     let entry_at = entry.as_ref().map_or(0, |(_, at)| *at);
     let entry = entry.map(|(entry, _)| entry);
     let pcm_channels = entry.as_deref().and_then(pcm_channels);
+    let layout = entry.as_deref().filter(|_| pcm_channels.is_some());
+    let layout = layout.and_then(speaker_layout::of_sample_entry);
     let pcm_channels = pcm_channels.map(|channels| (channels, entry_at + CHANNELS_AT as u64));
     Some(Mp4Track {
         id,
@@ -161,6 +167,7 @@ fn audio_track<R: Read + Seek + ?Sized>(
             .is_some_and(|entry| entry.windows(6).any(|window| window == b"enda\x00\x01")),
         language: language(&media_header),
         pcm_channels,
+        layout,
     })
 }
 

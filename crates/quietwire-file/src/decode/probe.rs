@@ -20,6 +20,7 @@ use crate::mp3::{self, Mp3Header};
 use crate::mp4::{self, Mp4Track};
 use crate::overlay::Overlay;
 use crate::section::Section;
+use crate::speaker_layout;
 use crate::track::AudioTrack;
 use crate::trailing_tags::{self, TrailingTags};
 
@@ -27,6 +28,8 @@ use crate::trailing_tags::{self, TrailingTags};
 pub(super) struct Probed {
     pub mp4: Vec<Mp4Track>,
     pub has_index: bool,
+    /// speaker layout of a CAF
+    pub caf_layout: Option<Vec<u8>>,
     pub matroska: Matroska,
     /// positions and bytes that symphonia must read in place of the file's
     pub replaced: Vec<(u64, Vec<u8>)>,
@@ -47,6 +50,7 @@ impl Probed {
         let mut probed = Self {
             mp4: Vec::new(),
             has_index: true,
+            caf_layout: None,
             matroska: Matroska::default(),
             replaced: Vec::new(),
             mp3: None,
@@ -68,6 +72,7 @@ impl Probed {
                 Ok(tracks) => probed.mp4 = tracks,
                 Err(mp4::NoIndex) => probed.has_index = false,
             }
+            probed.caf_layout = speaker_layout::of_caf(source, head);
             probed.matroska = matroska::read(source, head);
             probed.replaced.append(&mut probed.matroska.replaced);
             // symphonia refuses PCM with more than two channels in QuickTime.

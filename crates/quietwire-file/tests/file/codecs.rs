@@ -349,3 +349,30 @@ fn aac_that_may_have_an_upper_half_of_its_band_is_noted() {
         assert_eq!(is_decoded, is_noted, "{name}: {notes:?}");
     }
 }
+
+#[test]
+fn pcm_in_caf_and_quicktime_keeps_its_speaker_mask() {
+    let folder = Folder::new("layouts");
+    for (layout, caf, mov) in [
+        ("2.1", 0xB, 0xB),
+        ("quad", 0x603, 0x33),
+        ("5.0(side)", 0x607, 0x607),
+        ("5.1", 0x60F, 0x3F),
+        ("5.1(side)", 0x60F, 0x60F),
+        ("6.1", 0x70F, 0x70F),
+        ("7.1", 0x63F, 0x63F),
+        ("7.1(wide)", 0xFF, 0xFF),
+    ] {
+        for (name, expected) in [("a.caf", caf), ("a.mov", mov)] {
+            let file = folder.join(name);
+            let layout_of = format!("aformat=channel_layouts={layout}");
+            let source = ["-f", "lavfi", "-i", "anoisesrc=d=0.2:a=0.1"];
+            let output = ["-filter_complex", &layout_of, "-c:a", "pcm_s16le"];
+            let name = [file.to_str().unwrap()];
+            if !ffmpeg(&[&source[..], &output, &name].concat()) {
+                return;
+            }
+            assert_eq!(mask(&file), Some(expected), "{layout} in {name:?}");
+        }
+    }
+}
