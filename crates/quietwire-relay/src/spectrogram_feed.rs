@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -21,6 +22,11 @@ const MIN_HZ: f32 = 100.0;
 const MAX_HZ: f32 = 20_000.0;
 /// Level of byte 1, dBFS; byte 255 is 0 dBFS. Byte 0 means that there is no audio.
 const MIN_DBFS: f32 = -120.0;
+
+/// Number of the column at a time since the start.
+pub fn column(clock: Duration) -> u64 {
+    clock.as_millis() as u64 / COLUMN_MS
+}
 
 /// Center frequencies of the bands, evenly spaced on a logarithmic scale.
 pub fn bands_hz() -> Vec<f32> {

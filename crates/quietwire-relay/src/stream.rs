@@ -1,34 +1,33 @@
 //! One stream of the relay: its socket, its keys, its denoiser and its counts.
 
 mod error;
+mod network;
 mod options;
+mod show;
 mod socket;
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::UdpSocket;
 use quietwire::{BatchStream, Denoiser, Error, Model};
-use quietwire_rtp::{Packet, RtpDenoiser, RtpError};
+use quietwire_rtp::RtpDenoiser;
 
 use crate::api::error::ApiError;
-use crate::api::media::{Attenuation, CodecName, Suite};
+use crate::api::media::{CodecName, Suite};
 use crate::api::new_stream::{Change, NewStream};
-use crate::api::packets::{PacketStats, SocketStats};
+use crate::api::packets::SocketStats;
 use crate::api::relay::Strip;
-use crate::api::stream_info::{Levels, State, StreamInfo};
+use crate::api::stream_info::State;
 use crate::cpu::{StageTimes, thread_time};
 use crate::route::Route;
-use crate::senders::{SenderFilter, Verdict};
+use crate::senders::SenderFilter;
 use crate::spectrogram_feed::{Signal, SpectrogramFeed};
-use crate::srtp::{SrtpDecryptor, SrtpEncryptor, SrtpError};
+use crate::srtp::{SrtpDecryptor, SrtpEncryptor};
 use error::{LatestError, StreamError};
 
-/// Datagrams that a stream receives before other streams get their turn.
-const MAX_DATAGRAMS_PER_TURN: usize = 64;
 /// A stream without packets for this long is idle.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Spectrogram columns are computed for this long after a client requested them.
@@ -193,74 +192,6 @@ impl Stream {
         self.latest_encode
     }
 
-    /// Receives the datagrams in the socket. `clock`: `now` on the clock of the RTP stream.
-    pub fn receive(&mut self, now: Instant, clock: Duration, buffer: &mut [u8]) {
-        for _ in 0..MAX_DATAGRAMS_PER_TURN {
-            match self.socket.recv_from(buffer) {
-                Ok((len, from)) => self.receive_datagram(now, clock, from, &buffer[..len]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.is_readable = false;
-                    return;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A report about a datagram that was sent earlier. Receiving continues.
-                Err(error) => self.take_reports(&error, now),
-            }
-        }
-    }
-
-    fn receive_datagram(
-        &mut self,
-        now: Instant,
-        clock: Duration,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) {
-        match self.senders.judge(from, self.send_to) {
-            Verdict::Accept => {}
-            Verdict::FromTarget => {
-                self.socket_stats.from_target += 1;
-                self.last_error.set(StreamError::FromTarget(from), now);
-                return;
-            }
-            Verdict::NotAccepted => {
-                self.socket_stats.not_accepted += 1;
-                self.last_error.set(StreamError::NotAccepted(from), now);
-                return;
-            }
-        }
-        let mut packet = datagram;
-        // RTCP has other keys. It is reported as RTCP with SRTP too.
-        let is_rtcp = Packet::parse(datagram) == Err(RtpError::Rtcp);
-        if let Some((_, decryptor)) = self.srtp_in.as_mut().filter(|_| !is_rtcp) {
-            match decryptor.decrypt(datagram, &mut self.decrypted) {
-                Ok(()) => packet = &self.decrypted,
-                Err(SrtpError::Replayed) => {
-                    self.socket_stats.replayed += 1;
-                    return;
-                }
-                Err(SrtpError::Invalid(error)) => {
-                    self.socket_stats.not_authentic += 1;
-                    self.last_error
-                        .set(StreamError::Other("srtp_in", error), now);
-                    return;
-                }
-            }
-        }
-        match self.rtp.receive(clock, packet) {
-            Ok(()) => {
-                self.last_packet_at = Some(now);
-                self.senders.accepted(from);
-            }
-            // Usual on every network.
-            Err(RtpError::Late { .. } | RtpError::Duplicate { .. } | RtpError::Empty { .. }) => {}
-            Err(error) => {
-                let error = StreamError::Other("packet", error.to_string());
-                self.last_error.set(error, now);
-            }
-        }
-    }
-
     /// Advances until a block waits for the denoiser (true) or nothing more is due (false).
     pub fn prepare(&mut self, now: Instant, clock: Duration) -> bool {
         let is_ready = self.rtp.prepare(clock);
@@ -280,51 +211,6 @@ impl Stream {
     /// When [`prepare`](Self::prepare) must be called even without a packet.
     pub fn timeout(&self) -> Option<Duration> {
         self.rtp.timeout()
-    }
-
-    /// Sends the packets that are ready. `packet` is scratch memory.
-    pub fn send(&mut self, packet: &mut Vec<u8>, now: Instant) {
-        while self.rtp.poll_packet(packet) {
-            if let Some((_, encryptor)) = &mut self.srtp_out
-                && let Err(error) = encryptor.encrypt(packet)
-            {
-                self.socket_stats.send_failures += 1;
-                self.last_error
-                    .set(StreamError::Other("srtp_out", error), now);
-                continue;
-            }
-            let mut sent = self.socket.send_to(packet, self.send_to);
-            // A report about an earlier datagram takes the place of this one.
-            if let Err(error) = &sent
-                && socket::is_report(error)
-            {
-                self.take_reports(error, now);
-                sent = self.socket.send_to(packet, self.send_to);
-            }
-            if let Err(error) = sent {
-                self.socket_stats.send_failures += 1;
-                let error = format!("{}: {error}", self.send_to);
-                self.last_error
-                    .set(StreamError::Other("send_to", error), now);
-            }
-        }
-    }
-
-    /// Counts what the network reports about datagrams that were sent earlier. `error`: the error
-    /// that announced it.
-    fn take_reports(&mut self, error: &std::io::Error, now: Instant) {
-        let mut is_reported = false;
-        while let Some(report) = socket::take_report(&self.socket) {
-            is_reported = true;
-            self.socket_stats.unreachable += 1;
-            let target = report.target.unwrap_or(self.send_to);
-            self.last_error
-                .set(StreamError::Unreachable(target, report.reason), now);
-        }
-        if !is_reported && !socket::is_report(error) {
-            let error = StreamError::Other("socket", error.to_string());
-            self.last_error.set(error, now);
-        }
     }
 
     /// Applies all of a change or, on an error, nothing.
@@ -414,41 +300,6 @@ impl Stream {
         }
     }
 
-    fn state(&self, now: Instant) -> State {
-        let is_idle = self.last_packet_at.is_none_or(|at| now > at + IDLE_TIMEOUT);
-        if is_idle {
-            State::Idle
-        } else if self.is_codec_shed && self.on {
-            State::SteppedDown
-        } else if self.rtp.is_passthrough() {
-            State::Passthrough
-        } else if self.rtp.denoiser().fallback_level() > 0 {
-            State::SteppedDown
-        } else {
-            State::Denoising
-        }
-    }
-
-    /// The state and the active model, if the state differs from that of the latest call.
-    pub fn take_state_change(&mut self, now: Instant) -> Option<(State, Option<String>)> {
-        let state = self.state(now);
-        if std::mem::replace(&mut self.reported_state, state) == state {
-            return None;
-        }
-        Some((state, self.active_model()))
-    }
-
-    /// The text of a new kind of error.
-    pub fn take_error(&mut self) -> Option<String> {
-        self.last_error.take_unreported()
-    }
-
-    fn active_model(&self) -> Option<String> {
-        let model = self.rtp.denoiser().active_model();
-        let model = model.filter(|_| !self.is_codec_shed);
-        model.map(|model| model.manifest().id().to_owned())
-    }
-
     /// Whether the stream was without packets for its idle timeout.
     pub fn is_expired(&self, now: Instant) -> bool {
         self.expires_at().is_some_and(|at| now >= at)
@@ -471,57 +322,6 @@ impl Stream {
         // An expired stream waits for its removal.
         let expiry = self.expires_at().filter(|at| *at > now);
         [idle, feed, expiry].into_iter().flatten().min()
-    }
-
-    fn levels(&self) -> Levels {
-        let telemetry = self.rtp.denoiser().telemetry();
-        Levels {
-            input_dbfs: telemetry.input_dbfs,
-            output_dbfs: telemetry.output_dbfs,
-            snr_db: telemetry.snr_db,
-            gain_db: telemetry.gain_db,
-            speech_probability: telemetry.speech_probability,
-            speech_share: self.with_speech as f32 / self.denoised.max(1) as f32,
-        }
-    }
-
-    /// The stream as the control interface shows it.
-    pub fn snapshot(&self, now: Instant) -> StreamInfo {
-        let denoiser = self.rtp.denoiser();
-        let model_id = |model: &Arc<Model>| model.manifest().id().to_owned();
-        let state = self.state(now);
-        let has_levels = matches!(state, State::Denoising | State::SteppedDown);
-        StreamInfo {
-            id: self.id.clone(),
-            labels: self.labels.clone(),
-            listen: self.listen,
-            send_to: self.send_to,
-            accept_from: self.accept_from.clone(),
-            srtp_in: self.srtp_in.as_ref().map(|(suite, _)| *suite),
-            srtp_out: self.srtp_out.as_ref().map(|(suite, _)| *suite),
-            codec: self.codec,
-            payload_type: self.payload_type,
-            channels: self.channels,
-            on: self.on,
-            attenuation_db: Attenuation(denoiser.attenuation()),
-            model: model_id(denoiser.model()),
-            active_model: self.active_model(),
-            codec_active: !self.rtp.is_passthrough(),
-            delay_ms: self.rtp.delay().as_secs_f64() * 1000.0,
-            state,
-            seconds: now.saturating_duration_since(self.created_at).as_secs_f64(),
-            idle_timeout_s: self
-                .idle_timeout
-                .map_or(0, |timeout| timeout.as_secs() as u32),
-            levels: has_levels.then(|| self.levels()),
-            packets: PacketStats::new(&self.rtp.stats(), &self.socket_stats),
-            jitter_ms: self.rtp.jitter().as_secs_f64() * 1000.0,
-            missed_deadlines: denoiser.stats().deadline_misses,
-            cpu_seconds: self.cpu.sum().as_secs_f64(),
-            cpu_stage_seconds: self.cpu.seconds(),
-            last_error: self.last_error.text(),
-            last_error_age_s: self.last_error.age(now).map(|age| age.as_secs_f64()),
-        }
     }
 }
 
