@@ -47,8 +47,8 @@ LOW_CUT_PESQ = {
 # Known defect: both models leave tones above the limit of 6 dB (see their cards). These values, measured
 # with the shipped weights, must not rise. A model within the limits needs no entry.
 RESIDUE = {
-    "base": {"tone_db": 22.2, "onset_s": 0.3},
-    "tiny": {"tone_db": 19.7, "onset_s": 0.25},
+    "base": {"tone_db": 19.7, "onset_s": 0.3},
+    "tiny": {"tone_db": 19.2, "onset_s": 0.25},
 }
 RESIDUE_TOLERANCE = {"tone_db": 0.3, "onset_s": 0.05}  # between processors
 PICTURE = ROOT / "docs/office-fan.png"

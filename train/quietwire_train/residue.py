@@ -1,8 +1,9 @@
 """The residue: what a denoiser leaves of noise alone, and in the pauses of speech.
 
-- tones: the level of the most prominent band over its neighbors, minus the same of the input. Bands
-  are thirds of a critical band. A steady tone that the denoiser adds has a high value; a residue with
-  the spectral shape of its input has 0 dB.
+- tones: the level of the most prominent band over its neighbors, minus the same of the input if that is
+  positive. Bands are thirds of a critical band. A steady tone that the denoiser adds has a high value; a
+  residue with the spectral shape of its input has 0 dB at most, and so has one that fills a gap between
+  the lines of hum.
 - onset: the time until noise is 20 dB down, from the start of a stream.
 - steadiness: the range of the level of the residue over time.
 
@@ -124,8 +125,11 @@ class Tone:
 
 
 def find_tone(before_db: np.ndarray, after_db: np.ndarray) -> Tone:
-    """From band levels of the input and of the output."""
-    excess = prominence_db(after_db) - prominence_db(before_db)
+    """From band levels of the input and of the output.
+
+    A gap in the input is no reason to call a band of the output a tone.
+    """
+    excess = prominence_db(after_db) - np.maximum(prominence_db(before_db), 0.0)
     at = int(np.argmax(excess))
     edges = band_edges_hz()
     return Tone(float(excess[at]), float(np.sqrt(edges[at] * edges[at + 1])))

@@ -96,6 +96,17 @@ def test_silence_has_no_tone() -> None:
     assert found.excess_db < 2.0
 
 
+def test_a_filled_gap_between_lines_is_no_tone() -> None:
+    """A flat residue of hum has no gap at 126 Hz, but no tone either; a line in the gap is one."""
+    hum = make_noise("hum", -20.0, 12.0)
+    before = band_levels_db(spectrum(hum))
+    flat = 1e-3 * np.random.default_rng(3).standard_normal(len(hum))
+    assert find_tone(before, band_levels_db(spectrum(flat))).excess_db < 2.0
+    line = 3e-4 * np.sin(2 * np.pi * 126.0 * np.arange(len(hum)) / RATE_HZ)
+    found = find_tone(before, band_levels_db(spectrum(flat + line)))
+    assert found.excess_db > 8.0 and found.hz == pytest.approx(126, rel=0.1)
+
+
 def test_the_onset_is_when_noise_stays_down() -> None:
     noise = make_noise("white", -20.0, 4.0)
     gain = np.where(np.arange(len(noise)) < 0.6 * RATE_HZ, 1.0, 0.05)
