@@ -35,7 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SNRS_DB = (-5, 0, 5, 10, 15)
 # Least gain of the mean over SNR pairs against the input, and limits of the other sets.
 LEAST = {
-    "base": {"pesq": 0.4, "stoi": -0.02, "si_sdr_db": 6.5, "ovrl": 0.8},
+    # OVRL only guards: base was not trained on DNSMOS, tiny was.
+    "base": {"pesq": 0.5, "stoi": 0.0, "si_sdr_db": 7.0, "visqol": 0.5, "distill_mos": 0.6, "ovrl": 0.3},
     "tiny": {"pesq": 0.4, "stoi": -0.02, "si_sdr_db": 6.0, "ovrl": 0.7},
 }
 CLEAN_PESQ = {"base": 4.4, "tiny": 4.4}
@@ -44,10 +45,9 @@ LOW_CUT_PESQ = {
     "base": {300: 4.4, 400: 4.4, 500: 4.4, 600: 3.8, 700: 3.5},
     "tiny": {300: 4.4, 400: 4.4, 500: 4.4, 600: 4.3, 700: 3.7},
 }
-# Known defect: both models leave tones above the limit of 6 dB (see their cards). These values, measured
-# with the shipped weights, must not rise. A model within the limits needs no entry.
+# Known defect: tiny leaves tones above the limit of 6 dB (see its card). Its values, measured with the
+# shipped weights, must not rise. A model within the limits needs no entry.
 RESIDUE = {
-    "base": {"tone_db": 19.7, "onset_s": 0.3},
     "tiny": {"tone_db": 19.2, "onset_s": 0.25},
 }
 RESIDUE_TOLERANCE = {"tone_db": 0.3, "onset_s": 0.05}  # between processors
