@@ -12,7 +12,7 @@ mod inputs;
 mod models;
 #[cfg(feature = "clean")]
 mod pipes;
-#[cfg(all(unix, feature = "clean"))]
+#[cfg(all(target_os = "linux", feature = "clean"))]
 mod stop;
 #[cfg(feature = "clean")]
 mod video;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use quietwire_testing::files::Folder;
@@ -45,8 +45,29 @@ fn waiting(folder: &Folder, command: &mut Command) -> (Child, ChildStdin) {
     (child, stdin)
 }
 
+/// A program with the default actions of the signals: under nohup, and in the background of a shell, the
+/// tests themselves ignore some of them.
+fn with_default_signals(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT,TERM,HUP", program]);
+    command
+}
+
 fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_quietwire"))
+    with_default_signals(env!("CARGO_BIN_EXE_quietwire"))
+}
+
+/// Waits for the end of a program that a signal ends.
+fn ended(mut child: Child) -> Output {
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("the signal did not end the program");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().unwrap()
 }
 
 fn signal(name: &str, child: &Child) {
@@ -66,7 +87,7 @@ fn signals_remove_the_outputs_in_progress_and_end_the_program() {
         let folder = Folder::new(&format!("signal{name}"));
         let (child, stdin) = waiting(&folder, &mut program());
         signal(name, &child);
-        let output = child.wait_with_output().unwrap();
+        let output = ended(child);
         drop(stdin);
         // A shell reports 128 more.
         assert_eq!(output.status.signal(), Some(number), "{}", stderr(&output));
@@ -88,7 +109,7 @@ fn a_shell_reports_130_143_and_129() {
         );
         folder.put("start", &wav(100_000));
         let line = line.replace("exec 3> pipe;", "exec 3> pipe; head -c 60000 start >&3;");
-        let run = Command::new("bash")
+        let run = with_default_signals("bash")
             .args(["-c", &line])
             .current_dir(folder.join(""))
             .output();
@@ -99,7 +120,6 @@ fn a_shell_reports_130_143_and_129() {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_program_under_nohup_goes_on_after_the_terminal_is_closed() {
     let folder = Folder::new("nohup");
