@@ -695,7 +695,7 @@ def soak(
     check_late("held", "p99", held_shares["p99"], HELD_P99_MS)
     if figures["steps_down"]:
         # At its last fallback level a stream outputs its input.
-        row("", f"{timing_faults.pop(UNCHANGED_WHILE_ON)} {UNCHANGED_WHILE_ON}, possibly for lack of time")
+        row("", f"{timing_faults.pop(UNCHANGED_WHILE_ON, 0)} {UNCHANGED_WHILE_ON}, possibly for lack of time")
     for what, count in faults.items():
         check(count == 0, f"continuity: {count} {what}")
     for what, count in timing_faults.items():
