@@ -37,9 +37,9 @@ impl DelayedPacket {
         }
     }
 
-    /// Whether it is a packet that was received.
-    pub(crate) fn is_received(&self) -> bool {
-        !matches!(self.packet.kind, PacketKind::Redundant | PacketKind::Lost)
+    /// Whether sent clean audio is that of a received packet, not made up for one.
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.packet.kind == PacketKind::Audio && !self.is_undecodable
     }
 }
 
@@ -91,7 +91,7 @@ impl DelayLine {
     pub(crate) fn received(&self) -> usize {
         self.packets
             .iter()
-            .filter(|packet| packet.is_received())
+            .filter(|delayed| delayed.packet.kind.is_received())
             .count()
     }
 }

@@ -50,6 +50,18 @@ pub(crate) enum PacketKind {
     Lost,
 }
 
+impl PacketKind {
+    /// Whether the codec decodes it.
+    pub(crate) fn is_audio(self) -> bool {
+        matches!(self, Self::Audio | Self::Redundant)
+    }
+
+    /// Whether it is a packet that was received and is not counted as dropped.
+    pub(crate) fn is_received(self) -> bool {
+        matches!(self, Self::Audio | Self::Passthrough | Self::ComfortNoise)
+    }
+}
+
 impl BufferedPacket {
     /// Synchronization source.
     pub(crate) fn ssrc(&self) -> u32 {
@@ -139,10 +151,7 @@ impl JitterBuffer {
 
     /// The first packet of audio of a source.
     pub(crate) fn first_audio(&self, source: u32) -> Option<&BufferedPacket> {
-        let is_audio = |packet: &&BufferedPacket| {
-            packet.source == source
-                && matches!(packet.kind, PacketKind::Audio | PacketKind::Redundant)
-        };
+        let is_audio = |packet: &&BufferedPacket| packet.source == source && packet.kind.is_audio();
         self.packets.iter().find(is_audio)
     }
 
@@ -178,9 +187,7 @@ impl JitterBuffer {
 
     /// Packets that were received and not dropped.
     pub(crate) fn received(&self) -> usize {
-        let received = |packet: &&BufferedPacket| {
-            !matches!(packet.kind, PacketKind::Redundant | PacketKind::Dropped)
-        };
-        self.packets.iter().filter(received).count()
+        let packets = self.packets.iter();
+        packets.filter(|packet| packet.kind.is_received()).count()
     }
 }

@@ -153,12 +153,8 @@ impl Playout {
         self.extend(now, len, is_decoding);
     }
 
-    /// A lost packet was concealed.
-    pub(crate) fn concealed(&mut self, now: Duration, len: Duration, is_decoding: bool) {
-        self.extend(now, len, is_decoding);
-    }
-
-    fn extend(&mut self, now: Duration, len: Duration, is_decoding: bool) {
+    /// Audio of `len` was played or concealed: no pause is filled before its end.
+    pub(crate) fn extend(&mut self, now: Duration, len: Duration, is_decoding: bool) {
         self.due = Some(now + len + self.tolerance());
         self.mode = if is_decoding {
             Mode::Denoising

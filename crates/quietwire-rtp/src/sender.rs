@@ -168,8 +168,7 @@ impl Sender {
         } else {
             bytes.extend_from_slice(audio.payload);
         }
-        let is_replaced = audio.is_first && received.is_some() && !delayed.is_undecodable;
-        let origin = if is_replaced {
+        let origin = if audio.is_first && delayed.is_replaceable() {
             Origin::Replaced
         } else {
             Origin::Made
@@ -188,7 +187,7 @@ impl Sender {
         let packet = &delayed.packet;
         let mut bytes = self.write_header(false, payload_type, packet.ticks, None, &PLAIN_HEADER);
         bytes.extend_from_slice(payload);
-        let origin = if packet.kind == PacketKind::Audio && !delayed.is_undecodable {
+        let origin = if delayed.is_replaceable() {
             Origin::Replaced
         } else {
             Origin::Made

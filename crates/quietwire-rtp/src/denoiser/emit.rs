@@ -24,7 +24,7 @@ pub(super) struct Output {
     decoding: bool,
     /// position from which packets can be encoded
     encodable_from: u64,
-    /// frames from which the codecs have forgotten their start
+    /// frames after which the start of the codecs has no effect
     warm_up: u64,
     /// position from which the denoiser outputs its input
     dry_from: Option<i64>,
@@ -80,23 +80,22 @@ impl Output {
         self.decoding && start >= self.encodable_from
     }
 
-    /// Decides how the packet at position `start` is sent.
-    fn switch(&mut self, start: u64) {
+    /// Decides how the packet at position `start` is sent. True: decoding ends with it.
+    fn switch(&mut self, start: u64) -> bool {
         if !self.decoding {
-            return;
+            return false;
         }
-        if self.forwarding {
-            if self.is_wet && start >= self.encodable_from + self.warm_up {
-                self.forwarding = false;
-                self.independent_left = INDEPENDENT_PACKETS;
-            }
-        } else if self.dry_from.is_some_and(|dry| start as i64 >= dry) {
+        if self.dry_from.is_some_and(|dry| start as i64 >= dry) {
             // All audio on the way to the receiver is the input.
             self.forwarding = true;
-        }
-        if self.forwarding && self.dry_from.is_some_and(|dry| start as i64 >= dry) {
             self.decoding = false;
+            return true;
         }
+        if self.forwarding && self.is_wet && start >= self.encodable_from + self.warm_up {
+            self.forwarding = false;
+            self.independent_left = INDEPENDENT_PACKETS;
+        }
+        false
     }
 }
 
@@ -110,8 +109,7 @@ impl RtpDenoiser {
 
     pub(super) fn emit_packet(&mut self, mut delayed: DelayedPacket) {
         if delayed.frames > 0 {
-            self.output.switch(delayed.start);
-            if !self.output.is_decoding() {
+            if self.output.switch(delayed.start) {
                 self.chain.stop();
             }
             let is_encoded =

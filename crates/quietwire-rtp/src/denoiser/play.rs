@@ -32,8 +32,7 @@ impl RtpDenoiser {
                 crowded: self.jitter_buffer.is_crowded() || other_source,
             };
         }
-        let is_audio = matches!(first.kind, PacketKind::Audio | PacketKind::Redundant);
-        if is_audio && self.clock.is_pause(first.ticks) {
+        if first.kind.is_audio() && self.clock.is_pause(first.ticks) {
             Next::AfterPause
         } else {
             Next::Ready
@@ -157,7 +156,7 @@ impl RtpDenoiser {
             delayed.frames = frames;
             self.timeline.push(frames);
             let len = self.duration_of(frames);
-            self.playout.concealed(now, len, is_decoding);
+            self.playout.extend(now, len, is_decoding);
             self.enqueue(delayed);
         } else if !self.delay_line.add_lost() {
             let mut delayed = self.lost_packet();
@@ -176,7 +175,7 @@ impl RtpDenoiser {
 
     fn enqueue(&mut self, delayed: DelayedPacket) {
         if let Some(oldest) = self.delay_line.push(delayed) {
-            self.stats.dropped.overflow += u64::from(oldest.is_received());
+            self.stats.dropped.overflow += u64::from(oldest.packet.kind.is_received());
             self.jitter_buffer.recycle(oldest.packet);
         }
     }
