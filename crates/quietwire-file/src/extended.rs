@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use symphonia::core::io::MediaSource;
 
+use crate::caf;
+
 /// A source whose stated length is beyond its end. Reading there is the error of an early end.
 pub(crate) struct Extended {
     source: Box<dyn MediaSource>,
@@ -88,7 +90,7 @@ pub(crate) fn stated_end<R: Read + Seek + ?Sized>(
         let size = head.get(4..8)?.first_chunk()?;
         return Some(8 + u64::from(u32::from_be_bytes(*size)));
     }
-    let is_caf = head.starts_with(b"caff");
+    let is_caf = caf::is_caf(head);
     if !is_mp4 && !is_caf {
         return None;
     }
@@ -103,14 +105,9 @@ pub(crate) fn stated_end<R: Read + Seek + ?Sized>(
 
 /// `None`: the last chunk has no length.
 fn last_chunk_end<R: Read + Seek + ?Sized>(source: &mut R, end: u64) -> Option<u64> {
-    // After the header of the file: the type of each chunk and its signed length.
-    let mut at = 8u64;
-    while at + 12 <= end {
-        source.seek(SeekFrom::Start(at)).ok()?;
-        let mut head = [0; 12];
-        source.read_exact(&mut head).ok()?;
-        let size = i64::from_be_bytes(*head[4..].first_chunk()?);
-        at = at.checked_add(12)?.checked_add(u64::try_from(size).ok()?)?;
+    let mut at = caf::FIRST_CHUNK;
+    while at + caf::CHUNK_HEADER <= end {
+        at = caf::chunk(source, at)?.end;
     }
     Some(at)
 }

@@ -14,9 +14,10 @@ use symphonia::core::io::Monitor;
 
 use crate::audio_info::AudioInfo;
 use crate::error::FileError;
-use crate::flac::block::{Block, STREAMINFO, VORBIS_COMMENT, default_mask, read_blocks};
+use crate::flac::block::{Block, STREAMINFO, VORBIS_COMMENT, read_blocks};
 use crate::note::Note;
 use crate::sample_format::SampleFormat;
+use crate::speaker_layout::default_mask;
 
 /// Bytes of a `STREAMINFO` block (RFC 9639, section 8.2).
 const STREAMINFO_BYTES: usize = 34;

@@ -2,6 +2,8 @@
 
 // In the order in which a file passes through them.
 mod audio_info;
+mod big_endian;
+mod caf;
 mod catch_panic;
 mod clean;
 mod clean_job;
@@ -22,6 +24,7 @@ mod recognize;
 mod sample_depth;
 mod sample_format;
 mod section;
+mod speaker_layout;
 mod spool;
 mod track;
 mod trailing_tags;
@@ -41,7 +44,6 @@ mod output_spec;
 mod picture;
 mod process;
 mod report;
-mod speaker_layout;
 mod spectrogram;
 mod telemetry_writer;
 mod video;

@@ -7,10 +7,11 @@ mod info;
 
 pub(crate) use container::from_container;
 
-use crate::flac::block::{Block, PADDING, SEEK_TABLE, STREAMINFO, VORBIS_COMMENT, default_mask};
+use crate::flac::block::{Block, PADDING, SEEK_TABLE, STREAMINFO, VORBIS_COMMENT};
 use crate::metadata::comments::{
     PICTURE, comment_block, picture_block, read_comments, read_picture,
 };
+use crate::speaker_layout::default_mask;
 use crate::wav::chunk::{Chunk, Chunks};
 use crate::wav::format::WavSpec;
 

@@ -3,6 +3,8 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use crate::big_endian::be32;
+
 /// Bytes in which the first MPEG frame is searched after the ID3v2 tag.
 const SEARCHED_BYTES: u64 = 1 << 14;
 /// Bytes of a tag at the end, and of rounding, by which a file may be longer than stated.
@@ -127,9 +129,4 @@ pub(crate) fn id3v2_bytes(head: &[u8; 10]) -> Option<u64> {
         .fold(0, |size, &byte| size << 7 | u64::from(byte));
     let footer = if head[5] & 0x10 != 0 { 10 } else { 0 };
     Some(10 + size + footer)
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at + 4)?.first_chunk()?;
-    Some(u32::from_be_bytes(*bytes))
 }

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use crate::big_endian::{be32, be64};
 use crate::speaker_layout;
 
 /// One audio track.
@@ -312,18 +313,4 @@ fn find<R: Read + Seek + ?Sized>(
         start = box_end;
     }
     None
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)?
-        .first_chunk()
-        .map(|bytes| u32::from_be_bytes(*bytes))
-}
-
-fn be64(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes
-        .get(at..at + 8)?
-        .first_chunk()
-        .map(|bytes| u64::from_be_bytes(*bytes))
 }

@@ -3,6 +3,9 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use crate::big_endian::be32;
+use crate::caf;
+
 /// Tags: the layout is given by descriptions, or by a bitmap of speakers.
 const USE_DESCRIPTIONS: u32 = 0;
 const USE_BITMAP: u32 = 1 << 16;
@@ -33,6 +36,15 @@ const NUMBERED: [(u16, u32); 16] = [
     (137, 0x10F), // L R C LFE Cs
     (183, 0x70F), // WAVE 6.1
 ];
+
+/// [channels - 1] the masks of FLAC (RFC 9639, section 9.1.3), and of Vorbis and Opus in the order of WAV
+/// files (Vorbis I, section 4.3.9; RFC 7845, section 5.1.1.2)
+const DEFAULTS: [u32; 8] = [0x4, 0x3, 0x7, 0x33, 0x37, 0x3F, 0x70F, 0x63F];
+
+/// The mask that files without a layout have. `None`: more than 8 channels.
+pub(crate) fn default_mask(channels: usize) -> Option<u32> {
+    DEFAULTS.get(channels.wrapping_sub(1)).copied()
+}
 
 /// The mask of a layout for `channels` channels. `None`: a layout without a mask, or of another number of
 /// channels.
@@ -68,7 +80,7 @@ fn described(layout: &[u8]) -> Option<u32> {
 
 /// The layout in a CAF file. Leaves the source at its start.
 pub(crate) fn of_caf<R: Read + Seek + ?Sized>(source: &mut R, head: &[u8]) -> Option<Vec<u8>> {
-    if !head.starts_with(b"caff") {
+    if !caf::is_caf(head) {
         return None;
     }
     let layout = caf_chunk(source);
@@ -77,20 +89,16 @@ pub(crate) fn of_caf<R: Read + Seek + ?Sized>(source: &mut R, head: &[u8]) -> Op
 }
 
 fn caf_chunk<R: Read + Seek + ?Sized>(source: &mut R) -> Option<Vec<u8>> {
-    // After the header of the file: the type of each chunk and its signed length.
-    let mut at = 8u64;
+    let mut at = caf::FIRST_CHUNK;
     loop {
-        source.seek(SeekFrom::Start(at)).ok()?;
-        let mut head = [0; 12];
-        source.read_exact(&mut head).ok()?;
-        let size = u64::try_from(i64::from_be_bytes(*head[4..].first_chunk()?)).ok()?;
-        if head.starts_with(b"chan") {
+        let chunk = caf::chunk(source, at)?;
+        if &chunk.name == b"chan" {
             let mut layout = Vec::new();
-            let mut part = source.take(size.min(MAX_LAYOUT));
+            let mut part = source.take(chunk.bytes.min(MAX_LAYOUT));
             part.read_to_end(&mut layout).ok()?;
             return Some(layout);
         }
-        at = at.checked_add(12)?.checked_add(size)?;
+        at = chunk.end;
     }
 }
 
@@ -99,11 +107,6 @@ pub(crate) fn of_sample_entry(entry: &[u8]) -> Option<Vec<u8>> {
     let name = entry.windows(4).position(|window| window == b"chan")?;
     // After the name of the atom: version and flags.
     entry.get(name + 8..).map(<[u8]>::to_vec)
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    let word = bytes.get(at..)?.first_chunk()?;
-    Some(u32::from_be_bytes(*word))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The channel order of Vorbis and Opus (Vorbis I, section 4.3.9; RFC 7845, section 5.1.1.2) and its
 //! place in the order of `WAVE_FORMAT_EXTENSIBLE`.
 
+use crate::speaker_layout::default_mask;
+
 /// [channels - 1] the position in the WAV order of each Vorbis channel
 const WAV_POSITIONS: [&[usize]; 8] = [
     &[0],
@@ -13,9 +15,6 @@ const WAV_POSITIONS: [&[usize]; 8] = [
     &[0, 2, 1, 6, 7, 4, 5, 3],
 ];
 
-/// [channels - 1] the speaker mask
-const MASKS: [u32; 8] = [0x4, 0x3, 0x7, 0x33, 0x37, 0x3F, 0x70F, 0x63F];
-
 /// The position in the WAV order of each Vorbis channel. More than 8 channels have no order.
 pub(super) fn wav_positions(channels: usize) -> Vec<usize> {
     match WAV_POSITIONS.get(channels.wrapping_sub(1)) {
@@ -26,7 +25,5 @@ pub(super) fn wav_positions(channels: usize) -> Vec<usize> {
 
 /// The speaker mask of 3 to 8 channels.
 pub(super) fn channel_mask(channels: usize) -> Option<u32> {
-    (channels > 2)
-        .then(|| MASKS.get(channels - 1).copied())
-        .flatten()
+    default_mask(channels).filter(|_| channels > 2)
 }

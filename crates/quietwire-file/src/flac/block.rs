@@ -12,9 +12,6 @@ pub(crate) const PADDING: u8 = 1;
 pub(crate) const SEEK_TABLE: u8 = 3;
 pub(crate) const VORBIS_COMMENT: u8 = 4;
 
-/// [channels - 1] the default speaker mask
-const MASKS: [u32; 8] = [0x4, 0x3, 0x7, 0x33, 0x37, 0x3F, 0x70F, 0x63F];
-
 /// A metadata block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Block {
@@ -43,11 +40,6 @@ impl Block {
             kind => format!("FLAC block {kind}"),
         }
     }
-}
-
-/// The speaker mask that a FLAC file has by default (RFC 9639, section 9.1.3).
-pub(crate) fn default_mask(channels: usize) -> Option<u32> {
-    MASKS.get(channels.wrapping_sub(1)).copied()
 }
 
 /// Reads the metadata blocks, and skips an ID3v2 tag in front of them. A block that is larger than the
