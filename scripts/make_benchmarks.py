@@ -68,6 +68,14 @@ def text(title: str, key: str) -> Column:
     return Column(title, lambda row, _: row[key], is_text=True)
 
 
+# Scores that all tables of quality begin with.
+SCORES = [
+    text("", "name"),
+    number("PESQ", "pesq", 2),
+    number("STOI", "stoi", 3),
+    number("SI-SDR, dB", "si_sdr_db", 1),
+]
+
 TABLES = [
     Table(
         "Cost",
@@ -116,10 +124,7 @@ TABLES = [
         "clean speech as its input.",
         "quality-held-out.json",
         [
-            text("", "name"),
-            number("PESQ", "pesq", 2),
-            number("STOI", "stoi", 3),
-            number("SI-SDR, dB", "si_sdr_db", 1),
+            *SCORES,
             number("ViSQOL", "visqol", 2),
             number("Distill-MOS", "distill_mos", 2),
             number("OVRL", "ovrl", 2),
@@ -132,10 +137,7 @@ TABLES = [
         "these (rank correlation over eleven systems 0.36 in PESQ and 0.15 in SI-SDR).",
         "quality-public.json",
         [
-            text("", "name"),
-            number("PESQ", "pesq", 2),
-            number("STOI", "stoi", 3),
-            number("SI-SDR, dB", "si_sdr_db", 1),
+            *SCORES,
             number("OVRL", "ovrl", 2),
             number("Distill-MOS", "distill_mos", 2),
             number("second group: PESQ", "b_pesq", 2),
@@ -150,10 +152,7 @@ TABLES = [
         "frequencies, speech 30 dB quieter against normal level, noise alone, and spoken words.",
         "quality-development.json",
         [
-            text("", "name"),
-            number("PESQ", "pesq", 2),
-            number("STOI", "stoi", 3),
-            number("SI-SDR, dB", "si_sdr_db", 1),
+            *SCORES,
             number("OVRL", "ovrl", 2),
             number("clean speech, PESQ", "clean_pesq", 2),
             number("low-cut speech, PESQ", "low_cut_pesq", 2),
