@@ -60,9 +60,7 @@ async fn create_one(relay: &Relay, options: serde_json::Value) -> BulkResult {
 /// Creates streams, one after another. Errors of one do not affect the others.
 #[utoipa::path(post, path = "/v1/bulk/create", operation_id = "bulk_create", tag = "streams", request_body = BulkCreate, responses(
     (status = 200, body = BulkResults, description = "the result of each stream"),
-    (status = 400, body = ErrorBody, description = "the body is not JSON"),
     (status = 413, body = ErrorBody, description = "the body is longer than 2 MiB"),
-    (status = 415, body = ErrorBody, description = "the content type is not application/json"),
     (status = 422, body = ErrorBody, description = "the body is not valid; no stream was created")))]
 pub async fn create(
     State(relay): Shared,
@@ -86,9 +84,7 @@ pub async fn create(
 /// Removes streams, by their ids or by labels.
 #[utoipa::path(post, path = "/v1/bulk/delete", operation_id = "bulk_delete", tag = "streams", request_body = BulkDelete, responses(
     (status = 200, body = BulkResults, description = "the result of each stream"),
-    (status = 400, body = ErrorBody, description = "the body is not JSON"),
     (status = 413, body = ErrorBody, description = "the body is longer than 2 MiB"),
-    (status = 415, body = ErrorBody, description = "the content type is not application/json"),
     (status = 422, body = ErrorBody, description = "the body is not valid; no stream was removed")))]
 pub async fn delete(
     State(relay): Shared,

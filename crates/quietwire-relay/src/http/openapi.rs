@@ -73,7 +73,10 @@ impl Modify for Common {
                     "the relay has no token and `Host` is no name of this computer",
                 );
                 if operation.request_body.is_some() {
+                    add("400", "the body is not JSON");
                     add("408", "the body was not received within 10 s");
+                    add("413", "the body is longer than 64 KiB");
+                    add("415", "the content type is not application/json");
                 }
                 if !PUBLIC.contains(&path.as_str()) {
                     add(

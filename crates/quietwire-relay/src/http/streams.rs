@@ -65,10 +65,7 @@ pub async fn list(State(relay): Shared, Fielded(filter): Fielded<Filter>) -> Res
 /// Creates a stream.
 #[utoipa::path(post, path = "/v1/streams", tag = "streams", request_body = NewStream, responses(
     (status = 201, body = StreamInfo),
-    (status = 400, body = ErrorBody, description = "the body is not JSON"),
     (status = 409, body = ErrorBody, description = "the id or the address is in use"),
-    (status = 413, body = ErrorBody, description = "the body is longer than 64 KiB"),
-    (status = 415, body = ErrorBody, description = "the content type is not application/json"),
     (status = 422, body = ErrorBody, description = "a value is not valid"),
     (status = 503, body = ErrorBody, description = "the relay is draining, or the limit of streams or sockets is reached")))]
 pub async fn create(
@@ -95,10 +92,7 @@ pub async fn show(State(relay): Shared, Id(id): Id) -> Result<Json<StreamInfo>, 
     request_body = NewStream, responses(
     (status = 200, body = StreamInfo, description = "the stream existed"),
     (status = 201, body = StreamInfo, description = "the stream was created"),
-    (status = 400, body = ErrorBody, description = "the body is not JSON"),
     (status = 409, body = ErrorBody, description = "the address is in use, or the stream exists with options that cannot change"),
-    (status = 413, body = ErrorBody, description = "the body is longer than 64 KiB"),
-    (status = 415, body = ErrorBody, description = "the content type is not application/json"),
     (status = 422, body = ErrorBody, description = "a value is not valid"),
     (status = 503, body = ErrorBody, description = "the relay is draining, or the limit of streams or sockets is reached")))]
 pub async fn put(
@@ -120,10 +114,7 @@ pub async fn put(
     params(("id" = String, Path, example = "alice")),
     request_body = Change, responses(
     (status = 200, body = StreamInfo),
-    (status = 400, body = ErrorBody, description = "the body is not JSON"),
     (status = 404, body = ErrorBody),
-    (status = 413, body = ErrorBody, description = "the body is longer than 64 KiB"),
-    (status = 415, body = ErrorBody, description = "the content type is not application/json"),
     (status = 422, body = ErrorBody, description = "a value is not valid; nothing was changed")))]
 pub async fn change(
     State(relay): Shared,
