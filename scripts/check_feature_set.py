@@ -21,10 +21,12 @@ ALL = ["test", "--workspace", "--all-features"]
 BUILDS = [
     ["build", "--package", "quietwire-cli"],
     ["build", "--package", "quietwire-cli", "--features", "relay"],
+    ["build", "--package", "quietwire-cli", "--features", "live"],
     ["build", "--package", "quietwire-cli", "--no-default-features", "--features", "relay"],
     ["test"],
     ["test", "--package", "quietwire"],
     ["test", "--package", "quietwire-file"],
+    ["test", "--package", "quietwire-live"],
     ["test", "--package", "quietwire-relay"],
     ["test", "--package", "quietwire-rtp"],
 ]

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "clean")]
 pub(crate) mod clean;
+#[cfg(feature = "live")]
+pub(crate) mod live;
 #[cfg(feature = "relay")]
 pub(crate) mod relay;
 
@@ -55,6 +57,16 @@ pub(crate) enum Command {
     #[cfg(not(feature = "relay"))]
     #[command(hide = true, disable_help_flag = true)]
     Relay {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
+    /// Clean a microphone live, for any program
+    #[cfg(feature = "live")]
+    Live(Box<live::LiveArgs>),
+    /// In builds without live audio: names the build that has it
+    #[cfg(not(feature = "live"))]
+    #[command(hide = true, disable_help_flag = true)]
+    Live {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<std::ffi::OsString>,
     },

@@ -36,6 +36,10 @@ fn remedy(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref() {
         return of_file(error).map(Into::into);
     }
+    #[cfg(feature = "live")]
+    if let Some(error) = error.downcast_ref() {
+        return crate::live::remedy(error).map(Into::into);
+    }
     of_store(error.downcast_ref()?)
 }
 

@@ -13,6 +13,8 @@ mod cost;
 mod failure;
 #[cfg(feature = "clean")]
 mod info;
+#[cfg(feature = "live")]
+mod live;
 mod load;
 mod models;
 #[cfg(feature = "relay")]
@@ -55,6 +57,14 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Relay { .. } => anyhow::bail!(Usage(
             "this program was built without the relay; cargo install --path crates/quietwire-cli \
              --features relay builds it with the relay (needs cmake)"
+                .into()
+        )),
+        #[cfg(feature = "live")]
+        Command::Live(args) => return live::run(*args),
+        #[cfg(not(feature = "live"))]
+        Command::Live { .. } => anyhow::bail!(Usage(
+            "this program was built without live audio; cargo install --path crates/quietwire-cli \
+             --features live builds it with it (on Linux this needs the package libasound2-dev)"
                 .into()
         )),
         Command::Completions(args) => completions::run(&args)?,
