@@ -1,14 +1,17 @@
-//! The inference engine: loads ONNX graphs and runs them one hop a step. Only this module and the
-//! modules below it use tract.
+//! The inference engine: loads ONNX graphs and runs them one hop a step, in the executor of this library
+//! ([`plan`]) or in tract ([`tract`]). Only the module [`tract`] and the modules below it use that crate.
 
+mod compare;
 mod fault;
-mod graph;
-mod import;
-mod kernels;
+mod graphs;
+mod linear;
+mod onnx;
+mod plan;
+mod recurrence;
 mod session;
-mod unroll;
-mod whole_signal;
+mod tract;
 
-pub(crate) use graph::Graph;
+pub(crate) use compare::reference_difference;
+pub(crate) use graphs::{Executor, Graphs};
 pub(crate) use session::Session;
-pub(crate) use whole_signal::whole_signal_difference;
+pub(crate) use tract::whole_signal_difference;

@@ -38,6 +38,6 @@ pub use batch::{Batch, BatchStats, BatchStream, OwnedBatchStream};
 pub use denoiser::{Denoiser, DenoiserBuilder};
 pub use error::{Error, ErrorKind};
 pub use manifest::{GraphFile, Manifest, PackageSource};
-pub use model::Model;
+pub use model::{GraphEngine, Model};
 pub use options::{AttenuationLimit, ChannelMode, DenoiserOptions, Strength};
 pub use telemetry::{DenoiserStats, Telemetry};

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::{Graph, Session, whole_signal_difference};
+use crate::engine::{Executor, Graphs, Session, reference_difference, whole_signal_difference};
 use crate::error::Error;
 use crate::manifest::Manifest;
 
 /// An immutable model. Share one `Arc` among all streams: it is `Send`, `Sync` and unwind safe.
 pub struct Model {
     manifest: Manifest,
-    graphs: Vec<Graph>,
+    graphs: Graphs,
     /// SHA-256 of the text of the manifest, which holds the hashes of the graphs
     fingerprint: [u8; 32],
 }
@@ -92,13 +92,10 @@ impl Model {
                 found: manifest.graphs().len().to_string(),
             });
         }
-        let mut graphs = Vec::with_capacity(onnx.len());
-        let files = manifest.graphs().iter().zip(manifest.graph_files());
-        for ((graph, file), bytes) in files.zip(onnx) {
+        for (file, bytes) in manifest.graph_files().zip(onnx) {
             file.verify(bytes)?;
-            let loaded = Graph::load(bytes, graph, manifest.graphs(), manifest.can_batch())?;
-            graphs.push(loaded);
         }
+        let graphs = Graphs::load(onnx, manifest.graphs(), manifest.can_batch())?;
         let model = Self {
             manifest,
             graphs,
@@ -132,6 +129,47 @@ impl Model {
         Ok(max)
     }
 
+    /// The executor of each graph, in the order of [`Manifest::graph_files`].
+    pub fn graph_engines(&self) -> impl Iterator<Item = GraphEngine<'_>> {
+        let graphs = self.manifest.graphs().iter();
+        graphs
+            .zip(self.graphs.executors())
+            .map(|(graph, executor)| {
+                let (engine, reason) = match executor {
+                    Executor::Plan => ("quietwire", None),
+                    Executor::Tract { reason } => ("tract", Some(&reason[..])),
+                };
+                GraphEngine {
+                    file: &graph.file,
+                    engine,
+                    reason,
+                }
+            })
+    }
+
+    /// For the graphs of a folder that run in the executor of this library: the largest difference
+    /// between its outputs and those of tract on noise, relative to the largest output. `None` when the
+    /// graphs run in tract. A check for authors of models.
+    ///
+    /// # Errors
+    /// As [`Model::from_folder`].
+    pub fn engine_difference(folder: impl AsRef<Path>) -> Result<Option<f32>, Error> {
+        let (text, onnx) = read_folder(folder.as_ref())?;
+        let onnx: Vec<&[u8]> = onnx.iter().map(Vec::as_slice).collect();
+        engine_difference(&text, &onnx)
+    }
+
+    /// [`Model::engine_difference`] of an embedded model. `None` for another id.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when tract cannot run the graph.
+    pub fn embedded_engine_difference(id: &str) -> Result<Option<f32>, Error> {
+        let model = embedded::MODELS.iter().find(|model| model.id == id);
+        model.map_or(Ok(None), |model| {
+            engine_difference(model.manifest, &[model.onnx])
+        })
+    }
+
     /// Whether both are the same model, loaded once or twice.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         std::ptr::eq(self, other) || self.fingerprint == other.fingerprint
@@ -148,7 +186,7 @@ impl Model {
 
     fn run_one_hop(&self) -> Result<(), Error> {
         let mut session = self.session()?;
-        for graph in 0..self.graphs.len() {
+        for graph in 0..self.manifest.graphs().len() {
             if session.run(graph).is_err() {
                 return Err(Error::Engine {
                     reason: session.last_failure().unwrap_or_default(),
@@ -157,6 +195,26 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// The executor of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GraphEngine<'a> {
+    /// the ONNX file
+    pub file: &'a str,
+    /// `quietwire` for the executor of this library, or `tract`
+    pub engine: &'static str,
+    /// why the executor of this library cannot run the graph
+    pub reason: Option<&'a str>,
+}
+
+fn engine_difference(manifest: &str, onnx: &[&[u8]]) -> Result<Option<f32>, Error> {
+    let manifest = Manifest::parse(manifest)?;
+    for (file, bytes) in manifest.graph_files().zip(onnx) {
+        file.verify(bytes)?;
+    }
+    reference_difference(onnx, manifest.graphs(), manifest.can_batch())
 }
 
 // Nothing of a model changes after it was loaded.

@@ -1,9 +1,13 @@
-//! Construction of the engine's errors.
+//! The engine's errors.
 
 use crate::error::Error;
 use crate::manifest::{Axis, TensorSpec};
 
-/// An error of tract.
+/// A graph failed on a hop.
+#[derive(Debug)]
+pub(crate) struct InferenceFailed;
+
+/// An error of an executor.
 pub(super) fn engine_error(error: impl std::fmt::Display + std::fmt::Debug) -> Error {
     // `{:#}` prints the chain of causes on one line.
     Error::Engine {

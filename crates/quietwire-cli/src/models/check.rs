@@ -18,6 +18,8 @@ use crate::failure::message;
 const MAX_UNROLLED: f32 = 1e-4;
 /// Largest difference of golden vectors: rounding, -60 dB of full scale.
 const MAX_GOLDEN: f32 = 1e-3;
+/// Largest difference between both executors, relative to the largest output: that of 8-bit weights.
+const MAX_ENGINES: f32 = 1e-2;
 /// Length of the test signals, s.
 const SECONDS: usize = 3;
 
@@ -54,6 +56,21 @@ pub(crate) fn run(name: &str) -> Result<ExitCode> {
             findings.push(("streams", (difference < MAX_UNROLLED, text)));
         }
         findings.push(("golden", golden(&model, folder)?));
+    }
+    for graph in model.graph_engines() {
+        let because = graph
+            .reason
+            .map_or(String::new(), |reason| format!(": {reason}"));
+        let text = format!("{} runs in {}{because}", graph.file, graph.engine);
+        findings.push(("engine", (true, text)));
+    }
+    let difference = match &folder {
+        Some(folder) => Model::engine_difference(folder)?,
+        None => Model::embedded_engine_difference(manifest.id())?,
+    };
+    if let Some(difference) = difference {
+        let text = format!("the outputs differ from those of tract by {difference:.1e}");
+        findings.push(("reference", (difference <= MAX_ENGINES, text)));
     }
     findings.push(("latency", latency(&model)?));
     findings.push(("delay", delay(&model)?));

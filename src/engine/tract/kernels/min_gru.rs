@@ -1,11 +1,5 @@
-//! The recurrence of the embedded models as one operation: a minimal GRU (minGRU, Feng et al. 2024,
-//! "Were RNNs All We Needed?") with the output gate and the skip connection of the Simple Recurrent
-//! Unit (Lei et al. 2018). An exported graph computes it in ten operations.
-//!
-//! ```text
-//! next   = state + sigmoid(update) * (candidate - state)
-//! output = input + sigmoid(output_gate) * tanh(next)
-//! ```
+//! The recurrence of the embedded models ([`crate::engine::recurrence`]) as one operation of tract. An
+//! exported graph computes it in ten operations.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -15,9 +9,9 @@ use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 
 use super::kernel::{Kernel, impl_op_for_kernel};
-use super::linear::{Layer, LayerVisitor, Linear, TILE};
+use super::linear::Linear;
 use super::shape::dims_of;
-use crate::fast_math::{add_product, exp_neg};
+use crate::engine::recurrence::{LayerRows, layer_scratch, run_gates};
 
 /// Rows of the gates.
 const UPDATE: i64 = 0;
@@ -172,50 +166,6 @@ pub(super) fn fuse_gates(
     Ok(fits.then_some(([input, state], fused)))
 }
 
-/// Rows of the recurrence.
-struct Rows<'a> {
-    width: usize,
-    /// [rows, 3, width]
-    gates: &'a [f32],
-    /// [rows, width]
-    state: &'a mut [f32],
-    /// [rows, width] the input, which becomes the output
-    output: &'a mut [f32],
-}
-
-impl pulp::WithSimd for Rows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let rows = self.state.chunks_exact_mut(self.width);
-        let rows = rows.zip(self.output.chunks_exact_mut(self.width));
-        for ((state, output), gates) in rows.zip(self.gates.chunks_exact(3 * self.width)) {
-            run_row::<S>(gates, state, output);
-        }
-    }
-}
-
-/// One row: gates [3, width], state and output [width].
-#[inline(always)]
-fn run_row<S: pulp::Simd>(gates: &[f32], state: &mut [f32], output: &mut [f32]) {
-    let width = state.len();
-    let (update, gates) = gates.split_at(width);
-    let (candidate, output_gate) = gates.split_at(width);
-    let (candidate, output_gate) = (&candidate[..width], &output_gate[..width]);
-    let output = &mut output[..width];
-    for at in 0..width {
-        let update = 1.0 / (1.0 + exp_neg::<S>(update[at], 1.0));
-        let next = add_product::<S>(state[at], update, candidate[at] - state[at]);
-        state[at] = next;
-        // sigmoid(output_gate) * tanh(next) with one division:
-        // tanh(x) = (1 - e^-2x) / (1 + e^-2x).
-        let decay = exp_neg::<S>(next, 2.0);
-        let output_gate = exp_neg::<S>(output_gate[at], 1.0);
-        output[at] += (1.0 - decay) / ((1.0 + decay) * (1.0 + output_gate));
-    }
-}
-
 impl MinGru {
     /// The operation for gates, state and input, if they have its shapes.
     fn new(
@@ -257,12 +207,12 @@ impl Kernel for MinGru {
         let (gates, state, input) = args_3!(inputs);
         // In place if the tensors have no other owner.
         let (mut state, mut output) = (state.into_tensor(), input.into_tensor());
-        pulp::Arch::new().dispatch(Rows {
-            width: self.width,
-            gates: gates.try_as_plain_ram()?.as_slice()?,
-            state: state.try_as_plain_ram_mut()?.as_slice_mut()?,
-            output: output.try_as_plain_ram_mut()?.as_slice_mut()?,
-        });
+        run_gates(
+            self.width,
+            gates.try_as_plain_ram()?.as_slice()?,
+            state.try_as_plain_ram_mut()?.as_slice_mut()?,
+            output.try_as_plain_ram_mut()?.as_slice_mut()?,
+        );
         Ok(tvec![output.into_tvalue(), state.into_tvalue()])
     }
 
@@ -280,36 +230,6 @@ pub(super) struct FusedMinGru {
     recurrence: MinGru,
 }
 
-/// The slices of a fused recurrence.
-struct FusedRows<'a> {
-    width: usize,
-    /// [tile, 3, width] scratch
-    gates: &'a mut [f32],
-    /// [rows, width]
-    state: &'a mut [f32],
-    /// [rows, width] the input, which becomes the output
-    output: &'a mut [f32],
-}
-
-impl LayerVisitor for FusedRows<'_> {
-    #[inline(always)]
-    fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
-        let width = self.width;
-        let tiles = self.state.chunks_mut(TILE * width);
-        for (state, output) in tiles.zip(self.output.chunks_mut(TILE * width)) {
-            let gates = &mut self.gates[..3 * state.len()];
-            layer.run(simd, output, gates);
-            let rows = Rows {
-                width,
-                gates,
-                state,
-                output,
-            };
-            pulp::WithSimd::with_simd(rows, simd);
-        }
-    }
-}
-
 impl_op_for_kernel!(FusedMinGru);
 
 impl Kernel for FusedMinGru {
@@ -322,19 +242,19 @@ impl Kernel for FusedMinGru {
         // In place if the tensors have no other owner.
         let (mut state, mut output) = (state.into_tensor(), input.into_tensor());
         let width = self.recurrence.width;
-        let mut gates = Tensor::zero::<f32>(&[TILE.min(state.len() / width), 3 * width])?;
+        let [gates_len, scratch_len] = layer_scratch(width, state.len() / width);
         {
-            let (mut gates, mut state, mut output) = (
-                gates.try_as_plain_ram_mut()?,
+            let (mut state, mut output) = (
                 state.try_as_plain_ram_mut()?,
                 output.try_as_plain_ram_mut()?,
             );
-            self.gates.visit(FusedRows {
+            self.gates.visit(LayerRows {
                 width,
-                gates: gates.as_slice_mut()?,
+                gates: &mut vec![0.0; gates_len],
+                scratch: &mut vec![0; scratch_len],
                 state: state.as_slice_mut()?,
                 output: output.as_slice_mut()?,
-            })?;
+            });
         }
         Ok(tvec![output.into_tvalue(), state.into_tvalue()])
     }

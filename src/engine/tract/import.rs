@@ -4,7 +4,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike as _;
 use tract_onnx::tract_hir::infer::{DimFact, Factoid as _};
 
-use super::fault::{engine_error, tensor_mismatch};
+use crate::engine::fault::{engine_error, tensor_mismatch};
 use crate::error::Error;
 use crate::manifest::{Axis, BATCH, GraphSpec, HOPS, TensorSpec};
 

@@ -1,7 +1,5 @@
 //! Layers whose products are of f32. Weights of all formats become f32 in registers.
 
-use tract_onnx::prelude::*;
-
 use super::epilogue::Epilogue;
 use super::layer::{INT8_MAX, Layer, LayerVisitor, PANEL, ROWS, TILE};
 use crate::fast_math::has_fma;
@@ -13,7 +11,7 @@ const NARROW: usize = 16;
 const BLOCK: usize = 8;
 
 /// A format of weights.
-pub(super) trait Weight: Datum + Copy + Into<f32> {
+pub(super) trait Weight: Copy + Into<f32> {
     /// The scale of an output whose largest absolute weight is `max_abs`.
     fn scale(max_abs: f32) -> f32;
 
@@ -57,20 +55,23 @@ pub(super) fn pack<W: Weight>(
     weights: &[f32],
     inputs: usize,
     max_abs: &[f32],
-) -> TractResult<(Tensor, Tensor)> {
+) -> (Vec<W>, Vec<[f32; PANEL]>) {
     let outputs = max_abs.len();
     let panels = outputs.div_ceil(PANEL);
-    let mut scales: Vec<f32> = max_abs.iter().map(|max_abs| W::scale(*max_abs)).collect();
+    let mut scales = vec![[0.0; PANEL]; panels];
+    for (scale, max_abs) in scales.as_flattened_mut().iter_mut().zip(max_abs) {
+        *scale = W::scale(*max_abs);
+    }
     let mut packed = vec![W::nearest(0.0); panels * inputs * PANEL];
     for (input, row) in weights.chunks_exact(outputs).enumerate() {
-        for (output, weight) in row.iter().enumerate() {
-            let at = (output / PANEL * inputs + input) * PANEL + output % PANEL;
-            packed[at] = W::nearest(weight / scales[output]);
+        for (panel, row) in row.chunks(PANEL).enumerate() {
+            let to = &mut packed[(panel * inputs + input) * PANEL..][..row.len()];
+            for ((to, weight), scale) in to.iter_mut().zip(row).zip(&scales[panel]) {
+                *to = W::nearest(weight / scale);
+            }
         }
     }
-    scales.resize(panels * PANEL, 0.0);
-    let weights = Tensor::from_shape(&[panels, inputs, PANEL], &packed)?;
-    Ok((weights, Tensor::from_shape(&[panels, PANEL], &scales)?))
+    (packed, scales)
 }
 
 /// Runs `visitor` with a layer whose weights were packed by [`pack`].
@@ -102,7 +103,7 @@ struct FloatLinear<'a, W> {
 
 impl<S: pulp::Simd, W: Weight> Layer<S> for FloatLinear<'_, W> {
     #[inline(always)]
-    fn run(&self, simd: S, input: &[f32], output: &mut [f32]) {
+    fn run(&self, simd: S, input: &[f32], output: &mut [f32], _scratch: &mut [i32]) {
         let [inputs, outputs] = self.epilogue.sizes;
         let groups = input.chunks(ROWS * inputs);
         for (input, output) in groups.zip(output.chunks_mut(ROWS * outputs)) {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use tract_onnx::prelude::*;
 
-use super::fault::engine_error;
 use super::graph::{Graph, Input, filled};
 use super::import::import;
+use crate::engine::fault::engine_error;
 use crate::error::Error;
 use crate::manifest::{Axis, GraphSpec, HOPS, TensorSpec};
 

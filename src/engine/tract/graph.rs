@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 
-use super::fault::{engine_error, tensor_mismatch};
 use super::import::{Imported, dims, import};
 use super::{kernels, unroll};
+use crate::engine::fault::{engine_error, tensor_mismatch};
 use crate::error::Error;
 use crate::manifest::{GraphSpec, Role, TensorSpec};
 
 /// An optimized graph that was checked against its manifest. A step is one hop of one stream or,
 /// where the tensors have the batch axis "N", one hop of any number of streams.
-pub(crate) struct Graph {
+pub(in crate::engine) struct Graph {
     pub(super) plan: Arc<TypedSimplePlan>,
     /// the manifest's inputs in their order, then the hidden states
     pub(super) inputs: Arc<[Input]>,
@@ -47,13 +47,26 @@ impl Graph {
     /// [`Error::Engine`] for bytes that are not an ONNX graph and for a graph that tract cannot run,
     /// [`Error::Tensor`] for a tensor that differs from the manifest, [`Error::Manifest`] for a
     /// wrong number of hidden states.
-    pub(crate) fn load(
+    pub(in crate::engine) fn load(
         onnx: &[u8],
         spec: &GraphSpec,
         graphs: &[GraphSpec],
         batched: bool,
     ) -> Result<Self, Error> {
         Self::build(onnx, spec, graphs, batched, kernels::rewrite)
+    }
+
+    /// [`Self::load`] for one stream, without the kernels of this library: the reference for other
+    /// executors.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(in crate::engine) fn load_reference(
+        onnx: &[u8],
+        spec: &GraphSpec,
+        graphs: &[GraphSpec],
+    ) -> Result<Self, Error> {
+        Self::build(onnx, spec, graphs, false, Ok)
     }
 
     /// [`Self::load`] with another pass than [`kernels::rewrite`].

@@ -54,12 +54,9 @@ fn a_row_is_the_same_alone_and_among_others() {
         let eight = eight_bits(&sixteen, outputs);
         let bias = noise(&mut seed, &[outputs]);
         let input = noise(&mut seed, &[rows, inputs]);
-        for (weights, datum_type, tolerance) in [
-            (sixteen, i16::datum_type(), 1e-4),
-            (eight, i8::datum_type(), 2e-4),
-        ] {
+        for (weights, format, tolerance) in [(sixteen, "i16", 1e-4), (eight, "i8", 2e-4)] {
             let op = biased(&weights, &bias, false);
-            assert_eq!(op.weights.datum_type(), datum_type);
+            assert_eq!(op.layer.format(), format);
             let tolerance = tolerance * (inputs as f32 / 10.0).sqrt();
             let together = run(&op, &input);
             for row in 0..rows {
@@ -83,7 +80,7 @@ fn a_small_layer_of_many_rows_is_exact() {
     let weights = noise(&mut seed, &[48, 146]);
     let bias = noise(&mut seed, &[146]);
     let op = biased(&weights, &bias, true);
-    assert_eq!(op.weights.datum_type(), f32::datum_type());
+    assert_eq!(op.layer.format(), "f32");
     let input = noise(&mut seed, &[3 * 7, 48]);
     for (row, found) in run(&op, &input).chunks(146).enumerate() {
         let one = input.slice(0, row, row + 1).unwrap();

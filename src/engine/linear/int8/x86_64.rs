@@ -1,35 +1,20 @@
-//! The kernel of 8-bit weights: instructions multiply 16-bit integers and add the products two by
-//! two, so twice as many weights pass as with floats, and the only conversion is that of weights to
-//! 16 bits. The inputs of each row are quantized to 16 bits.
+//! AVX2 and AVX-512: instructions multiply 16-bit integers and add the products two by two, so twice as
+//! many weights pass as with floats, and the only conversion is that of weights to 16 bits.
 
 use pulp::bytemuck::{cast, cast_slice_mut};
 use pulp::x86::{V3, V4};
 use std::arch::x86_64::{__m256i, __m512i};
-use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::bail;
 
 use super::super::epilogue::Epilogue;
-use super::super::layer::{INT8_MAX, Layer, LayerVisitor, PANEL, ROWS};
-use crate::fast_math::ROUNDER;
-
-/// The coarsest quantization of inputs: 1/8191 of the largest absolute value of the row.
-const MIN_QUANTIZED_MAX: f32 = 8191.0;
-/// Rows whose largest absolute value is below this are treated as zeros, so that the scale of all
-/// other rows is finite.
-const MIN_ROW_MAX: f32 = 1e-30;
+use super::super::layer::{Layer, LayerVisitor, PANEL, ROWS};
+use super::quantize::{quantize_row, quantized_max};
 
 /// The weights of two inputs for each output of a panel.
 type WeightPairs = [[i8; 2]; PANEL];
 
-/// Whether the processor has the instructions, and sums of `inputs` products fit into 32 bits.
-pub(in super::super) fn is_supported(inputs: usize) -> bool {
-    V3::try_new().is_some() && quantized_max(inputs) >= MIN_QUANTIZED_MAX
-}
-
-/// The integer of the largest absolute input of a row, so that no sum of products exceeds 32 bits.
-fn quantized_max(inputs: usize) -> f32 {
-    let max = f64::from(i32::MAX) / (inputs as f64 * f64::from(INT8_MAX));
-    max.min(f64::from(i16::MAX)).floor() as f32
+/// Whether the processor has the instructions.
+pub(super) fn is_available() -> bool {
+    V3::try_new().is_some()
 }
 
 /// Pairs of inputs. The last pair is padded with zero.
@@ -38,36 +23,22 @@ fn pair_count(inputs: usize) -> usize {
 }
 
 /// Weights [panels, inputs, PANEL] as [panels, pairs, PANEL, 2].
-pub(in super::super) fn pack_pairs(weights: &Tensor) -> TractResult<Tensor> {
-    let [panels, inputs, _] = weights.shape() else {
-        bail!(
-            "expected weights [panels, inputs, {PANEL}], found {:?}",
-            weights.shape()
-        );
-    };
-    let plain = weights.try_as_plain_ram()?;
-    let pairs = pair_count(*inputs);
-    let mut packed = vec![[[0i8; 2]; PANEL]; panels * pairs];
-    let unpacked = plain.as_slice::<i8>()?.chunks_exact(inputs * PANEL);
-    for (from, to) in unpacked.zip(packed.chunks_exact_mut(pairs)) {
-        for (input, weights) in from.chunks_exact(PANEL).enumerate() {
+pub(super) fn pack_pairs(weights: &[[i8; PANEL]], inputs: usize) -> Vec<i8> {
+    let pairs = pair_count(inputs);
+    let mut packed = vec![[[0i8; 2]; PANEL]; weights.len() / inputs * pairs];
+    let panels = weights.chunks_exact(inputs);
+    for (from, to) in panels.zip(packed.chunks_exact_mut(pairs)) {
+        for (input, weights) in from.iter().enumerate() {
             for (pair, weight) in to[input / 2].iter_mut().zip(weights) {
                 pair[input % 2] = *weight;
             }
         }
     }
-    Tensor::from_shape(
-        &[*panels, pairs, PANEL, 2],
-        packed.as_flattened().as_flattened(),
-    )
+    packed.as_flattened().as_flattened().to_vec()
 }
 
 /// Runs `visitor` with a layer whose weights were packed by [`pack_pairs`].
-pub(in super::super) fn visit(
-    weights: &[i8],
-    epilogue: Epilogue<'_>,
-    visitor: impl LayerVisitor,
-) -> TractResult<()> {
+pub(super) fn visit(weights: &[i8], epilogue: Epilogue<'_>, visitor: impl LayerVisitor) {
     let layer = Int8Linear {
         weights: weights.as_chunks().0.as_chunks().0,
         quantized_max: quantized_max(epilogue.sizes[0]),
@@ -86,9 +57,8 @@ pub(in super::super) fn visit(
             visitor,
         });
     } else {
-        bail!("this processor has no kernel for 8-bit weights");
+        unreachable!("weights are packed in pairs only where the instructions are available");
     }
-    Ok(())
 }
 
 struct Visit<'a, S, T> {
@@ -198,10 +168,10 @@ struct Int8Linear<'a> {
 
 impl<S: IntSimd> Layer<S> for Int8Linear<'_> {
     #[inline(always)]
-    fn run(&self, simd: S, input: &[f32], output: &mut [f32]) {
+    fn run(&self, simd: S, input: &[f32], output: &mut [f32], scratch: &mut [i32]) {
         let [inputs, outputs] = self.epilogue.sizes;
         let pairs = pair_count(inputs);
-        let mut quantized = vec![0i32; ROWS.min(output.len() / outputs) * pairs];
+        let quantized = &mut scratch[..ROWS.min(output.len() / outputs) * pairs];
         let mut row_scales = [0.0f32; ROWS];
         let groups = input.chunks(ROWS * inputs);
         for (input, output) in groups.zip(output.chunks_mut(ROWS * outputs)) {
@@ -212,7 +182,7 @@ impl<S: IntSimd> Layer<S> for Int8Linear<'_> {
                 *row_scale = quantize_row(row, self.quantized_max, cast_slice_mut(quantized));
             }
             for (panel, weights) in self.weights.chunks_exact(pairs).enumerate() {
-                self.add_panel((simd, panel, weights), (&quantized, &row_scales), output);
+                self.add_panel((simd, panel, weights), (quantized, &row_scales), output);
             }
         }
     }
@@ -303,28 +273,4 @@ impl Int8Linear<'_> {
         }
         R
     }
-}
-
-/// Quantizes a row to integers of at most `quantized_max` and returns their scale. A non-finite
-/// input makes the scale NaN, and with it all outputs of the row.
-#[inline(always)]
-fn quantize_row(row: &[f32], quantized_max: f32, quantized: &mut [i16]) -> f32 {
-    // The bits of absolute values have the order of the values, with infinity and NaN at the top.
-    let mut max_bits = 0;
-    for number in row {
-        max_bits = max_bits.max(number.to_bits() & !(1 << 31));
-    }
-    let max_abs = f32::from_bits(max_bits);
-    if !max_abs.is_finite() {
-        return f32::NAN;
-    }
-    if max_abs < MIN_ROW_MAX {
-        quantized.fill(0);
-        return 0.0;
-    }
-    let scale = quantized_max / max_abs;
-    for (integer, number) in quantized.iter_mut().zip(row) {
-        *integer = (number * scale + ROUNDER).to_bits() as i16;
-    }
-    max_abs / quantized_max
 }

@@ -3,19 +3,25 @@
 /// Outputs whose weights are contiguous in memory. Weights are packed as [panels, inputs, PANEL].
 pub(super) const PANEL: usize = 64;
 /// Rows whose sums stay in registers while the inputs of a panel pass.
-pub(in super::super) const TILE: usize = 8;
+pub(super) const TILE: usize = 8;
 /// Rows that share one reading of the weights.
 pub(super) const ROWS: usize = 32;
 /// Largest absolute value of an 8-bit weight.
 pub(super) const INT8_MAX: f32 = 127.0;
 
 /// A layer in one numeric format, for vectors of `S`.
-pub(in super::super) trait Layer<S> {
-    /// [rows, inputs] to [rows, outputs].
-    fn run(&self, simd: S, input: &[f32], output: &mut [f32]);
+pub(in crate::engine) trait Layer<S> {
+    /// [rows, inputs] to [rows, outputs]. `scratch` has at least [`scratch_len`] numbers.
+    fn run(&self, simd: S, input: &[f32], output: &mut [f32], scratch: &mut [i32]);
 }
 
 /// Code that uses a layer of any format, compiled for each instruction set.
-pub(in super::super) trait LayerVisitor {
+pub(in crate::engine) trait LayerVisitor {
     fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>);
+}
+
+/// Numbers of scratch memory for `rows` rows of `inputs` numbers: their integers.
+pub(in crate::engine) fn scratch_len(inputs: usize, rows: usize) -> usize {
+    // 16 bits of each input, in groups of four inputs.
+    rows.min(ROWS) * 2 * inputs.div_ceil(4)
 }

@@ -12,7 +12,7 @@ use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::scan::{InputMapping, Scan};
 
-use super::fault::engine_error;
+use crate::engine::fault::engine_error;
 use crate::error::Error;
 
 /// Makes every hidden state an input and an output of the graph, appended in the order of

@@ -1,0 +1,56 @@
+//! Runs hops and prints how long they took, for counts of instructions, which other programs do not
+//! change:
+//!
+//! ```text
+//! cargo build --bench hop
+//! valgrind --tool=callgrind target/debug/deps/hop-* base 16 100
+//! ```
+//!
+//! Arguments: the model, the streams of a batch (1: a stream alone), the hops. The difference between two
+//! runs with different numbers of hops is free of the start. Valgrind has no AVX-512: it counts the
+//! kernels for AVX2.
+
+use std::time::{Duration, Instant};
+
+use quietwire::{Batch, Denoiser, Model, OwnedBatchStream};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo bench` passes flags.
+    let mut arguments = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'));
+    let id = arguments.next().map_or("base", String::as_str);
+    let mut number = |default: usize| {
+        let argument = arguments.next();
+        argument.map_or(default, |text| text.parse().expect("a number"))
+    };
+    let (rows, hops) = (number(1), number(100));
+    let start = Instant::now();
+    let model = Model::embedded(id).expect("an embedded model");
+    let load = start.elapsed();
+    let hop = model.manifest().hop();
+    let block: Vec<f32> = (0..hop)
+        .map(|n| ((n * n) as f32 * 0.37).sin() * 0.1)
+        .collect();
+    let stream = || Denoiser::builder(model.clone()).build().expect("a stream");
+    let mut shortest = Duration::MAX;
+    if rows == 1 {
+        let (mut stream, mut block) = (stream(), block);
+        for _ in 0..hops {
+            let start = Instant::now();
+            stream.process_in_place(&mut block).expect("a block");
+            shortest = shortest.min(start.elapsed());
+        }
+    } else {
+        let mut batch = Batch::new(std::slice::from_ref(&model), rows).expect("a batch");
+        let call = |_| OwnedBatchStream::new(stream(), block.clone());
+        let mut calls: Vec<OwnedBatchStream> = (0..rows).map(call).collect();
+        for _ in 0..hops {
+            let start = Instant::now();
+            batch.process(&mut calls);
+            shortest = shortest.min(start.elapsed() / rows as u32);
+        }
+    }
+    println!("load {load:?}, shortest hop of a stream {shortest:?}");
+}

@@ -1,0 +1,13 @@
+//! Linear layers with packed weights, for both executors. Their time is that of reading the weights,
+//! so weights are held in 16 bits, or in the 8 bits that they were exported in, and a step of several
+//! streams reads them once. Small layers that use their weights for many rows of a stream keep them as
+//! f32.
+
+mod epilogue;
+mod float;
+mod int8;
+mod layer;
+mod packed;
+
+pub(super) use layer::{Layer, LayerVisitor, scratch_len};
+pub(super) use packed::{Additions, PackedLinear};

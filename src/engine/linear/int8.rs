@@ -1,0 +1,166 @@
+//! Layers with 8-bit weights whose products are of integers. The inputs of each row are quantized to
+//! 16 bits, so the sums are exact and equal on every processor.
+
+mod portable;
+mod quantize;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use super::epilogue::Epilogue;
+use super::layer::{LayerVisitor, PANEL};
+
+pub(super) use quantize::is_supported;
+
+/// Weights in the order in which the kernel for this processor reads them.
+#[derive(Debug, PartialEq)]
+pub(super) struct Int8Weights {
+    /// [panels, inputs, PANEL], or another order of the same numbers
+    packed: Vec<i8>,
+    /// [panels, PANEL] what a kernel adds to the sums; empty for other kernels
+    offsets: Vec<[i32; PANEL]>,
+    kernel: Kernel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Pairs,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
+impl Kernel {
+    /// The fastest one for this processor.
+    fn new() -> Self {
+        let [fastest, ..] = Self::available()[..] else {
+            unreachable!("the portable kernel is always available");
+        };
+        fastest
+    }
+
+    /// Those that this processor can run, the fastest first.
+    fn available() -> Vec<Self> {
+        let mut kernels = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            kernels.extend(vnni::is_available().then_some(Self::Vnni));
+            kernels.extend(x86_64::is_available().then_some(Self::Pairs));
+        }
+        kernels.push(Self::Portable);
+        kernels
+    }
+}
+
+impl Int8Weights {
+    /// `weights`: [panels, inputs, PANEL].
+    pub(super) fn new(weights: &[i8], inputs: usize) -> Self {
+        Self::with_kernel(weights, inputs, Kernel::new())
+    }
+
+    fn with_kernel(weights: &[i8], inputs: usize, kernel: Kernel) -> Self {
+        let (packed, offsets) = match kernel {
+            Kernel::Portable => (weights.to_vec(), Vec::new()),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Pairs => {
+                let packed = x86_64::pack_pairs(weights.as_chunks().0, inputs);
+                (packed, Vec::new())
+            }
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Vnni => vnni::pack_quads(weights.as_chunks().0, inputs),
+        };
+        Self {
+            packed,
+            offsets,
+            kernel,
+        }
+    }
+
+    /// Runs `visitor` with the layer.
+    pub(super) fn visit(&self, epilogue: Epilogue<'_>, visitor: impl LayerVisitor) {
+        match self.kernel {
+            Kernel::Portable => portable::visit(&self.packed, epilogue, visitor),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Pairs => x86_64::visit(&self.packed, epilogue, visitor),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Vnni => vnni::visit(&self.packed, &self.offsets, epilogue, visitor),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layer::{Layer, scratch_len};
+    use super::*;
+
+    struct Run<'a> {
+        input: &'a [f32],
+        output: &'a mut [f32],
+        scratch: &'a mut [i32],
+    }
+
+    impl LayerVisitor for Run<'_> {
+        fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
+            layer.run(simd, self.input, self.output, self.scratch);
+        }
+    }
+
+    fn noise(seed: &mut u32) -> f32 {
+        *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (*seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    /// The outputs of `rows` rows, and of the largest weights and inputs where `full_scale`.
+    fn outputs(kernel: Kernel, [inputs, outputs, rows]: [usize; 3], full_scale: bool) -> Vec<u32> {
+        let panels = outputs.div_ceil(PANEL);
+        let mut seed = 3;
+        let mut number = || if full_scale { -1.0 } else { noise(&mut seed) };
+        let weights: Vec<i8> = (0..panels * inputs * PANEL)
+            .map(|_| (number() * 127.0) as i8)
+            .collect();
+        let input: Vec<f32> = (0..rows * inputs).map(|_| number()).collect();
+        let scales: Vec<[f32; PANEL]> = vec![[0.01; PANEL]; panels];
+        let biases: Vec<[f32; PANEL]> = (0..panels).map(|_| [noise(&mut seed); PANEL]).collect();
+        let epilogue = Epilogue {
+            sizes: [inputs, outputs],
+            scales: &scales,
+            biases: &biases,
+            residual: true,
+            relu: false,
+        };
+        let mut output = vec![0.25; rows * outputs];
+        // What other layers have left.
+        let mut scratch = vec![-1; scratch_len(inputs, rows)];
+        let run = Run {
+            input: &input,
+            output: &mut output,
+            scratch: &mut scratch,
+        };
+        Int8Weights::with_kernel(&weights, inputs, kernel).visit(epilogue, run);
+        output.iter().map(|x| x.to_bits()).collect()
+    }
+
+    #[test]
+    fn all_kernels_have_the_bits_of_the_portable_one() {
+        println!("{:?}", Kernel::available());
+        for sizes in [
+            [48, 144, 27],
+            [1296, 96, 1],
+            [1, 1, 1],
+            [7, 65, 2],
+            [96, 288, 40],
+            [2000, 17, 3],
+            [75, 31, 33],
+        ] {
+            for full_scale in [false, true] {
+                let expected = outputs(Kernel::Portable, sizes, full_scale);
+                for kernel in Kernel::available() {
+                    let found = outputs(kernel, sizes, full_scale);
+                    assert!(found == expected, "{kernel:?} {sizes:?} {full_scale}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Quantization of the inputs of a row to 16-bit integers.
+
+use super::super::layer::INT8_MAX;
+use crate::fast_math::ROUNDER;
+
+/// The coarsest quantization of inputs: 1/8191 of the largest absolute value of the row.
+const MIN_QUANTIZED_MAX: f32 = 8191.0;
+/// Rows whose largest absolute value is below this are treated as zeros, so that the scale of all
+/// other rows is finite.
+const MIN_ROW_MAX: f32 = 1e-30;
+
+/// Whether sums of `inputs` products fit into 32 bits.
+pub(in super::super) fn is_supported(inputs: usize) -> bool {
+    quantized_max(inputs) >= MIN_QUANTIZED_MAX
+}
+
+/// The integer of the largest absolute input of a row, so that no sum of products exceeds 32 bits.
+pub(super) fn quantized_max(inputs: usize) -> f32 {
+    let max = f64::from(i32::MAX) / (inputs as f64 * f64::from(INT8_MAX));
+    max.min(f64::from(i16::MAX)).floor() as f32
+}
+
+/// How a row is quantized. A non-finite input makes the scale NaN, and with it all outputs of the row.
+pub(super) struct Range {
+    /// integers for 1
+    scale: f32,
+    /// the value of the integer 1
+    pub(super) row_scale: f32,
+}
+
+impl Range {
+    #[inline(always)]
+    pub(super) fn new(row: &[f32], quantized_max: f32) -> Self {
+        // The bits of absolute values have the order of the values, with infinity and NaN at the top.
+        let mut max_bits = 0;
+        for number in row {
+            max_bits = max_bits.max(number.to_bits() & !(1 << 31));
+        }
+        let max_abs = f32::from_bits(max_bits);
+        let (scale, row_scale) = if !max_abs.is_finite() {
+            (0.0, f32::NAN)
+        } else if max_abs < MIN_ROW_MAX {
+            (0.0, 0.0)
+        } else {
+            (quantized_max / max_abs, max_abs / quantized_max)
+        };
+        Self { scale, row_scale }
+    }
+
+    /// The integer nearest to a number of the row.
+    #[inline(always)]
+    pub(super) fn integer(&self, number: f32) -> i16 {
+        (number * self.scale + ROUNDER).to_bits() as i16
+    }
+}
+
+/// Quantizes a row to integers of at most `quantized_max` and returns their scale. Zeros follow up to the
+/// end of `quantized`.
+#[inline(always)]
+pub(super) fn quantize_row(row: &[f32], quantized_max: f32, quantized: &mut [i16]) -> f32 {
+    let range = Range::new(row, quantized_max);
+    let (integers, padding) = quantized.split_at_mut(row.len());
+    for (integer, number) in integers.iter_mut().zip(row) {
+        *integer = range.integer(*number);
+    }
+    // Another layer may have left numbers here.
+    padding.fill(0);
+    range.row_scale
+}

@@ -1,0 +1,163 @@
+//! A layer with its weights, and the choice of their format.
+
+use std::sync::Arc;
+
+use super::epilogue::Epilogue;
+use super::float::{self, pack};
+use super::int8::{self, Int8Weights};
+use super::layer::{INT8_MAX, LayerVisitor, PANEL};
+
+/// Weights of a layer from which on their reading takes most of its time.
+const MIN_WEIGHTS: usize = 16_384;
+/// Rows of one stream from which on it does not.
+const MIN_SHARED_ROWS: usize = 4;
+/// Largest deviation of an 8-bit weight from an integer times the scale of its output, in units of
+/// the scale.
+const INT8_TOLERANCE: f32 = 1e-3;
+
+/// [rows, inputs] to [rows, outputs] with a bias. Large layers round their weights to 16 bits: to
+/// 1/65534 of the range of each output.
+///
+/// The sums of a row have the same order for any number of rows, so the output of a stream has the
+/// same bits alone and in a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::engine) struct PackedLinear {
+    /// inputs and outputs
+    sizes: [usize; 2],
+    weights: Arc<Weights>,
+    /// [panels, PANEL]
+    scales: Arc<[[f32; PANEL]]>,
+    /// [panels, PANEL]
+    biases: Arc<[[f32; PANEL]]>,
+    has_bias: bool,
+}
+
+/// [panels, inputs, PANEL]
+#[derive(Debug, PartialEq)]
+enum Weights {
+    F32(Vec<f32>),
+    I16(Vec<i16>),
+    I8(Vec<i8>),
+    /// for products of integers
+    Int8(Int8Weights),
+}
+
+/// The operations after the bias.
+#[derive(Debug, Clone, Copy, Default, Hash, PartialEq, Eq)]
+pub(in crate::engine) struct Additions {
+    /// whether the sums are added to the present values of the output
+    pub(in crate::engine) residual: bool,
+    /// whether negative results become zero
+    pub(in crate::engine) relu: bool,
+}
+
+impl PackedLinear {
+    /// A layer with `weights` [inputs, outputs] and no bias. `rows`: rows of one stream, as far as
+    /// they are known. `None` for non-finite weights.
+    pub(in crate::engine) fn new(
+        weights: &[f32],
+        [inputs, outputs]: [usize; 2],
+        rows: usize,
+    ) -> Option<Self> {
+        let mut max_abs = vec![0.0f32; outputs];
+        for row in weights.chunks_exact(outputs) {
+            for (max_abs, weight) in max_abs.iter_mut().zip(row) {
+                *max_abs = max_abs.max(weight.abs());
+            }
+        }
+        // `max` skips NaN, which is rounded to 0 when the weights are packed.
+        if max_abs.iter().any(|weight| !weight.is_finite()) {
+            return None;
+        }
+        let is_int8 = is_int8(weights, &max_abs);
+        let (weights, scales) = if is_int8 && int8::is_supported(inputs) {
+            let (weights, scales) = pack::<i8>(weights, inputs, &max_abs);
+            (Weights::Int8(Int8Weights::new(&weights, inputs)), scales)
+        } else if rows >= MIN_SHARED_ROWS && weights.len() < MIN_WEIGHTS {
+            let (weights, scales) = pack(weights, inputs, &max_abs);
+            (Weights::F32(weights), scales)
+        } else if is_int8 {
+            let (weights, scales) = pack(weights, inputs, &max_abs);
+            (Weights::I8(weights), scales)
+        } else {
+            let (weights, scales) = pack(weights, inputs, &max_abs);
+            (Weights::I16(weights), scales)
+        };
+        Some(Self {
+            sizes: [inputs, outputs],
+            weights: Arc::new(weights),
+            biases: vec![[0.0; PANEL]; scales.len()].into(),
+            scales: scales.into(),
+            has_bias: false,
+        })
+    }
+
+    /// The layer with `bias` [outputs].
+    pub(in crate::engine) fn with_bias(&self, bias: &[f32]) -> Self {
+        let mut biases = self.biases.to_vec();
+        biases.as_flattened_mut()[..bias.len()].copy_from_slice(bias);
+        Self {
+            biases: biases.into(),
+            has_bias: true,
+            ..self.clone()
+        }
+    }
+
+    pub(in crate::engine) fn has_bias(&self) -> bool {
+        self.has_bias
+    }
+
+    /// Numbers of inputs and of outputs.
+    pub(in crate::engine) fn sizes(&self) -> [usize; 2] {
+        self.sizes
+    }
+
+    /// The format of the weights.
+    #[cfg(test)]
+    pub(in crate::engine) fn format(&self) -> &'static str {
+        match &*self.weights {
+            Weights::F32(_) => "f32",
+            Weights::I16(_) => "i16",
+            Weights::I8(_) | Weights::Int8(_) => "i8",
+        }
+    }
+
+    /// Runs `visitor` with the layer in its numeric format, for the widest instruction set of the
+    /// processor.
+    pub(in crate::engine) fn visit(&self, additions: Additions, visitor: impl LayerVisitor) {
+        let epilogue = Epilogue {
+            sizes: self.sizes,
+            scales: &self.scales,
+            biases: &self.biases,
+            residual: additions.residual,
+            relu: additions.relu,
+        };
+        match &*self.weights {
+            Weights::F32(weights) => float::visit(weights, epilogue, visitor),
+            Weights::I16(weights) => float::visit(weights, epilogue, visitor),
+            Weights::I8(weights) => float::visit(weights, epilogue, visitor),
+            Weights::Int8(weights) => weights.visit(epilogue, visitor),
+        }
+    }
+}
+
+/// Whether all weights [inputs, outputs] are 8-bit integers times the scale of their output.
+fn is_int8(weights: &[f32], max_abs: &[f32]) -> bool {
+    // Multiplied by the inverse: a division for each weight takes most of the time to load a layer.
+    // Its rounding is far below the tolerance.
+    let inverse = |max_abs: &f32| {
+        if *max_abs == 0.0 {
+            0.0
+        } else {
+            INT8_MAX / max_abs
+        }
+    };
+    let inverse: Vec<f32> = max_abs.iter().map(inverse).collect();
+    weights.chunks_exact(max_abs.len()).all(|row| {
+        let deviations = row.iter().zip(&inverse).map(|(weight, inverse)| {
+            let weight = weight * inverse;
+            (weight - weight.round_ties_even()).abs()
+        });
+        deviations.fold(true, |fits, deviation| fits & (deviation <= INT8_TOLERANCE))
+    })
+}
