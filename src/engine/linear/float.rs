@@ -2,7 +2,7 @@
 
 use super::epilogue::Epilogue;
 use super::layer::{INT8_MAX, Layer, LayerVisitor, PANEL, ROWS, TILE};
-use crate::fast_math::has_fma;
+use crate::fast_math::{ROUNDER, has_fma};
 
 /// Panels with at most so many outputs are computed in parts of this size, so that fewer outputs past
 /// the last one are computed.
@@ -45,7 +45,8 @@ impl Weight for i8 {
     }
 
     fn nearest(number: f32) -> Self {
-        number.round() as Self
+        // 8-bit weights are integers but for rounding.
+        (number + ROUNDER).to_bits() as Self
     }
 }
 
@@ -180,9 +181,11 @@ impl<W: Weight> FloatLinear<'_, W> {
                 let inputs: [f32; R] = std::array::from_fn(|at| rows[at].1[input_at]);
                 add_input::<S, W, R, V, P>(simd, &mut sums, inputs, weights, part);
             }
-            for (sums, row) in sums.into_iter().zip(output.chunks_mut(outputs)) {
+            // By index: an iterator over the sums would move them through memory.
+            for at in 0..R {
+                let row = &mut output[at * outputs..][..outputs];
                 self.epilogue
-                    .store::<S, V, P>((simd, panel, part), (sums, None), row);
+                    .store::<S, V, P>((simd, panel, part), (sums[at], None), row);
             }
         }
         R

@@ -6,6 +6,7 @@ use super::epilogue::Epilogue;
 use super::float::{self, pack};
 use super::int8::{self, Int8Weights};
 use super::layer::{INT8_MAX, LayerVisitor, PANEL};
+use crate::fast_math::ROUNDER;
 
 /// Weights of a layer from which on their reading takes most of its time.
 const MIN_WEIGHTS: usize = 16_384;
@@ -156,7 +157,7 @@ fn is_int8(weights: &[f32], max_abs: &[f32]) -> bool {
     weights.chunks_exact(max_abs.len()).all(|row| {
         let deviations = row.iter().zip(&inverse).map(|(weight, inverse)| {
             let weight = weight * inverse;
-            (weight - weight.round_ties_even()).abs()
+            (weight - (weight + ROUNDER - ROUNDER)).abs()
         });
         deviations.fold(true, |fits, deviation| fits & (deviation <= INT8_TOLERANCE))
     })

@@ -47,6 +47,14 @@ impl Range {
         Self { scale, row_scale }
     }
 
+    /// [`Self::integer`] of a vector, in the lower 16 bits of each lane.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn integers<S: pulp::Simd>(&self, simd: S, numbers: S::f32s) -> S::f32s {
+        let scaled = simd.mul_f32s(numbers, simd.splat_f32s(self.scale));
+        simd.add_f32s(scaled, simd.splat_f32s(ROUNDER))
+    }
+
     /// The integer nearest to a number of the row.
     #[inline(always)]
     pub(super) fn integer(&self, number: f32) -> i16 {

@@ -154,7 +154,8 @@ impl Layer<V4> for VnniLinear<'_> {
             let rows = input.chunks_exact(inputs);
             let quantized = scratch.chunks_exact_mut(2 * quads);
             for ((row, quantized), row_scale) in rows.zip(quantized).zip(&mut row_scales) {
-                *row_scale = quantize_bytes(row, self.quantized_max, cast_slice_mut(quantized));
+                *row_scale =
+                    quantize_bytes(simd, row, self.quantized_max, cast_slice_mut(quantized));
             }
             for panel in 0..self.offsets.len() {
                 self.add_panel((simd, panel), (scratch, &row_scales), output);
@@ -232,19 +233,20 @@ impl VnniLinear<'_> {
                     }
                 }
             }
-            let rows = output.chunks_mut(outputs).zip(row_scales);
-            for ((high, low), (row, row_scale)) in high.into_iter().zip(low).zip(rows) {
+            // By index: an iterator over the sums would move them through memory.
+            for at in 0..R {
+                let row = &mut output[at * outputs..][..outputs];
                 let mut floats = [simd.splat_f32s(0.0); V];
                 for v in 0..V {
                     let offset: __m512i = cast(offsets[part * V + v]);
-                    let sum = simd.avx512f._mm512_slli_epi32::<8>(high[v]);
-                    let sum = simd.avx512f._mm512_add_epi32(sum, low[v]);
+                    let sum = simd.avx512f._mm512_slli_epi32::<8>(high[at][v]);
+                    let sum = simd.avx512f._mm512_add_epi32(sum, low[at][v]);
                     let sum = simd.avx512f._mm512_add_epi32(sum, offset);
                     floats[v] = cast(simd.avx512f._mm512_cvtepi32_ps(sum));
                 }
                 self.epilogue.store::<V4, V, P>(
                     (simd, panel, part),
-                    (floats, Some(*row_scale)),
+                    (floats, Some(row_scales[at])),
                     row,
                 );
             }
@@ -256,15 +258,24 @@ impl VnniLinear<'_> {
 /// Quantizes a row: its integers plus 2^15, first all high bytes, then all low bytes. Returns their
 /// scale. `bytes`: [2, a multiple of 4].
 #[inline(always)]
-fn quantize_bytes(row: &[f32], quantized_max: f32, bytes: &mut [u8]) -> f32 {
-    let (high, low) = bytes.split_at_mut(bytes.len() / 2);
+fn quantize_bytes(simd: V4, row: &[f32], quantized_max: f32, bytes: &mut [u8]) -> f32 {
     let range = Range::new(row, quantized_max);
     // The weights of padding are zero, whatever is there.
-    let (high, low) = (&mut high[..row.len()], &mut low[..row.len()]);
-    for at in 0..row.len() {
-        let integer = range.integer(row[at]) as u16 ^ 0x8000;
-        high[at] = (integer >> 8) as u8;
-        low[at] = integer as u8;
+    let (high, low) = bytes.split_at_mut(bytes.len() / 2);
+    let (high, high_rest) = high[..row.len()].as_chunks_mut::<LANES>();
+    let (low, low_rest) = low[..row.len()].as_chunks_mut::<LANES>();
+    let (row, row_rest) = row.as_chunks::<LANES>();
+    for (row, (high, low)) in row.iter().zip(high.iter_mut().zip(low)) {
+        let integers = range.integers(simd, cast(*row));
+        let offset = simd.avx512f._mm512_set1_epi32(0x8000);
+        let integers = simd.avx512f._mm512_xor_si512(cast(integers), offset);
+        *low = cast(simd.avx512f._mm512_cvtepi32_epi8(integers));
+        let integers = simd.avx512f._mm512_srli_epi32::<8>(integers);
+        *high = cast(simd.avx512f._mm512_cvtepi32_epi8(integers));
+    }
+    for ((number, high), low) in row_rest.iter().zip(high_rest).zip(low_rest) {
+        let integer = range.integer(*number) as u16 ^ 0x8000;
+        (*high, *low) = ((integer >> 8) as u8, integer as u8);
     }
     range.row_scale
 }

@@ -258,15 +258,17 @@ impl Int8Linear<'_> {
                     }
                 }
             }
-            let rows = output.chunks_mut(self.epilogue.sizes[1]).zip(row_scales);
-            for (sums, (row, row_scale)) in sums.into_iter().zip(rows) {
+            let outputs = self.epilogue.sizes[1];
+            // By index: an iterator over the sums would move them through memory.
+            for at in 0..R {
+                let row = &mut output[at * outputs..][..outputs];
                 let mut floats = [simd.splat_f32s(0.0); V];
-                for (float, sum) in floats.iter_mut().zip(sums) {
-                    *float = simd.to_f32s(sum);
+                for vector in 0..V {
+                    floats[vector] = simd.to_f32s(sums[at][vector]);
                 }
                 self.epilogue.store::<S, V, P>(
                     (simd, panel, part),
-                    (floats, Some(*row_scale)),
+                    (floats, Some(row_scales[at])),
                     row,
                 );
             }

@@ -94,6 +94,9 @@ impl Call<'_, '_> {
 
     fn combine(&mut self, op: Binary, a: ValueId, b: ValueId) -> Result<ValueId, Unsupported> {
         let shape = self.common_shape(a, b)?;
+        if let Some(value) = self.scaled_rows(op, a, b, &shape) {
+            return Ok(value);
+        }
         let (a, b) = (self.broadcast(a, &shape)?, self.broadcast(b, &shape)?);
         let (from_a, from_b) = (self.importer.value(a), self.importer.value(b));
         if let (Some(a), Some(b)) = (from_a.constant(), from_b.constant()) {
@@ -106,6 +109,36 @@ impl Call<'_, '_> {
             return self.fail("of another type than f32");
         }
         Ok(self.importer.add_node(Op::Binary(op), &[a, b], shape))
+    }
+
+    /// `a`, a constant of `shape`, with the same constants for every row: the scales of quantized weights,
+    /// for which the general way takes most of the time to load a model.
+    fn scaled_rows(
+        &mut self,
+        op: Binary,
+        a: ValueId,
+        b: ValueId,
+        shape: &[usize],
+    ) -> Option<ValueId> {
+        let (from_a, from_b) = (self.importer.value(a), self.importer.value(b));
+        let row: Vec<usize> = from_b
+            .shape
+            .iter()
+            .copied()
+            .skip_while(|n| *n == 1)
+            .collect();
+        let (numbers, others) = (from_a.constant()?, from_b.constant()?);
+        if from_a.shape != shape || !shape.ends_with(&row) || others.is_empty() {
+            return None;
+        }
+        let mut numbers = numbers.to_vec();
+        for row in numbers.chunks_exact_mut(others.len()) {
+            for (number, other) in row.iter_mut().zip(&**others) {
+                *number = op.apply(*number, *other);
+            }
+        }
+        let source = Source::F32(numbers.into());
+        Some(self.importer.add(shape.to_vec(), source))
     }
 
     /// The shape to which both values are broadcast.
