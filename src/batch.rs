@@ -167,9 +167,9 @@ impl Batch {
     /// step up to their requested model.
     ///
     /// # Real-time
-    /// No allocation, lock, log or system call, except the tensors of the inference engine and what
-    /// the [`BatchStream`]s do. A stream's first hop in a batch allocates memory for its states, and a
-    /// call with more streams than any call before for the progress of their blocks.
+    /// No allocation, lock, log or system call, except what the [`BatchStream`]s do and the tensors of
+    /// models that run in tract ([`Model::graph_engines`]). A call with more streams than any call before
+    /// allocates memory for the progress of their blocks.
     pub fn process(&mut self, streams: &mut [impl BatchStream]) {
         for stream in streams.iter_mut() {
             if let Some((stream, _)) = stream.stream_and_block() {

@@ -222,8 +222,8 @@ impl Denoiser {
     /// hops is the delayed input.
     ///
     /// # Real-time
-    /// No allocation, lock, log or system call of this library. The inference engine allocates about
-    /// a hundred small tensors per hop.
+    /// No allocation, lock, log or system call, except the tensors of models that run in tract
+    /// ([`Model::graph_engines`]).
     pub fn process(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), Error> {
         self.process_block(Interleaved::new(Some(input), output, self.channels())?)
     }
