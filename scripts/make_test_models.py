@@ -6,6 +6,8 @@ unity      48 kHz, 960/480: every gain is 1.
 half       the same, every gain is 0.5 (-6 dB).
 lookahead  16 kHz, 512/128, one hop of lookahead, a state, and an identity filter of order 2.
 fragile    48 kHz, 960/480: every gain is 1. The engine fails on loud hops.
+recurrent  48 kHz, 960/480: random weights, for comparisons of executors.
+time_frequency   the same, as the training package exports the block `time_frequency`; needs torch.
 
 make_role_models.py writes the others.
 """
@@ -21,7 +23,9 @@ from onnx import TensorProto, helper
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "train"))
 
 import make_role_models
+from make_recurrent_model import write_recurrent
 from make_role_models import onnx_bytes, write_model
+from make_time_frequency_model import write_time_frequency
 from quietwire_train.manifest import graph, tensor
 
 
@@ -99,6 +103,8 @@ def write(
     }
     graphs = [graph("model.onnx", raw, inputs, outputs)]
     write_model(root, name, graphs, [raw], tables, "scripts/make_test_models.py")
+    if name == "unity":
+        write_recurrent(root, tables["front_end"], tables["features"])
 
 
 def write_fragile(root: Path) -> None:
@@ -141,3 +147,4 @@ if __name__ == "__main__":
     write(root, "half", 48_000, 960, 480, 0, 0.5)
     write(root, "lookahead", 16_000, 512, 128, 1, 1.0, taps=(2, 16))
     make_role_models.write_all(root)
+    write_time_frequency(root)

@@ -93,7 +93,7 @@ fn engine_allocations(model: &Model) -> u64 {
 /// or passes through, and the next hop then copies it.
 fn role_models() -> impl Iterator<Item = PathBuf> {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models");
-    let ids = ["linked", "lookahead", "whole"];
+    let ids = ["linked", "lookahead", "time_frequency", "whole"];
     ids.into_iter().map(move |id| models.join(id))
 }
 

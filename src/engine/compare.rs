@@ -126,28 +126,47 @@ mod tests {
     use super::*;
     use crate::manifest::Manifest;
 
-    /// The difference of the model in `folder`.
-    fn difference(folder: &str) -> Option<f32> {
+    /// The manifest and the graphs of the model in `folder`.
+    fn model(folder: &str) -> (Manifest, Vec<Vec<u8>>) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let text = std::fs::read_to_string(folder.join("model.toml")).unwrap();
         let manifest = Manifest::parse(&text).unwrap();
-        let files: Vec<Vec<u8>> = manifest
-            .graph_files()
-            .map(|file| std::fs::read(folder.join(file.name())).unwrap())
-            .collect();
+        let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
+        let files = manifest.graph_files().map(|file| read(file.name()));
+        let files = files.collect();
+        (manifest, files)
+    }
+
+    fn difference(folder: &str) -> Option<f32> {
+        let (manifest, files) = model(folder);
         let onnx: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
         let found = reference_difference(&onnx, manifest.graphs(), manifest.can_batch()).unwrap();
-        println!("{}: {found:?}", folder.display());
+        println!("{folder}: {found:?}");
         found
     }
 
     #[test]
+    fn a_plan_that_computes_something_else_is_found() {
+        let [(manifest, unity), (_, half)] = ["tests/models/unity", "tests/models/half"].map(model);
+        let plan = Plan::new(&[&half[0]], manifest.graphs(), true).unwrap();
+        let found = plan_difference(&Arc::new(plan), &[&unity[0]], manifest.graphs(), true);
+        assert_eq!(found.unwrap(), 0.5);
+    }
+
+    #[test]
     fn plans_equal_tract() {
-        for model in ["models/base", "models/tiny"] {
+        for model in ["models/base", "models/tiny", "tests/models/time_frequency"] {
             let found = difference(model).expect("a plan");
             assert!(found < 1e-3, "{model}: {found}");
         }
-        for model in ["unity", "half", "lookahead", "frame", "spectrum"] {
+        for model in [
+            "unity",
+            "half",
+            "lookahead",
+            "frame",
+            "spectrum",
+            "recurrent",
+        ] {
             let found = difference(&format!("tests/models/{model}")).expect("a plan");
             assert!(found < 1e-4, "{model}: {found}");
         }

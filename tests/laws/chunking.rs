@@ -45,6 +45,8 @@ fn one_sample_at_a_time_equals_one_block() {
         ("base", 44_100, 2),
         ("tiny", 48_000, 1),
         ("lookahead", 22_050, 1),
+        ("recurrent", 48_000, 1),
+        ("time_frequency", 48_000, 2),
         ("frame", 16_000, 1),
         ("linked", 48_000, 2),
         ("whole", 16_000, 1),

@@ -9,6 +9,8 @@ fn reset_equals_new() {
         ("base", 44_100, 2),
         ("tiny", 16_000, 1),
         ("lookahead", 11_025, 1),
+        ("recurrent", 48_000, 1),
+        ("time_frequency", 48_000, 2),
     ] {
         for make in [stream, linked] {
             let mut used = make(id, rate_hz, channels);

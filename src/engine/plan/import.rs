@@ -18,17 +18,13 @@ pub(super) fn import(onnx: &[u8], spec: &GraphSpec, batched: bool) -> Result<Ir,
     let hops = Axis::Symbol(HOPS.into());
     let mut tensors = spec.inputs.iter().chain(&spec.outputs);
     if spec.hidden_states > 0 || tensors.any(|tensor| tensor.shape.contains(&hops)) {
-        return Err(Unsupported::WholeSignal);
+        return Err(Unsupported::SignalExport);
     }
     let graph = OnnxGraph::parse(onnx)?;
     if !(13..=21).contains(&graph.opset) {
         return Err(Unsupported::Opset { found: graph.opset });
     }
-    let mut importer = Importer {
-        ir: Ir::default(),
-        names: HashMap::new(),
-        batched,
-    };
+    let mut importer = Importer::new(batched);
     for tensor in &graph.initializers {
         importer.add_tensor(tensor.name, tensor)?;
     }
@@ -112,6 +108,14 @@ pub(super) struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
+    pub(super) fn new(batched: bool) -> Self {
+        Self {
+            ir: Ir::default(),
+            names: HashMap::new(),
+            batched,
+        }
+    }
+
     pub(super) fn value(&self, id: ValueId) -> &Value {
         &self.ir.values[id]
     }

@@ -211,3 +211,115 @@ impl<'a> Call<'_, 'a> {
         self.importer.name(output, value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shape of the output of `op` for x [1, 4, 3] and constants, or the reason why it is refused.
+    fn shape(
+        op: &str,
+        inputs: &[&str],
+        attributes: Vec<(&str, Attribute<'_>)>,
+        batched: bool,
+    ) -> Result<Vec<usize>, String> {
+        let mut importer = Importer::new(batched);
+        let mut add = |name, shape: &[usize], source| {
+            let value = importer.add(shape.to_vec(), source);
+            importer.name(name, value).unwrap();
+        };
+        let ints = |numbers: &[i64]| Source::I64(numbers.into());
+        let floats = |len: usize| Source::F32(vec![1.0; len].into());
+        add("x", &[1, 4, 3], Source::Input);
+        add("y", &[1, 4, 3], Source::Input);
+        add("0", &[1], ints(&[0]));
+        add("1", &[1], ints(&[1]));
+        add("-1,12", &[2], ints(&[-1, 12]));
+        add("1,12", &[2], ints(&[1, 12]));
+        add("1,-1", &[2], ints(&[1, -1]));
+        add("4,3", &[2], ints(&[4, 3]));
+        add("pads", &[6], ints(&[1, 0, 0, 0, 0, 0]));
+        add("row", &[3], floats(3));
+        add("two", &[2, 4, 3], floats(24));
+        add("four axes", &[1, 1, 4, 3], floats(12));
+        let node = Node {
+            op,
+            inputs: inputs.to_vec(),
+            outputs: vec!["out"],
+            attributes,
+            ..Node::default()
+        };
+        import(&mut importer, &node).map_err(|reason| reason.to_string())?;
+        let out = importer.named("out").unwrap();
+        Ok(importer.value(out).shape.clone())
+    }
+
+    #[test]
+    fn an_operator_that_combines_streams_is_refused() {
+        let axis = |at| vec![("axis", Attribute::Int(at))];
+        let perm = |axes: [i64; 3]| vec![("perm", Attribute::Ints(axes.to_vec()))];
+        for (op, inputs, attributes) in [
+            ("Transpose", &["x"][..], perm([1, 0, 2])),
+            ("Reshape", &["x", "1,12"], vec![]),
+            ("Reshape", &["x", "1,-1"], vec![]),
+            ("Gather", &["x", "0"], axis(0)),
+            ("Concat", &["x", "y"], axis(0)),
+            ("Slice", &["x", "0", "1", "0"], vec![]),
+            ("Squeeze", &["x", "0"], vec![]),
+            ("Unsqueeze", &["x", "0"], vec![]),
+            ("Pad", &["x", "pads"], vec![]),
+            ("Add", &["x", "two"], vec![]),
+            ("Mul", &["four axes", "x"], vec![]),
+        ] {
+            let alone = shape(op, inputs, attributes, false);
+            assert!(alone.is_ok(), "{op} {inputs:?}: {alone:?}");
+        }
+        for (op, inputs, attributes) in [
+            ("Transpose", &["x"][..], perm([1, 0, 2])),
+            ("Reshape", &["x", "1,12"], vec![]),
+            ("Reshape", &["x", "1,-1"], vec![]),
+            ("Gather", &["x", "0"], axis(0)),
+            ("Concat", &["x", "y"], axis(0)),
+            ("Slice", &["x", "0", "1", "0"], vec![]),
+            ("Squeeze", &["x", "0"], vec![]),
+            ("Unsqueeze", &["x", "0"], vec![]),
+            ("Pad", &["x", "pads"], vec![]),
+            ("Add", &["x", "two"], vec![]),
+            ("Mul", &["four axes", "x"], vec![]),
+        ] {
+            let batched = shape(op, inputs, attributes, true);
+            assert!(batched.is_err(), "{op} {inputs:?}: {batched:?}");
+        }
+        for (op, inputs, attributes, expected) in [
+            ("Transpose", &["x"][..], perm([0, 2, 1]), &[1, 3, 4][..]),
+            ("Reshape", &["x", "-1,12"], vec![], &[1, 12]),
+            ("Gather", &["x", "0"], axis(1), &[1, 1, 3]),
+            ("Concat", &["x", "y"], axis(-1), &[1, 4, 6]),
+            ("Add", &["x", "row"], vec![], &[1, 4, 3]),
+        ] {
+            let batched = shape(op, inputs, attributes, true);
+            assert_eq!(batched.as_deref(), Ok(expected), "{op} {inputs:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (op, inputs, attributes) in [
+            ("Conv", &["x", "row"][..], vec![]),
+            ("Add", &["x", "row"], vec![("axis", Attribute::Int(1))]),
+            ("Add", &["x"], vec![]),
+            ("Add", &["x", "4,3"], vec![]),
+            ("Gather", &["x", "x"], vec![]),
+            ("Gather", &["x", "1"], vec![("axis", Attribute::Int(3))]),
+            ("Reshape", &["x", "4,3", "0"], vec![]),
+            ("MatMul", &["x", "y"], vec![]),
+            ("Relu", &["row"], vec![]),
+            ("Cast", &["x"], vec![("to", Attribute::Int(10))]),
+            ("Pad", &["x", "pads", "row"], vec![]),
+            ("Sigmoid", &["unknown"], vec![]),
+        ] {
+            let found = shape(op, inputs, attributes, false);
+            assert!(found.is_err(), "{op} {inputs:?}: {found:?}");
+        }
+    }
+}

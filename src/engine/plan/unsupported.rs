@@ -10,7 +10,7 @@ pub(in crate::engine) enum Unsupported {
     #[error("the operators are of version {found}, expected 13 to 21")]
     Opset { found: i64 },
     #[error("it was exported for whole signals")]
-    WholeSignal,
+    SignalExport,
     #[error("operator {op} of node {node}")]
     Operator { op: String, node: String },
     #[error("operator {op} of node {node}: {reason}")]

@@ -193,6 +193,21 @@ fn check_passes_models_that_work_and_fails_others() {
         let streams = text.contains("ok    streams");
         assert_eq!(streams, id == "whole" || id == "linked", "{id}: {text}");
     }
+    for (id, engine) in [
+        ("recurrent", "model.onnx runs in quietwire\n"),
+        ("time_frequency", "model.onnx runs in quietwire\n"),
+        (
+            "whole",
+            "model.onnx runs in tract: it was exported for whole signals\n",
+        ),
+    ] {
+        let check = ["models", "check", &model(id)];
+        let text = stdout(&quietwire(&folder, &check, &nowhere));
+        let line = format!("ok    engine        {engine}");
+        assert!(text.contains(&line), "{id}: {text}");
+        let reference = text.contains("ok    reference");
+        assert_eq!(reference, id != "whole", "{id}: {text}");
+    }
     let output = quietwire(&folder, &["models", "check", &model("backward")], &nowhere);
     assert_eq!(output.status.code(), Some(1));
     assert!(
