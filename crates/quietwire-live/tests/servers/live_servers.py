@@ -470,6 +470,34 @@ def check_compare(server: Server, program: str) -> None:
         process.kill()
 
 
+def check_overload(server: Server, program: str) -> None:
+    """Twice as many busy processes as cores: hops go on meanwhile, and the model runs again afterwards."""
+    count = 2 * (os.cpu_count() or 1)
+    with live(server, program, "--virtual-mic", "Test Mic", "--model", "tiny") as run:
+        before = run.status()["hops"]
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+        try:
+            time.sleep(6)
+            during = run.status()
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
+        # 600 hops of 10 ms, less those that the server did not deliver.
+        assert during["hops"] - before > 400, (before, during)
+        wait_for(lambda: run.status()["model"] == "tiny", "the model runs again")
+        underruns = run.status()["playout"]["underruns"]
+        time.sleep(3)
+        after = run.status()
+        print(
+            f"{server.kind}: overload: {during['deadline_misses']} missed hops, {during['step_downs']} steps down, "
+            f"{during['playout']['underruns']} underruns, queue {during['playout']['queue_ms']:.1f} ms"
+        )
+        if is_idle():
+            assert after["playout"]["underruns"] == underruns, after
+        assert run.stop() == 0
+
+
 def check_restart(server: Server, program: str) -> None:
     """The sound server ends and starts again: the microphone comes back."""
     with live(server, program, "--virtual-mic", "Test Mic", "--model", "tiny") as run:
@@ -525,6 +553,7 @@ def main() -> int:
             "compare": lambda: check_compare(server, program),
             "quality": lambda: check_quality(server, program, work),
             "latency": lambda: check_latency(server, program, work),
+            "overload": lambda: check_overload(server, program),
             "restart": lambda: check_restart(server, program),
         }
         for name, check in checks.items():
