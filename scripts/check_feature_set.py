@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = "tract-onnx"
 ALL = ["test", "--workspace", "--all-features"]
-# What users and contributors build: README, docs/command-line.md, docs/sfu.md, CONTRIBUTING.md.
+# What users and contributors build: README, docs/command-line.md, docs/sfu.md, docs/c-library.md, CONTRIBUTING.md.
 BUILDS = [
     ["build", "--package", "quietwire-cli"],
     ["build", "--package", "quietwire-cli", "--features", "relay"],
@@ -29,6 +29,8 @@ BUILDS = [
     ["test", "--package", "quietwire-live"],
     ["test", "--package", "quietwire-relay"],
     ["test", "--package", "quietwire-rtp"],
+    ["test", "--package", "quietwire-capi"],
+    ["build", "--package", "libquietwire"],
 ]
 
 

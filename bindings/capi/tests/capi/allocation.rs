@@ -1,0 +1,87 @@
+//! The functions of the audio thread allocate nothing: what is counted is the engine's.
+
+use quietwire::{Denoiser, Model};
+use quietwire_capi::{
+    QuietwireError, quietwire_flush, quietwire_latency, quietwire_process_f32,
+    quietwire_process_i16, quietwire_process_planar_f32, quietwire_process_planar_i16,
+    quietwire_reset, quietwire_set_attenuation_db, quietwire_set_bypass, quietwire_set_model,
+};
+use quietwire_testing::measure;
+
+use crate::handle::{Handle, OK, options};
+
+const FRAMES: usize = 4800;
+
+/// Runs `call` for each function that processes a block.
+fn each_layout(handle: &Handle, mut check: impl FnMut(&mut dyn FnMut() -> QuietwireError)) {
+    let mut samples = vec![0.1f32; FRAMES];
+    let mut short = vec![100i16; FRAMES];
+    let (pointer, short_pointer) = (samples.as_mut_ptr(), short.as_mut_ptr());
+    let stream = handle.0;
+    // SAFETY: a live handle of one channel, and buffers of as many frames.
+    unsafe {
+        check(&mut || quietwire_process_f32(stream, pointer, pointer, FRAMES));
+        check(&mut || quietwire_process_i16(stream, short_pointer, short_pointer, FRAMES));
+        let planes = [pointer];
+        let inputs = planes.as_ptr();
+        check(&mut || quietwire_process_planar_f32(stream, inputs.cast(), inputs, FRAMES));
+        let planes = [short_pointer];
+        let inputs = planes.as_ptr();
+        check(&mut || quietwire_process_planar_i16(stream, inputs.cast(), inputs, FRAMES));
+    }
+}
+
+#[test]
+fn a_stream_that_is_off_does_not_allocate() {
+    let mut options = options();
+    options.bypass = 1;
+    let handle = Handle::new(&options);
+    each_layout(&handle, |process| {
+        let counted = measure(|| assert_eq!(process(), OK));
+        assert_eq!(counted.count_total, 0);
+    });
+}
+
+#[test]
+fn a_running_stream_allocates_what_the_core_does() {
+    let mut core = Denoiser::builder(Model::embedded("base").unwrap())
+        .build()
+        .unwrap();
+    let mut block = vec![0.1f32; FRAMES];
+    for _ in 0..2 {
+        core.process_in_place(&mut block).unwrap();
+    }
+    let expected = measure(|| core.process_in_place(&mut block).unwrap()).count_total;
+    let handle = Handle::new(&options());
+    each_layout(&handle, |process| {
+        for _ in 0..2 {
+            assert_eq!(process(), OK);
+        }
+        let counted = measure(|| assert_eq!(process(), OK));
+        assert_eq!(counted.count_total, expected);
+    });
+}
+
+#[test]
+fn other_calls_do_not_allocate() {
+    let handle = Handle::new(&options());
+    let stream = handle.0;
+    let mut tail = vec![0.0f32; 960];
+    // SAFETY: a live handle; the tail is not written by calls that fail.
+    let counted = measure(|| unsafe {
+        assert_eq!(quietwire_reset(stream), OK);
+        assert_eq!(quietwire_set_bypass(stream, true), OK);
+        assert_eq!(quietwire_set_attenuation_db(stream, 12.0), OK);
+        assert_eq!(quietwire_set_model(stream, 0), OK);
+        assert!(quietwire_latency(stream) <= 960);
+        let _ = (handle.telemetry(), handle.stats());
+        // A failure of the audio thread writes its text without an allocation.
+        assert_ne!(
+            quietwire_process_f32(stream, std::ptr::null(), tail.as_mut_ptr(), 1),
+            OK
+        );
+        assert_ne!(quietwire_flush(stream, tail.as_mut_ptr(), 1), OK);
+        assert_eq!(quietwire_reset(stream), OK);
+    });
+    assert_eq!(counted.count_total, 0);
+}
