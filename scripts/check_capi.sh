@@ -83,7 +83,31 @@ asan "g++ -std=c++17" examples/cpp/webrtc_processing.cpp
 echo "valgrind"
 # One second is enough: valgrind runs everything slower.
 ffmpeg -v error -y -t 1 -i "$samples/quiet.wav" -c:a pcm_s16le "$work/short.wav"
-check=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect)
+check=(valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect
+  --show-leak-kinds=definite,indirect)
 "${check[@]}" "$work/c/file_filter" "$work/short.wav" "$work/output.wav"
 "${check[@]}" "$work/cpp/webrtc_processing" >/dev/null
+
+echo "librnnoise"
+scripts/install_capi.sh --prefix "$work/rnnoise" --profile dev --library rnnoise
+export LD_LIBRARY_PATH="$work/rnnoise/lib"
+flags() { PKG_CONFIG_PATH="$work/rnnoise/lib/pkgconfig" pkg-config "$@" rnnoise; }
+readelf -d "$work/rnnoise/lib/librnnoise.so" | grep -q 'SONAME.*\[librnnoise.so.0\]' ||
+  fail "the soname is not librnnoise.so.0"
+grep -o '\brnnoise_[a-z0-9_]*(' bindings/rnnoise/include/rnnoise.h | tr -d '(' | sort -u >"$work/rnnoise-functions"
+nm -D --defined-only "$work/rnnoise/lib/librnnoise.so" | awk '{ print $3 }' | sort |
+  diff "$work/rnnoise-functions" - || fail "librnnoise has other symbols than its header"
+for program in rnnoise_demo every_function; do
+  gcc -std=c99 $warnings $(flags --cflags) "bindings/rnnoise/tests/c/$program.c" -o "$work/$program" $(flags --libs) -lm
+done
+"$work/every_function"
+raw() { ffmpeg -v error -y -i "$1" -t "$2" -f s16le -ac 1 -ar 48000 "$3"; }
+raw "$samples/office-fan.wav" 8 "$work/noisy.raw"
+"$work/rnnoise_demo" "$work/noisy.raw" "$work/clean.raw"
+# Aligned with the program's output, whose first frame has no sound.
+"$quietwire" clean "$samples/office-fan.wav" -o "$work/expected.wav" --force >/dev/null 2>&1
+raw "$work/expected.wav" 7.99 "$work/expected.raw"
+cmp "$work/expected.raw" "$work/clean.raw" || fail "rnnoise_demo: the output differs from that of the program"
+asan "gcc -std=c99" bindings/rnnoise/tests/c/every_function.c
+"${check[@]}" "$work/every_function"
 echo "check_capi: $(wc -l <"$work/functions") functions, version $version"

@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
-# Builds the C library and installs it with its header, its pkg-config file and its CMake package.
+# Builds a C library and installs it with its header, its pkg-config file and its CMake package.
 #
 #     scripts/install_capi.sh [--prefix DIR] [--libdir NAME] [--destdir DIR] [--profile release|dev]
+#                             [--library quietwire|rnnoise]
 #
-# Default: --prefix /usr/local --libdir lib --profile release. The installed folder can be moved.
+# Default: --prefix /usr/local --libdir lib --profile release --library quietwire. The installed folder
+# can be moved. `--library rnnoise` installs librnnoise, in the place of RNNoise's own, and nothing else.
 # For Linux. The static library is one object in which only the functions of the header are global, so
 # that it can be linked beside other Rust libraries.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-prefix=/usr/local libdir=lib destdir='' profile=release
+prefix=/usr/local libdir=lib destdir='' profile=release library=quietwire
 while (($#)); do
   case "$1" in
   --prefix) prefix="$2" ;;
   --libdir) libdir="$2" ;;
   --destdir) destdir="$2" ;;
   --profile) profile="$2" ;;
+  --library) library="$2" ;;
   *) echo "install_capi: unknown option '$1'; the options are in the head of this script" >&2; exit 2 ;;
   esac
   shift 2
@@ -32,16 +35,15 @@ static_libs=(-lgcc_s -lm -lpthread -ldl)
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
-cargo build -q --package libquietwire --profile "$profile"
-
 fill() { # TEMPLATE TARGET NAME DESCRIPTION
   sed -e "s|@VERSION@|$version|; s|@LIBDIR@|$libdir|; s|@ROOT@|$root|; s|@SHARED@|$soname|" \
     -e "s|@NAME@|$3|; s|@DESCRIPTION@|$4|; s|@STATIC_LIBS@|${static_libs[*]}|" \
     -e "s|@STATIC_LIBS_CMAKE@|$(IFS=';'; echo "${static_libs[*]}")|" "$1" >"$2"
 }
 
-install_library() { # NAME HEADER DESCRIPTION
-  local name=$1 header=$2
+install_library() { # PACKAGE NAME HEADER DESCRIPTION
+  local package_name=$1 name=$2 header=$3
+  cargo build -q --package "$package_name" --profile "$profile"
   soname="$(readelf -d "$built/lib$name.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')"
   install -d "$to/include" "$to/$libdir/pkgconfig"
   install -m 644 "$header" "$to/include/"
@@ -58,10 +60,15 @@ install_library() { # NAME HEADER DESCRIPTION
   objcopy --add-section=.note.GNU-stack=/dev/null "$work/$name.o"
   rm -f "$to/$libdir/lib$name.a"
   ar crs "$to/$libdir/lib$name.a" "$work/$name.o"
-  fill "$package/library.pc.in" "$to/$libdir/pkgconfig/$name.pc" "$name" "$3"
+  fill "$package/library.pc.in" "$to/$libdir/pkgconfig/$name.pc" "$name" "$4"
 }
 
-install_library quietwire bindings/capi/include/quietwire.h "Real-time noise suppression for live voice"
+if [ "$library" = rnnoise ]; then
+  install_library quietwire-rnnoise rnnoise bindings/rnnoise/include/rnnoise.h "The interface of RNNoise with the models of quietwire"
+  echo "librnnoise of quietwire $version: $to"
+  exit 0
+fi
+install_library libquietwire quietwire bindings/capi/include/quietwire.h "Real-time noise suppression for live voice"
 install -d "$to/$libdir/cmake/quietwire" "$to/share/doc/quietwire"
 fill "$package/quietwire-config.cmake.in" "$to/$libdir/cmake/quietwire/quietwire-config.cmake" quietwire ''
 fill "$package/quietwire-config-version.cmake.in" "$to/$libdir/cmake/quietwire/quietwire-config-version.cmake" quietwire ''

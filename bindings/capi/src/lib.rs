@@ -7,6 +7,7 @@
 //!   [`QuietwireError`].
 //! - `audio.rs` processes blocks of every layout hop by hop, and keeps the delayed input for the case
 //!   that a panic was caught.
+//! - `handle.rs` distinguishes live handles from other pointers.
 //! - `settings.rs` and `reports.rs` are the ways between the audio thread and all other threads: atomic
 //!   values, without locks.
 
@@ -17,6 +18,7 @@ mod audio;
 mod block;
 mod error;
 mod guard;
+mod handle;
 mod model;
 mod options;
 mod process;

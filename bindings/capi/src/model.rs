@@ -3,47 +3,24 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use quietwire::Model;
 
 use crate::error::{Failure, QuietwireError, report};
 use crate::guard::guarded;
-
-/// Marks a live handle.
-const MAGIC: u64 = 0x5157_6d6f_6465_6c01;
+use crate::handle::{self, Kind};
 
 /// A model. Immutable; all threads may use it at once. See `quietwire_model_embedded`.
+#[derive(Debug)]
 pub struct QuietwireModel {
-    magic: AtomicU64,
-    model: Arc<Model>,
+    _opaque: [u8; 0],
 }
 
-impl std::fmt::Debug for QuietwireModel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("QuietwireModel").field(&self.model).finish()
-    }
-}
-
-/// The model of a handle.
-///
-/// # Safety
-/// `model` is null or points to memory that can be read as a handle for the time of the call.
-pub(crate) unsafe fn model_of(model: *const QuietwireModel) -> Result<Arc<Model>, Failure> {
-    if model.is_null() || !model.is_aligned() {
-        return Err(Failure::Argument(
-            "the model is null or not a handle of this library",
-        ));
-    }
-    // SAFETY: not null, aligned, and readable as the caller states. Only the mark is read first.
-    let is_live = unsafe { (*model).magic.load(Ordering::Relaxed) } == MAGIC;
-    if !is_live {
-        return Err(Failure::Argument(
-            "the model is not a handle of this library, or was freed",
-        ));
-    }
-    // SAFETY: the mark shows that it is a handle.
-    Ok(unsafe { &*model }.model.clone())
+impl Kind for Arc<Model> {
+    type Opaque = QuietwireModel;
+    const MAGIC: u64 = 0x5157_6d6f_6465_6c01;
+    const NOT_A_HANDLE: &'static str =
+        "the model is null, was freed, or is not a model of this library";
 }
 
 /// Writes a new handle to `out`, or null when there is none.
@@ -60,12 +37,9 @@ unsafe fn write_model(
         }
         // SAFETY: not null, and writable as the caller states.
         unsafe { out.write(std::ptr::null_mut()) };
-        let handle = Box::new(QuietwireModel {
-            magic: AtomicU64::new(MAGIC),
-            model: load()?,
-        });
+        let model = handle::new(load()?);
         // SAFETY: as above.
-        unsafe { out.write(Box::into_raw(handle)) };
+        unsafe { out.write(model) };
         Ok(())
     }))
 }
@@ -193,13 +167,6 @@ pub unsafe extern "C" fn quietwire_model_free(model: *mut QuietwireModel) {
     if model.is_null() {
         return;
     }
-    report(guarded(|| {
-        // SAFETY: the caller passes a handle that was not freed.
-        unsafe {
-            model_of(model)?;
-            (*model).magic.store(0, Ordering::Relaxed);
-            drop(Box::from_raw(model));
-        }
-        Ok(())
-    }));
+    // SAFETY: the caller passes a handle that was not freed.
+    report(guarded(|| unsafe { handle::free::<Arc<Model>>(model) }));
 }

@@ -3,24 +3,26 @@
 use std::cell::UnsafeCell;
 use std::ffi::c_char;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quietwire::{Denoiser, Model};
 
 use crate::audio::Audio;
 use crate::error::{ErrorText, Failure, QuietwireError, report};
 use crate::guard::guarded;
-use crate::model::{QuietwireModel, model_of, slice};
+use crate::handle::{self, Kind};
+use crate::model::{QuietwireModel, slice};
 use crate::options::{QuietwireOptions, read_options};
 use crate::reports::Reports;
 use crate::settings::Settings;
 
-/// Marks a live handle.
-const MAGIC: u64 = 0x5157_7374_7265_6101;
-
 /// A stream: one signal of 1 to 64 channels. See `quietwire_new`.
+#[derive(Debug)]
 pub struct QuietwireStream {
-    magic: AtomicU64,
+    _opaque: [u8; 0],
+}
+
+pub(crate) struct Stream {
     latency: usize,
     hop_frames: usize,
     channels: usize,
@@ -32,20 +34,18 @@ pub struct QuietwireStream {
     text: UnsafeCell<ErrorText>,
 }
 
-// SAFETY: `audio` and `text` are changed only by the thread that has set `busy`; everything else is
-// atomic or constant.
-unsafe impl Sync for QuietwireStream {}
-
-impl std::fmt::Debug for QuietwireStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QuietwireStream")
-            .field("channels", &self.channels)
-            .field("latency", &self.latency)
-            .finish_non_exhaustive()
-    }
+impl Kind for Stream {
+    type Opaque = QuietwireStream;
+    const MAGIC: u64 = 0x5157_7374_7265_6101;
+    const NOT_A_HANDLE: &'static str =
+        "the stream is null, was freed, or is not a stream of this library";
 }
 
-impl QuietwireStream {
+// SAFETY: `audio` and `text` are changed only by the thread that has set `busy`; everything else is
+// atomic or constant.
+unsafe impl Sync for Stream {}
+
+impl Stream {
     fn new(models: Vec<Arc<Model>>, options: &quietwire::DenoiserOptions) -> Result<Self, Failure> {
         let denoiser = Denoiser::new(&models, options)?;
         let settings = Settings::new(&denoiser.options(), models.len());
@@ -53,7 +53,6 @@ impl QuietwireStream {
         let channels = denoiser.channels();
         let audio = Audio::new(denoiser, models, settings.load());
         Ok(Self {
-            magic: AtomicU64::new(MAGIC),
             latency,
             hop_frames,
             channels,
@@ -113,24 +112,10 @@ impl QuietwireStream {
 /// The stream of a handle.
 ///
 /// # Safety
-/// `stream` is null or points to memory that can be read as a handle while the result is used.
-pub(crate) unsafe fn stream_ref<'a>(
-    stream: *const QuietwireStream,
-) -> Result<&'a QuietwireStream, Failure> {
-    if stream.is_null() || !stream.is_aligned() {
-        return Err(Failure::Argument(
-            "the stream is null or not a handle of this library",
-        ));
-    }
-    // SAFETY: not null, aligned, and readable as the caller states. Only the mark is read first.
-    let is_live = unsafe { (*stream).magic.load(Ordering::Relaxed) } == MAGIC;
-    if !is_live {
-        return Err(Failure::Argument(
-            "the stream is not a handle of this library, or was freed",
-        ));
-    }
-    // SAFETY: the mark shows that it is a handle.
-    Ok(unsafe { &*stream })
+/// As [`handle::get`].
+pub(crate) unsafe fn stream_ref<'a>(stream: *const QuietwireStream) -> Result<&'a Stream, Failure> {
+    // SAFETY: as the caller states.
+    unsafe { handle::get(stream) }
 }
 
 /// Creates a stream and allocates all its memory. Not for the audio thread: takes milliseconds.
@@ -159,14 +144,18 @@ pub unsafe extern "C" fn quietwire_new(
             vec![Model::embedded("base")?]
         } else {
             // SAFETY: the caller passes handles of models.
-            let models = handles.iter().map(|handle| unsafe { model_of(*handle) });
-            models.collect::<Result<_, Failure>>()?
+            let models = handles
+                .iter()
+                .map(|model| unsafe { handle::get::<Arc<Model>>(*model) });
+            models
+                .map(|model| model.cloned())
+                .collect::<Result<_, Failure>>()?
         };
         // SAFETY: the caller passes null or options with their size.
         let options = unsafe { read_options(options) }?;
-        let new = Box::new(QuietwireStream::new(models, &options)?);
+        let new = handle::new(Stream::new(models, &options)?);
         // SAFETY: as above.
-        unsafe { stream.write(Box::into_raw(new)) };
+        unsafe { stream.write(new) };
         Ok(())
     }))
 }
@@ -177,14 +166,8 @@ pub unsafe extern "C" fn quietwire_free(stream: *mut QuietwireStream) {
     if stream.is_null() {
         return;
     }
-    report(guarded(|| {
-        // SAFETY: the caller passes a handle that was not freed and that no other call uses.
-        unsafe {
-            stream_ref(stream)?.magic.store(0, Ordering::Relaxed);
-            drop(Box::from_raw(stream));
-        }
-        Ok(())
-    }));
+    // SAFETY: the caller passes a handle that was not freed and that no other call uses.
+    report(guarded(|| unsafe { handle::free::<Stream>(stream) }));
 }
 
 /// Delay from the input to the output, frames at the rate of the stream. Constant for the life of the
@@ -221,10 +204,12 @@ mod tests {
             let mut options = quietwire::DenoiserOptions::default();
             options.rate_hz = Some(rate_hz);
             let model = Model::embedded("tiny").unwrap();
-            let mut stream = QuietwireStream::new(vec![model.clone()], &options).unwrap();
+            let mut new = Stream::new(vec![model.clone()], &options).unwrap();
+            new.audio.get_mut().hops_until_panic = Some(hop);
+            let handle = handle::new(new);
+            // SAFETY: the handle lives.
+            let stream = unsafe { stream_ref(handle) }.unwrap();
             let mut reference = Denoiser::new(&[model], &options).unwrap();
-            stream.audio.get_mut().hops_until_panic = Some(hop);
-            let handle = std::ptr::from_mut(&mut stream);
             let latency = stream.latency;
             let (mut failed, mut at) = (false, 0);
             for _ in 0..20 {
@@ -255,10 +240,12 @@ mod tests {
                 at += block_frames;
             }
             assert!(failed);
-            assert_eq!(stream.audio.get_mut().report().panics, 1);
-            assert_eq!(stream.audio.get_mut().report().active_model, -1);
-            // SAFETY: the text lives and ends with NUL.
-            let text = unsafe { std::ffi::CStr::from_ptr(stream.text()) };
+            // SAFETY: no other thread uses the stream. The text lives and ends with NUL.
+            let (report, text) = unsafe {
+                let report = (*stream.audio.get()).report();
+                (report, std::ffi::CStr::from_ptr(stream.text()))
+            };
+            assert_eq!((report.panics, report.active_model), (1, -1));
             assert!(text.to_str().unwrap().contains("until the stream is reset"));
 
             // SAFETY: the handle lives.
@@ -273,6 +260,8 @@ mod tests {
                 unsafe { quietwire_process_f32(handle, block.as_ptr(), block.as_mut_ptr(), 9600) };
             assert_eq!(code, QuietwireError::QUIETWIRE_OK);
             assert!(block == expected, "a reset stream equals a new one");
+            // SAFETY: the handle is freed once.
+            unsafe { quietwire_free(handle) };
         }
     }
 }

@@ -170,7 +170,7 @@ unsafe fn all_fail(stream: *mut QuietwireStream) {
             quietwire_telemetry(stream, stats.as_mut_ptr().cast()),
         ];
         assert_eq!(codes, [INVALID_ARGUMENT; 11]);
-        assert!(text(stream).contains("not a handle of this library"));
+        assert!(text(stream).contains("not a stream of this library"));
         assert_eq!(
             (quietwire_latency(stream), quietwire_hop_frames(stream)),
             (0, 0)
