@@ -52,6 +52,18 @@ gcc -std=c11 $warnings $(flags --cflags) examples/c/file_filter.c -o "$work/by-p
 version="$(flags --modversion)"
 "$quietwire" --version | grep -qF "$version" || fail "pkg-config has version $version"
 
+echo "documents"
+for document in README.md docs/c-library.md; do
+  {
+    printf '#include <stdio.h>\n#include <quietwire.h>\nvoid example(float *block, size_t frames);\n'
+    printf 'void example(float *block, size_t frames) {\n'
+    awk '/^```c$/ { code = 1; next } /^```/ { code = 0 } code' "$document"
+    echo '}'
+  } >"$work/document.c"
+  [ "$(wc -l <"$work/document.c")" -gt 6 ] || fail "$document has no example in C"
+  gcc -std=c99 -pedantic $warnings $(flags --cflags) -c "$work/document.c" -o "$work/document.o"
+done
+
 echo "output"
 export LD_LIBRARY_PATH="$installed/lib"
 for file in office-fan keyboard telephone quiet; do
