@@ -31,6 +31,7 @@ BUILDS = [
     ["test", "--package", "quietwire-rtp"],
     ["test", "--package", "quietwire-capi"],
     ["build", "--package", "libquietwire"],
+    ["build", "--package", "quietwire-rnnoise"],
 ]
 
 
