@@ -87,3 +87,24 @@ fn two_threads_cannot_process_one_stream_at_once() {
     assert!(busy.load(Ordering::Relaxed) > 0, "the threads met");
     assert_eq!(handle.stats().panics, 0);
 }
+
+#[test]
+fn a_stream_may_change_its_thread() {
+    let (one, other) = (Handle::new(&options()), Handle::new(&options()));
+    let input = voice(48_000, 1, 0.5, 6);
+    let process = |handle: &Handle, block: &mut [f32]| {
+        // SAFETY: a live handle, and the block in place.
+        let code = unsafe {
+            quietwire_process_f32(handle.0, block.as_ptr(), block.as_mut_ptr(), block.len())
+        };
+        assert_eq!(code, OK);
+    };
+    let mut expected = input.clone();
+    process(&one, &mut expected);
+    let mut output = input;
+    for block in output.chunks_mut(1000) {
+        let other = &other;
+        std::thread::scope(|scope| scope.spawn(move || process(other, block)).join().unwrap());
+    }
+    assert!(output == expected);
+}
