@@ -338,8 +338,8 @@ QuietwireError quietwire_options_init(struct QuietwireOptions *options, size_t s
  * many at `output`, which may be the same buffer. Any number of frames; how a signal is split into
  * blocks does not change the output. The output is `quietwire_latency` frames late.
  *
- * The process, flush and reset calls of a stream belong to one thread at a time. The library neither
- * allocates, locks nor waits in them; the inference engine allocates small tensors in each hop.
+ * The process, flush and reset calls of a stream belong to one thread at a time. They neither allocate,
+ * lock nor wait, except that a model of your own that runs in tract allocates small tensors in each hop.
  *
  * After `QUIETWIRE_ERROR_INFERENCE` and `QUIETWIRE_ERROR_PANIC` the output is complete. After all other
  * errors nothing was processed.
