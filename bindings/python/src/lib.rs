@@ -22,6 +22,8 @@ mod _native {
     #[pymodule_export]
     use crate::model::Model;
     #[pymodule_export]
+    use crate::options::level_db;
+    #[pymodule_export]
     use crate::telemetry::telemetry_dtype;
 
     /// The version of the package.

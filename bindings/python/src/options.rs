@@ -34,6 +34,12 @@ pub(crate) fn strength(py: Python<'_>, level: &str) -> PyResult<Strength> {
     }
 }
 
+/// The attenuation limit of a level, dB.
+#[pyfunction]
+pub(crate) fn level_db(py: Python<'_>, level: &str) -> PyResult<f32> {
+    Ok(strength(py, level)?.attenuation_db())
+}
+
 fn channel_mode(py: Python<'_>, mode: &str) -> PyResult<ChannelMode> {
     match mode {
         "independent" => Ok(ChannelMode::Independent),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["Denoiser", "Model", "VERSION", "clean_array", "clean_file", "telemetry_dtype"]
+__all__ = ["Denoiser", "Model", "VERSION", "clean_array", "clean_file", "level_db", "telemetry_dtype"]
 
 VERSION: str
 
@@ -20,6 +20,7 @@ _Block: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.int16]
 _BlockT = TypeVar("_BlockT", npt.NDArray[np.float32], npt.NDArray[np.int16])
 _SamplesT = TypeVar("_SamplesT", npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.int16])
 
+def level_db(level: _Level) -> float: ...
 def telemetry_dtype() -> np.dtype[np.void]: ...
 @final
 class Model:

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Builds the wheel of the Python package and tests it as users install it: in a new virtual environment,
+# without Rust on the path, for each version of Python from 3.10 that is found. Checks the types.
+#
+#     PYTHON=venv/bin/python scripts/check_python.sh PROGRAM [VERSION...]
+#
+# PYTHON has maturin (default: python3). PROGRAM is the program `quietwire`, whose output the tests
+# compare. VERSION: for example 3.12; without it, all that are found.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON="${PYTHON:-python3}"
+QUIETWIRE="$(realpath "$1")"
+export QUIETWIRE
+shift
+versions=("$@")
+((${#versions[@]})) || versions=(3.10 3.11 3.12 3.13 3.14)
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+fail() { echo "check_python: $*" >&2; exit 1; }
+
+"$PYTHON" -m maturin build -q --profile dev --out "$work" --manifest-path bindings/python/Cargo.toml
+wheel="$(echo "$work"/*.whl)"
+echo "wheel: $(basename "$wheel")"
+case "$wheel" in *-cp310-abi3-*) ;; *) fail "expected a wheel for all versions from 3.10" ;; esac
+
+find_python() { # VERSION
+  local candidate
+  for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python3; do
+    if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+}
+
+tested=()
+for version in "${versions[@]}"; do
+  found="$(find_python "$version")"
+  if [ -z "$found" ]; then
+    echo "Python $version: not found"
+    continue
+  fi
+  echo "Python $version: $found"
+  "$found" -m venv "$work/$version"
+  venv_python="$work/$version/bin/python"
+  "$venv_python" -m pip install -q --disable-pip-version-check --only-binary :all: "$wheel[test]"
+  # Only the virtual environment is on the path: a package that needs Rust would fail.
+  (cd bindings/python && PATH="$work/$version/bin" "$venv_python" -m pytest -q -p no:cacheprovider)
+  tested+=("$version")
+done
+((${#tested[@]})) || fail "no Python from 3.10 with venv"
+
+# Voice agents and types, with the newest of them.
+venv_python="$work/${tested[-1]}/bin/python"
+"$venv_python" -m pip install -q --disable-pip-version-check "$wheel[livekit,pipecat]" mypy
+"$venv_python" -c 'import livekit.rtc, pipecat'
+(cd bindings/python && "$venv_python" -m pytest -q -p no:cacheprovider tests/test_livekit.py tests/test_pipecat.py)
+"$venv_python" -m mypy --strict bindings/python/tests/types_of_users.py
+(cd "$work" && "$venv_python" -m mypy.stubtest quietwire)
+echo "check_python: tested with ${tested[*]}"
