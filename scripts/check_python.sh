@@ -50,11 +50,13 @@ for version in "${versions[@]}"; do
 done
 ((${#tested[@]})) || fail "no Python from 3.10 with venv"
 
-# Voice agents and types, with the newest of them.
+# Voice agents, Ray and the types, with the newest of them.
 venv_python="$work/${tested[-1]}/bin/python"
-"$venv_python" -m pip install -q --disable-pip-version-check "$wheel[livekit,pipecat]" mypy
-"$venv_python" -c 'import livekit.rtc, pipecat'
-(cd bindings/python && "$venv_python" -m pytest -q -p no:cacheprovider tests/test_livekit.py tests/test_pipecat.py)
+"$venv_python" -m pip install -q --disable-pip-version-check "$wheel[livekit,pipecat,ray]" \
+  mypy "moto[server,s3]" s3fs
+"$venv_python" -c 'import livekit.rtc, moto.server, pipecat, ray.data, s3fs'
+(cd bindings/python && "$venv_python" -m pytest -q -p no:cacheprovider tests/test_{livekit,pipecat,ray}.py)
 "$venv_python" -m mypy --strict bindings/python/tests/types_of_users.py
-(cd "$work" && "$venv_python" -m mypy.stubtest quietwire)
+config="$PWD/bindings/python/pyproject.toml"
+(cd "$work" && "$venv_python" -m mypy.stubtest --mypy-config-file "$config" quietwire)
 echo "check_python: tested with ${tested[*]}"

@@ -12,6 +12,8 @@ from ._native import level_db
 from .errors import InferenceError, InvalidOptionError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from ._native import Model, _Level, _Path
 
 _log = logging.getLogger("quietwire")
@@ -62,7 +64,7 @@ class ByteStream:
 
     def process(self, audio: bytes | bytearray | memoryview) -> bytes:
         """As many bytes as `audio` has, `latency` frames later."""
-        block = np.frombuffer(audio, np.int16)
+        block: npt.NDArray[np.int16] = np.frombuffer(audio, np.int16)
         if self._channels > 1:
             block = block.reshape(-1, self._channels)
         try:

@@ -1,0 +1,79 @@
+"""python -m quietwire.ray INPUT OUTPUT"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+import ray.data
+
+from quietwire import QuietwireError
+
+from ._pipeline import Summary, clean_folder
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m quietwire.ray",
+        description="Cleans every recording of a folder on all cores. An interrupted run goes on where it "
+        "ended when it is started again.",
+        epilog="Exit codes: 0 all done, 1 a file failed, 2 wrong usage.",
+    )
+    parser.add_argument("input", metavar="INPUT", help="folder: a path, or an address such as s3://bucket/folder")
+    parser.add_argument("output", metavar="OUTPUT", help="folder for the cleaned recordings")
+    parser.add_argument("--model", help="id of a model, or the path of its folder (default: base)")
+    parser.add_argument("--level", choices=["low", "medium", "high"], help="12, 20 or 40 dB (default: high)")
+    parser.add_argument("--attenuation-db", type=float, metavar="DB", help="largest attenuation, dB")
+    parser.add_argument("--channel-mode", choices=["independent", "linked"], default="independent")
+    parser.add_argument("--format", choices=["wav", "flac"], default="wav")
+    parser.add_argument("--workers", type=int, metavar="N", help="workers, one core each (default: all cores)")
+    parser.add_argument("--quiet", action="store_true", help="print only failures and the summary")
+    return parser
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    is_terminal = sys.stderr.isatty()
+    # This program prints its own progress.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def progress(summary: Summary, total: int) -> None:
+        done = summary.cleaned + summary.done_before + summary.failed
+        text = f"{done} of {total} files, {summary.audio_s / 3600:.2f} h of audio, {summary.failed} failed"
+        if is_terminal:
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+        elif done % 100 == 0 or done == total:
+            print(text, file=sys.stderr, flush=True)
+
+    try:
+        summary = clean_folder(
+            arguments.input,
+            arguments.output,
+            model=arguments.model,
+            level=arguments.level,
+            attenuation_db=arguments.attenuation_db,
+            channel_mode=arguments.channel_mode,
+            format=arguments.format,
+            workers=arguments.workers,
+            progress=None if arguments.quiet else progress,
+        )
+    except (QuietwireError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if is_terminal and not arguments.quiet:
+        print(file=sys.stderr)
+    for failure in summary.failures:
+        print(f"failed: {failure.name}: {failure.error}", file=sys.stderr)
+    print(
+        f"{summary.cleaned} cleaned, {summary.done_before} done before, {summary.failed} failed, "
+        f"{summary.other_files} other files; {summary.audio_s / 3600:.3f} h of audio in "
+        f"{summary.run_s:.0f} s, {summary.hours_per_core_hour:.1f} h for each core-hour"
+    )
+    return 1 if summary.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
