@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 import tempfile
@@ -225,6 +226,9 @@ def clean_folder(
         raise quietwire.InvalidOptionError(f"format: expected 'wav' or 'flac', found {format!r}")
     if workers is not None and workers < 1:
         raise quietwire.InvalidOptionError(f"workers: expected 1 or more, found {workers}")
+    if model is not None and model not in quietwire.Model.embedded_ids():
+        # Workers may run in another folder.
+        model = os.path.abspath(model) if os.path.isdir(model) else model
     options: dict[str, Any] = {
         "model": model,
         "level": level,
@@ -248,8 +252,9 @@ def clean_folder(
     outputs.remove(f"{STATE}/part")
     if todo:
         if not ray.is_initialized():
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        count = workers or int(ray.cluster_resources().get("CPU", 1))
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        cores = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
+        count = workers or int(cores)
         settings = {
             "run": uuid.uuid4().hex,
             "options": options,
@@ -261,7 +266,7 @@ def clean_folder(
         ).map_batches(
             Cleaner,
             batch_size=1,
-            fn_constructor_args=(source, destination),
+            fn_constructor_args=(inputs.address, outputs.address),
             fn_constructor_kwargs=settings,
             compute=ray.data.ActorPoolStrategy(size=min(count, len(todo))),
             num_cpus=1,

@@ -22,9 +22,10 @@ class Folder:
     """A folder in a file system."""
 
     def __init__(self, address: str, storage_options: dict[str, Any] | None = None) -> None:
-        self.address = address
         self._fs, root = fsspec.core.url_to_fs(address, **(storage_options or {}))
         self._root = root.rstrip("/") or "/"
+        # An absolute path, for workers in another folder.
+        self.address = self._root if self.is_local else address
 
     @property
     def is_local(self) -> bool:
