@@ -5,7 +5,7 @@ use quietwire::Denoiser;
 
 use crate::block::{Block, Layout, Samples};
 use crate::denoiser::finished;
-use crate::error::{from_core, invalid_block};
+use crate::error::{StreamError, from_core, invalid_block};
 use crate::model::from_optional;
 use crate::options::{common, rate};
 use crate::telemetry::{Hops, hop_s};
@@ -90,7 +90,7 @@ pub(crate) fn clean_array<'py>(
             }
             Samples::I16(samples) => stream.process_i16_in_place(&mut samples[start..end]),
         });
-        processed = first_failure(py, processed, result)?;
+        processed = first_failure(py, processed, result, &stream)?;
         stream.drain_telemetry().for_each(|hop| hops.push(&hop));
         py.check_signals()?;
     }
@@ -111,7 +111,7 @@ pub(crate) fn clean_array<'py>(
             result
         }
     };
-    processed = first_failure(py, processed, tail)?;
+    processed = first_failure(py, processed, tail, &stream)?;
     stream.drain_telemetry().for_each(|hop| hops.push(&hop));
     let output = finished(py, processed, block.into_array(py)?)?;
     if telemetry {
@@ -125,11 +125,12 @@ pub(crate) fn clean_array<'py>(
 /// at once.
 fn first_failure(
     py: Python<'_>,
-    earlier: Result<(), quietwire::Error>,
+    earlier: Result<(), StreamError>,
     result: Result<(), quietwire::Error>,
-) -> PyResult<Result<(), quietwire::Error>> {
-    match &result {
-        Err(error) if error.kind() != quietwire::ErrorKind::Inference => Err(from_core(py, error)),
-        _ => Ok(earlier.and(result)),
+    stream: &Denoiser,
+) -> PyResult<Result<(), StreamError>> {
+    match result.map_err(|error| StreamError::new(error, stream)) {
+        Err(error) if !error.is_inference() => Err(error.exception(py)),
+        result => Ok(earlier.and(result)),
     }
 }

@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 use quietwire::Denoiser as Stream;
 
 use crate::block::{Block, Layout, Samples, Shape};
-use crate::error::{exception, from_core, invalid_block};
+use crate::error::{StreamError, exception, from_core, invalid_block};
 use crate::model::{Model, from_optional, wrap};
 use crate::options::{common, rate, strength};
 use crate::telemetry::{Hops, hop_s};
@@ -122,12 +122,13 @@ impl Denoiser {
         let mut block = Block::read(block, self.layout)?;
         let processed = self.with_state_detached(py, |state| {
             state.latest = (block.samples.silence(0), block.shape());
-            match &mut block.samples {
+            let processed = match &mut block.samples {
                 Samples::F32(samples) | Samples::F64(samples) => {
                     state.stream.process_in_place(samples)
                 }
                 Samples::I16(samples) => state.stream.process_i16_in_place(samples),
-            }
+            };
+            processed.map_err(|error| StreamError::new(error, &state.stream))
         })?;
         let output = block.into_array(py)?;
         finished(py, processed, output)
@@ -149,6 +150,7 @@ impl Denoiser {
                 // The core has no `flush` for 16-bit samples: the tail is the output for silence.
                 Samples::I16(tail) => state.stream.process_i16_in_place(tail),
             };
+            let processed = processed.map_err(|error| StreamError::new(error, &state.stream));
             (processed, tail, state.latest.1)
         })?;
         let output = tail.into_array(py, shape, self.channels)?;
@@ -338,14 +340,14 @@ fn closed(py: Python<'_>) -> PyErr {
 /// The output, or an exception. That of a failed model carries the output.
 pub(crate) fn finished<'py>(
     py: Python<'py>,
-    processed: Result<(), quietwire::Error>,
+    processed: Result<(), StreamError>,
     output: Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     match processed {
         Ok(()) => Ok(output),
         Err(error) => {
-            let exception = from_core(py, &error);
-            if error.kind() == quietwire::ErrorKind::Inference {
+            let exception = error.exception(py);
+            if error.is_inference() {
                 exception.value(py).setattr("block", output)?;
             }
             Err(exception)

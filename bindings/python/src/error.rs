@@ -30,6 +30,36 @@ pub(crate) fn invalid_block(py: Python<'_>, message: impl Into<String>) -> PyErr
     exception(py, "InvalidBlockError", message)
 }
 
+/// An error of a stream, with the engine's reason if its model failed.
+#[derive(Debug)]
+pub(crate) struct StreamError {
+    error: quietwire::Error,
+    reason: Option<String>,
+}
+
+impl StreamError {
+    pub(crate) fn new(error: quietwire::Error, stream: &quietwire::Denoiser) -> Self {
+        let reason = match error.kind() {
+            ErrorKind::Inference => stream.last_failure(),
+            _ => None,
+        };
+        Self { error, reason }
+    }
+
+    /// Whether the output is complete.
+    pub(crate) fn is_inference(&self) -> bool {
+        self.error.kind() == ErrorKind::Inference
+    }
+
+    pub(crate) fn exception(&self, py: Python<'_>) -> PyErr {
+        let mut message = with_causes(&self.error);
+        if let Some(reason) = &self.reason {
+            message = format!("{message}: {reason}");
+        }
+        exception(py, class_of(self.error.kind()), message)
+    }
+}
+
 /// An error of the core as the exception of its kind.
 pub(crate) fn from_core(py: Python<'_>, error: &quietwire::Error) -> PyErr {
     exception(py, class_of(error.kind()), with_causes(error))

@@ -153,3 +153,21 @@ def test_exceptions_have_a_common_base_a_code_and_a_builtin_base() -> None:
         assert issubclass(kind, quietwire.QuietwireError)
         assert issubclass(kind, builtin)
         assert kind.code == code
+
+
+def test_a_failed_model_returns_the_delayed_input() -> None:
+    """The engine of this model fails on loud hops."""
+    model = quietwire.Model.from_folder(ROOT / "tests/models/fragile")
+    stream = quietwire.Denoiser(RATE_HZ, model=model)
+    loud, quiet = np.full(4800, 0.9, np.float32), 0.01 * noisy(4800)
+    with pytest.raises(quietwire.InferenceError, match="the model failed on hop .*: .*") as failed:
+        stream.process(loud)
+    assert failed.value.block.shape == loud.shape
+    assert np.allclose(failed.value.block[1440:], 0.9, atol=1e-5)
+    assert stream.stats()["failed_hops"] > 0
+    stream.reset()
+    assert np.array_equal(stream.process(quiet), quietwire.Denoiser(RATE_HZ, model=model).process(quiet))
+    with pytest.raises(quietwire.InferenceError) as failed:
+        quietwire.clean_array(np.concatenate([loud, quiet]), RATE_HZ, model)
+    assert failed.value.block.shape == (9600,)
+    assert np.allclose(failed.value.block[1440:3840], 0.9, atol=1e-5)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 import quietwire
-from conftest import noisy
+from conftest import SAMPLES, noisy
 
 rtc = pytest.importorskip("livekit.rtc")
 
@@ -102,6 +102,16 @@ def test_options_and_closing() -> None:
             NoiseSuppressor(**options)
     with pytest.raises(quietwire.UnknownModelError):
         NoiseSuppressor("none")
+
+
+def test_a_failed_model_is_logged_once_and_the_audio_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    processor = NoiseSuppressor(SAMPLES.parent / "tests/models/fragile")
+    loud = np.full(9600, 29_000, np.int16)
+    with caplog.at_level(logging.WARNING, "quietwire"):
+        output = samples_of([processor._process(frame) for frame in frames_of(loud, 48_000, 480)])
+    assert (abs(output[1440:].astype(int) - 29_000) <= 1).all()
+    assert len(caplog.records) == 1
+    assert "the audio goes on without it" in caplog.text
 
 
 def test_an_audio_stream_of_livekit_runs_it(caplog: pytest.LogCaptureFixture) -> None:

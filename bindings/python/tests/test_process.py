@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -69,6 +70,21 @@ def test_other_threads_run_while_a_block_is_processed() -> None:
         assert not done.is_set()
     finally:
         sys.setswitchinterval(interval_s)
+        thread.join()
+
+
+def test_a_signal_stops_a_long_array() -> None:
+    started = threading.Event()
+
+    def interrupt() -> None:
+        started.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        started.set()
+        quietwire.clean_array(np.zeros((300 * RATE_HZ, 2), np.int16), RATE_HZ)
         thread.join()
 
 
