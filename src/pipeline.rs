@@ -109,6 +109,7 @@ impl Pipeline {
     ) -> Result<Self, Error> {
         let manifest = plan.model.manifest();
         let headroom = plan.headroom + latency - plan.latency;
+        let silent_hops = plan.rates.as_ref().map_or(0, RatePlan::silent_hops);
         let channel_rates = || {
             let resamplers = plan
                 .rates
@@ -124,7 +125,7 @@ impl Pipeline {
                 input: vec![0.0; input_max],
                 hop: vec![0.0; manifest.hop()],
                 resampled: vec![0.0; output_max],
-                output: Fifo::new(headroom + 4 * output_max),
+                output: Fifo::new(headroom + (4 + silent_hops) * output_max),
             }
         };
         let group_size = match options.channel_mode {

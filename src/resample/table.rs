@@ -1,0 +1,179 @@
+//! Tables of windowed-sinc filters, shared by all streams of a pair of rates.
+
+use std::f64::consts::PI;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Numbers of a filter are padded to a multiple of this: the widest vector.
+const LANES: usize = 16;
+
+/// One filter for each position of an output between two inputs.
+#[derive(Debug)]
+pub(super) struct Table {
+    design: Design,
+    /// [phases, row_len]: zeros, then the coefficients from the oldest input to the newest
+    coefficients: Vec<f32>,
+}
+
+/// What determines the coefficients.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Design {
+    /// inputs of an output
+    pub(super) taps: usize,
+    /// positions of outputs between two inputs
+    pub(super) phases: usize,
+    /// relative to the Nyquist frequency of the input
+    pub(super) cutoff: f64,
+}
+
+/// The tables that streams use at present.
+static TABLES: Mutex<Vec<Weak<Table>>> = Mutex::new(Vec::new());
+
+impl Table {
+    /// The table of `design`. Streams that exist share it.
+    pub(super) fn shared(design: Design) -> Arc<Self> {
+        let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.retain(|table| table.strong_count() > 0);
+        let found = tables.iter().filter_map(Weak::upgrade);
+        let mut found = found.filter(|table| table.design == design);
+        if let Some(table) = found.next() {
+            return table;
+        }
+        drop(found);
+        let table = Arc::new(Self::new(design));
+        tables.push(Arc::downgrade(&table));
+        table
+    }
+
+    fn new(design: Design) -> Self {
+        let Design { taps, phases, .. } = design;
+        let row_len = design.row_len();
+        let points = design.impulse();
+        let scale = phases as f64 / points.iter().sum::<f64>();
+        let mut coefficients = vec![0.0; phases * row_len];
+        for (tap, points) in points.chunks_exact(phases).enumerate() {
+            let at = row_len - taps + tap;
+            // A later position uses earlier points of the impulse.
+            let rows = coefficients.chunks_exact_mut(row_len).rev();
+            for (row, point) in rows.zip(points) {
+                row[at] = (point * scale) as f32;
+            }
+        }
+        Self {
+            design,
+            coefficients,
+        }
+    }
+
+    pub(super) fn design(&self) -> Design {
+        self.design
+    }
+
+    /// The filter of position `phase`, `row_len` numbers.
+    #[inline(always)]
+    pub(super) fn row(&self, phase: usize) -> &[f32] {
+        let len = self.design.row_len();
+        &self.coefficients[phase * len..][..len]
+    }
+}
+
+impl Design {
+    /// Numbers of a filter with its padding.
+    pub(super) fn row_len(&self) -> usize {
+        self.taps.next_multiple_of(LANES)
+    }
+
+    /// The sinc under a Blackman-Harris window (Harris 1978, "On the Use of Windows for Harmonic Analysis with
+    /// the Discrete Fourier Transform", table 1, 4-term), at all positions: [taps, phases].
+    fn impulse(&self) -> Vec<f64> {
+        let len = self.taps * self.phases;
+        let center = len / 2;
+        let sinc_step = PI * self.cutoff / self.phases as f64;
+        let window_step = 2.0 * PI / len as f64;
+        let sinc = Rotation::new(0.0, sinc_step);
+        let window = Rotation::new(center as f64 * window_step, window_step);
+        let mut points = vec![0.0; len];
+        // Both halves are equal, except for the first point.
+        for (distance, ((sin, _), (_, cos))) in sinc.zip(window).enumerate().take(center + 1) {
+            // The cosines of twice and of three times the angle.
+            let (cos2, cos3) = (2.0 * cos * cos - 1.0, cos * (4.0 * cos * cos - 3.0));
+            let window = 0.35875 - 0.48829 * cos + 0.14128 * cos2 - 0.01168 * cos3;
+            let sinc = match distance {
+                0 => 1.0,
+                _ => sin / (distance as f64 * sinc_step),
+            };
+            points[center - distance] = window * sinc;
+            if let Some(point) = points.get_mut(center + distance) {
+                *point = window * sinc;
+            }
+        }
+        points
+    }
+}
+
+/// Sines and cosines of equally spaced angles, each from the one before: a call of the standard library for
+/// each would take most of the time to make a stream. After the longest filter the error is below 1e-10.
+struct Rotation {
+    now: (f64, f64),
+    step: (f64, f64),
+}
+
+impl Rotation {
+    fn new(start: f64, step: f64) -> Self {
+        Self {
+            now: start.sin_cos(),
+            step: step.sin_cos(),
+        }
+    }
+}
+
+impl Iterator for Rotation {
+    /// sine and cosine
+    type Item = (f64, f64);
+
+    fn next(&mut self) -> Option<(f64, f64)> {
+        let ((sin, cos), (step_sin, step_cos)) = (self.now, self.step);
+        self.now = (
+            sin * step_cos + cos * step_sin,
+            cos * step_cos - sin * step_sin,
+        );
+        Some((sin, cos))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotations_are_sines_and_cosines() {
+        let (start, step) = (-3000.0, 0.016);
+        for (n, (sin, cos)) in Rotation::new(start, step).take(200_000).enumerate() {
+            let expected = (start + n as f64 * step).sin_cos();
+            let error = (sin - expected.0).abs().max((cos - expected.1).abs());
+            assert!(error < 1e-10, "{n}: {error}");
+        }
+    }
+
+    #[test]
+    fn streams_share_a_table_while_one_of_them_exists() {
+        let design = Design {
+            taps: 24,
+            phases: 7,
+            cutoff: 0.43,
+        };
+        let table = Table::shared(design);
+        assert!(Arc::ptr_eq(&table, &Table::shared(design)));
+        let other = Table::shared(Design {
+            phases: 5,
+            ..design
+        });
+        assert!(!Arc::ptr_eq(&table, &other));
+        let weak = Arc::downgrade(&table);
+        drop(table);
+        assert!(weak.upgrade().is_none());
+        for phase in 0..7 {
+            let sum: f32 = other.row(phase % 5).iter().sum();
+            assert!((sum - 1.0).abs() < 0.02, "{sum}");
+        }
+    }
+}
