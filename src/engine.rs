@@ -1,6 +1,7 @@
 //! The inference engine: loads ONNX graphs and runs them one hop a step, in the executor of this library
 //! ([`plan`]) or in tract ([`tract`]). Only the module [`tract`] and the modules below it use that crate.
 
+#[cfg(feature = "onnx")]
 mod compare;
 mod fault;
 mod graphs;
@@ -9,9 +10,12 @@ mod onnx;
 mod plan;
 mod recurrence;
 mod session;
+#[cfg(feature = "onnx")]
 mod tract;
 
+#[cfg(feature = "onnx")]
 pub(crate) use compare::reference_difference;
 pub(crate) use graphs::{Executor, Graphs};
 pub(crate) use session::Session;
+#[cfg(feature = "onnx")]
 pub(crate) use tract::whole_signal_difference;

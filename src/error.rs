@@ -159,6 +159,16 @@ pub enum Error {
         /// The engine's reason.
         reason: String,
     },
+    /// The graph needs the engine tract, which this build does not have.
+    #[error(
+        "model graph {file} needs the engine tract, which is not in this build: the crate quietwire was built without its feature `onnx` ({reason})"
+    )]
+    EngineMissing {
+        /// The file's name in the manifest.
+        file: String,
+        /// Why the executor of this library cannot run the graph.
+        reason: String,
+    },
     /// The model failed while a stream ran. The output of this hop is the delayed input. See
     /// [`Denoiser::last_failure`](crate::Denoiser::last_failure).
     #[error("the model failed on hop {hop}: the output of this hop is the delayed input")]
@@ -229,7 +239,7 @@ impl Error {
             Self::Read { .. } => ErrorKind::Io,
             Self::ManifestSyntax { .. } | Self::Manifest { .. } => ErrorKind::InvalidManifest,
             Self::Hash { .. } | Self::Tensor { .. } => ErrorKind::ModelMismatch,
-            Self::Engine { .. } => ErrorKind::Engine,
+            Self::Engine { .. } | Self::EngineMissing { .. } => ErrorKind::Engine,
             Self::Inference { .. } => ErrorKind::Inference,
             Self::UnknownModel { .. } => ErrorKind::UnknownModel,
         }

@@ -35,6 +35,7 @@ fn power_of_two(rounded: f32) -> f32 {
 /// e^x for x from -87 to 88; the nearer of both ends beyond. Relative error at most 3e-7.
 ///
 /// The polynomial of Cephes (`expf`, S. L. Moshier).
+#[cfg(any(feature = "onnx", test))]
 #[inline(always)]
 #[allow(
     clippy::excessive_precision,
@@ -61,6 +62,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 }
 
 /// 1 / (1 + e^-x). Relative error at most 5e-7.
+#[cfg(any(feature = "onnx", test))]
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::{Executor, Graphs, Session, reference_difference, whole_signal_difference};
+use crate::engine::{Executor, Graphs, Session};
+#[cfg(feature = "onnx")]
+use crate::engine::{reference_difference, whole_signal_difference};
 use crate::error::Error;
 use crate::manifest::Manifest;
 
@@ -81,7 +83,8 @@ impl Model {
     /// # Errors
     /// [`Error::ManifestSyntax`] or [`Error::Manifest`] for the manifest, [`Error::Hash`] for bytes
     /// with another hash than the manifest's, [`Error::Tensor`] or [`Error::Engine`] for a graph that
-    /// differs from the manifest or cannot run.
+    /// differs from the manifest or cannot run, [`Error::EngineMissing`] for a graph that needs the feature
+    /// `onnx` in a build without it.
     pub fn from_memory(manifest: &str, onnx: &[&[u8]]) -> Result<Arc<Self>, Error> {
         let fingerprint = Sha256::digest(manifest.as_bytes()).into();
         let manifest = Manifest::parse(manifest)?;
@@ -116,6 +119,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::from_folder`].
+    #[cfg(feature = "onnx")]
     pub fn whole_signal_difference(folder: impl AsRef<Path>) -> Result<Option<f32>, Error> {
         let (text, onnx) = read_folder(folder.as_ref())?;
         let manifest = Manifest::parse(&text)?;
@@ -137,6 +141,7 @@ impl Model {
             .map(|(graph, executor)| {
                 let (engine, reason) = match executor {
                     Executor::Plan => ("quietwire", None),
+                    #[cfg(feature = "onnx")]
                     Executor::Tract { reason } => ("tract", Some(&reason[..])),
                 };
                 GraphEngine {
@@ -153,6 +158,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::from_folder`].
+    #[cfg(feature = "onnx")]
     pub fn engine_difference(folder: impl AsRef<Path>) -> Result<Option<f32>, Error> {
         let (text, onnx) = read_folder(folder.as_ref())?;
         let onnx: Vec<&[u8]> = onnx.iter().map(Vec::as_slice).collect();
@@ -163,6 +169,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Engine`] when tract cannot run the graph.
+    #[cfg(feature = "onnx")]
     pub fn embedded_engine_difference(id: &str) -> Result<Option<f32>, Error> {
         let model = embedded::MODELS.iter().find(|model| model.id == id);
         model.map_or(Ok(None), |model| {
@@ -209,6 +216,7 @@ pub struct GraphEngine<'a> {
     pub reason: Option<&'a str>,
 }
 
+#[cfg(feature = "onnx")]
 fn engine_difference(manifest: &str, onnx: &[&[u8]]) -> Result<Option<f32>, Error> {
     let manifest = Manifest::parse(manifest)?;
     for (file, bytes) in manifest.graph_files().zip(onnx) {

@@ -1,6 +1,8 @@
 //! The engine's errors.
 
+#[cfg(feature = "onnx")]
 use crate::error::Error;
+#[cfg(feature = "onnx")]
 use crate::manifest::{Axis, TensorSpec};
 
 /// A graph failed on a hop.
@@ -8,6 +10,7 @@ use crate::manifest::{Axis, TensorSpec};
 pub(crate) struct InferenceFailed;
 
 /// An error of an executor.
+#[cfg(feature = "onnx")]
 pub(super) fn engine_error(error: impl std::fmt::Display + std::fmt::Debug) -> Error {
     // `{:#}` prints the chain of causes on one line.
     Error::Engine {
@@ -16,6 +19,7 @@ pub(super) fn engine_error(error: impl std::fmt::Display + std::fmt::Debug) -> E
 }
 
 /// A tensor of a graph that differs from the manifest.
+#[cfg(feature = "onnx")]
 pub(super) fn tensor_mismatch(tensor: &TensorSpec, found: String) -> Error {
     let axis = |axis: &Axis| match axis {
         Axis::Size(size) => size.to_string(),

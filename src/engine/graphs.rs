@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::compare;
-use super::fault::engine_error;
-use super::plan::Plan;
-use super::tract::Graph;
+use super::plan::{Plan, Unsupported};
+#[cfg(feature = "onnx")]
+use super::{compare, fault::engine_error, tract::Graph};
 use crate::error::Error;
 use crate::manifest::GraphSpec;
 
@@ -20,6 +19,7 @@ pub(crate) struct Graphs {
 /// The loaded graphs.
 pub(super) enum Loaded {
     Plan(Arc<Plan>),
+    #[cfg(feature = "onnx")]
     Tract(Vec<Graph>),
 }
 
@@ -29,6 +29,7 @@ pub(crate) enum Executor {
     /// that of this library
     Plan,
     /// tract, and why
+    #[cfg(feature = "onnx")]
     Tract { reason: String },
 }
 
@@ -40,35 +41,60 @@ impl Graphs {
     /// # Errors
     /// [`Error::Engine`] for bytes that are not an ONNX graph, for a graph that tract cannot run, and for
     /// outputs that differ from those of tract; [`Error::Tensor`] for a tensor that differs from the
-    /// manifest, [`Error::Manifest`] for a wrong number of hidden states.
+    /// manifest, [`Error::Manifest`] for a wrong number of hidden states; [`Error::EngineMissing`] for a
+    /// graph that needs tract in a build without it.
     pub(crate) fn load(onnx: &[&[u8]], specs: &[GraphSpec], batched: bool) -> Result<Self, Error> {
-        let (failed, reason) = match Plan::new(onnx, specs, batched) {
+        match Plan::new(onnx, specs, batched) {
             Ok(plan) => {
                 let plan = Arc::new(plan);
+                #[cfg(feature = "onnx")]
                 if cfg!(debug_assertions) {
                     check(&plan, onnx, specs, batched)?;
                 }
-                return Ok(Self {
+                Ok(Self {
                     loaded: Loaded::Plan(plan),
                     executors: vec![Executor::Plan; specs.len()],
-                });
+                })
             }
-            Err(failed) => failed,
-        };
+            Err((at, reason)) => Self::load_other(onnx, specs, batched, (at, &reason)),
+        }
+    }
+
+    /// Loads graphs into tract. The executor of this library cannot run graph `at`.
+    #[cfg(feature = "onnx")]
+    fn load_other(
+        onnx: &[&[u8]],
+        specs: &[GraphSpec],
+        batched: bool,
+        (at, reason): (usize, &Unsupported),
+    ) -> Result<Self, Error> {
         let mut graphs = Vec::with_capacity(specs.len());
         for (onnx, spec) in onnx.iter().zip(specs) {
             graphs.push(Graph::load(onnx, spec, specs, batched)?);
         }
-        let executor = |at: usize| Executor::Tract {
-            reason: if at == failed {
+        let executor = |graph: usize| Executor::Tract {
+            reason: if graph == at {
                 reason.to_string()
             } else {
-                format!("as {}", specs[failed].file)
+                format!("as {}", specs[at].file)
             },
         };
         Ok(Self {
             loaded: Loaded::Tract(graphs),
             executors: (0..specs.len()).map(executor).collect(),
+        })
+    }
+
+    #[cfg(not(feature = "onnx"))]
+    fn load_other(
+        _: &[&[u8]],
+        specs: &[GraphSpec],
+        _: bool,
+        (at, reason): (usize, &Unsupported),
+    ) -> Result<Self, Error> {
+        Err(Error::EngineMissing {
+            file: specs[at].file.clone(),
+            reason: reason.to_string(),
         })
     }
 
@@ -79,6 +105,7 @@ impl Graphs {
 }
 
 /// Checks that the outputs of a plan are those of tract.
+#[cfg(feature = "onnx")]
 fn check(
     plan: &Arc<Plan>,
     onnx: &[&[u8]],

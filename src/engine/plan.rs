@@ -21,3 +21,4 @@ mod unsupported;
 
 pub(super) use lower::Plan;
 pub(super) use session::PlanSession;
+pub(super) use unsupported::Unsupported;

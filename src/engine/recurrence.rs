@@ -20,6 +20,7 @@ pub(super) fn layer_scratch(width: usize, rows: usize) -> [usize; 2] {
 
 /// The recurrence for given gates [rows, 3, width], which are update, candidate and output gate. `state`
 /// [rows, width] becomes the next state. `output` [rows, width] is the input and becomes the output.
+#[cfg(feature = "onnx")]
 pub(super) fn run_gates(width: usize, gates: &[f32], state: &mut [f32], output: &mut [f32]) {
     pulp::Arch::new().dispatch(GateRows {
         width,

@@ -3,6 +3,7 @@
 use super::fault::InferenceFailed;
 use super::graphs::{Graphs, Loaded};
 use super::plan::PlanSession;
+#[cfg(feature = "onnx")]
 use super::tract::TractSession;
 use crate::error::Error;
 
@@ -10,6 +11,7 @@ use crate::error::Error;
 /// streams that share a step.
 pub(crate) enum Session {
     Plan(PlanSession),
+    #[cfg(feature = "onnx")]
     Tract(TractSession),
 }
 
@@ -18,6 +20,7 @@ macro_rules! with_session {
     ($self:expr, $session:ident => $result:expr) => {
         match $self {
             Self::Plan($session) => $result,
+            #[cfg(feature = "onnx")]
             Self::Tract($session) => $result,
         }
     };
@@ -31,6 +34,7 @@ impl Session {
     pub(crate) fn new(graphs: &Graphs) -> Result<Self, Error> {
         Ok(match &graphs.loaded {
             Loaded::Plan(plan) => Self::Plan(PlanSession::new(plan, 1)),
+            #[cfg(feature = "onnx")]
             Loaded::Tract(graphs) => Self::Tract(TractSession::new(graphs)?),
         })
     }
@@ -43,6 +47,7 @@ impl Session {
     pub(crate) fn batched(graphs: &Graphs, rows: usize) -> Result<Self, Error> {
         Ok(match &graphs.loaded {
             Loaded::Plan(plan) => Self::Plan(PlanSession::new(plan, rows)),
+            #[cfg(feature = "onnx")]
             Loaded::Tract(graphs) => Self::Tract(TractSession::batched(graphs, rows)?),
         })
     }
@@ -65,6 +70,7 @@ impl Session {
                 session.run(graph);
                 Ok(())
             }
+            #[cfg(feature = "onnx")]
             Self::Tract(session) => session.run(graph),
         }
     }
@@ -73,6 +79,7 @@ impl Session {
     pub(crate) fn last_failure(&self) -> Option<String> {
         match self {
             Self::Plan(_) => None,
+            #[cfg(feature = "onnx")]
             Self::Tract(session) => session.last_failure(),
         }
     }
@@ -81,7 +88,9 @@ impl Session {
     pub(crate) fn copy_inputs(&mut self, from: &Self, row: usize) {
         match (self, from) {
             (Self::Plan(to), Self::Plan(from)) => to.copy_inputs(from, row),
+            #[cfg(feature = "onnx")]
             (Self::Tract(to), Self::Tract(from)) => to.copy_inputs(from, row),
+            #[cfg(feature = "onnx")]
             _ => unreachable!("the sessions of a model have one executor"),
         }
     }
@@ -95,7 +104,9 @@ impl Session {
     pub(crate) fn load_states(&mut self, row: usize, stream: &Self) {
         match (self, stream) {
             (Self::Plan(to), Self::Plan(from)) => to.load_states(row, from),
+            #[cfg(feature = "onnx")]
             (Self::Tract(to), Self::Tract(from)) => to.load_states(row, from),
+            #[cfg(feature = "onnx")]
             _ => unreachable!("the sessions of a model have one executor"),
         }
     }
@@ -107,7 +118,9 @@ impl Session {
     pub(crate) fn store_states(&self, row: usize, stream: &mut Self) {
         match (self, stream) {
             (Self::Plan(from), Self::Plan(to)) => from.store_states(row, to),
+            #[cfg(feature = "onnx")]
             (Self::Tract(from), Self::Tract(to)) => from.store_states(row, to),
+            #[cfg(feature = "onnx")]
             _ => unreachable!("the sessions of a model have one executor"),
         }
     }

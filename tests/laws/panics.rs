@@ -200,6 +200,7 @@ fn an_invalid_block_after_a_caught_panic_changes_nothing() {
 }
 
 /// A model that loads, and whose engine fails or panics on loud hops only.
+#[cfg(feature = "onnx")]
 fn fragile(kind: &str) -> std::sync::Arc<Model> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/models")
@@ -207,6 +208,7 @@ fn fragile(kind: &str) -> std::sync::Arc<Model> {
     Model::from_folder(folder).unwrap()
 }
 
+#[cfg(feature = "onnx")]
 #[test]
 fn one_streams_engine_panic_is_its_own_error() {
     let fragile = fragile("fragile");
@@ -304,4 +306,14 @@ fn a_block_that_changes_during_the_call_is_an_error_of_its_own() {
     batch.process(&mut streams);
     streams[1].inner.result().unwrap();
     assert_eq!(streams[1].inner.stream().stats().interrupted_blocks, 1);
+}
+
+#[cfg(not(feature = "onnx"))]
+#[test]
+fn a_model_that_needs_tract_is_an_error_that_names_the_feature() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/whole");
+    let error = Model::from_folder(folder).unwrap_err();
+    assert!(matches!(&error, Error::EngineMissing { file, .. } if file == "model.onnx"));
+    assert_eq!(error.kind(), quietwire::ErrorKind::Engine);
+    assert!(error.to_string().contains("feature `onnx`"), "{error}");
 }

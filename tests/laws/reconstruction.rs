@@ -1,11 +1,14 @@
 //! With a unity mask the output is the input, delayed by exactly `latency()`, with an error below -90 dB.
 
-use crate::signal::{RATES_HZ, chord, db, error_db, model, rms, run, stream, white};
+use crate::signal::{RATES_HZ, can_run, chord, db, error_db, model, rms, run, stream, white};
 use quietwire_testing::Random;
 
 #[test]
 fn unity_mask_gives_the_delayed_input_at_every_rate() {
     for id in ["unity", "lookahead", "spectrum", "frame", "linked"] {
+        if !can_run(id) {
+            continue;
+        }
         let model_hz = model(id).manifest().rate_hz();
         for rate_hz in RATES_HZ {
             // The bandwidth is half of the lower rate.

@@ -7,6 +7,11 @@ use quietwire::{AttenuationLimit, ChannelMode, Denoiser, Model};
 
 pub use quietwire_testing::signal::{RATES_HZ, chord, db, error_db, rms, voice, white};
 
+/// Whether this build has the engine of a model of `tests/models`.
+pub fn can_run(id: &str) -> bool {
+    cfg!(feature = "onnx") || !["linked", "whole"].contains(&id)
+}
+
 /// An embedded model, or a model of `tests/models`. Loaded once.
 pub fn model(id: &'static str) -> Arc<Model> {
     type Loaded = Mutex<Vec<(&'static str, Arc<Model>)>>;

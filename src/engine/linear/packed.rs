@@ -114,7 +114,7 @@ impl PackedLinear {
     }
 
     /// The format of the weights.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "onnx"))]
     pub(in crate::engine) fn format(&self) -> &'static str {
         match &*self.weights {
             Weights::F32(_) => "f32",
