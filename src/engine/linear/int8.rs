@@ -1,12 +1,12 @@
 //! Layers with 8-bit weights whose products are of integers. The inputs of each row are quantized to
 //! 16 bits, so the sums are exact and equal on every processor.
 
+#[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
+mod pairs;
 mod portable;
 mod quantize;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
 
 use super::epilogue::Epilogue;
 use super::layer::{LayerVisitor, PANEL};
@@ -26,7 +26,7 @@ pub(super) struct Int8Weights {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kernel {
     Portable,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
     Pairs,
     #[cfg(target_arch = "x86_64")]
     Vnni,
@@ -45,10 +45,9 @@ impl Kernel {
     fn available() -> Vec<Self> {
         let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        {
-            kernels.extend(vnni::is_available().then_some(Self::Vnni));
-            kernels.extend(x86_64::is_available().then_some(Self::Pairs));
-        }
+        kernels.extend(vnni::is_available().then_some(Self::Vnni));
+        #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
+        kernels.extend(pairs::is_available().then_some(Self::Pairs));
         kernels.push(Self::Portable);
         kernels
     }
@@ -60,12 +59,19 @@ impl Int8Weights {
         Self::with_kernel(weights, inputs, Kernel::new())
     }
 
+    #[cfg_attr(
+        not(any(target_arch = "wasm32", target_arch = "x86_64")),
+        expect(
+            unused_variables,
+            reason = "the portable kernel keeps the order of the weights"
+        )
+    )]
     fn with_kernel(weights: &[i8], inputs: usize, kernel: Kernel) -> Self {
         let (packed, offsets) = match kernel {
             Kernel::Portable => (weights.to_vec(), Vec::new()),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
             Kernel::Pairs => {
-                let packed = x86_64::pack_pairs(weights.as_chunks().0, inputs);
+                let packed = pairs::pack_pairs(weights.as_chunks().0, inputs);
                 (packed, Vec::new())
             }
             #[cfg(target_arch = "x86_64")]
@@ -82,8 +88,8 @@ impl Int8Weights {
     pub(super) fn visit(&self, epilogue: Epilogue<'_>, visitor: impl LayerVisitor) {
         match self.kernel {
             Kernel::Portable => portable::visit(&self.packed, epilogue, visitor),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Pairs => x86_64::visit(&self.packed, epilogue, visitor),
+            #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
+            Kernel::Pairs => pairs::visit(&self.packed, epilogue, visitor),
             #[cfg(target_arch = "x86_64")]
             Kernel::Vnni => vnni::visit(&self.packed, &self.offsets, epilogue, visitor),
         }

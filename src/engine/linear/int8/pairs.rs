@@ -1,9 +1,13 @@
-//! AVX2 and AVX-512: instructions multiply 16-bit integers and add the products two by two, so twice as
-//! many weights pass as with floats, and the only conversion is that of weights to 16 bits.
+//! AVX2, AVX-512 and the SIMD of WebAssembly: instructions multiply 16-bit integers and add the products
+//! two by two, so twice as many weights pass as with floats, and the only conversion is that of weights to
+//! 16 bits.
 
-use pulp::bytemuck::{cast, cast_slice_mut};
-use pulp::x86::{V3, V4};
-use std::arch::x86_64::{__m256i, __m512i};
+#[cfg(target_arch = "wasm32")]
+mod wasm;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use pulp::bytemuck::cast_slice_mut;
 
 use super::super::epilogue::Epilogue;
 use super::super::layer::{Layer, LayerVisitor, PANEL, ROWS};
@@ -12,10 +16,10 @@ use super::quantize::{quantize_row, quantized_max};
 /// The weights of two inputs for each output of a panel.
 type WeightPairs = [[i8; 2]; PANEL];
 
-/// Whether the processor has the instructions.
-pub(super) fn is_available() -> bool {
-    V3::try_new().is_some()
-}
+#[cfg(target_arch = "wasm32")]
+pub(super) use wasm::is_available;
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86_64::is_available;
 
 /// Pairs of inputs. The last pair is padded with zero.
 fn pair_count(inputs: usize) -> usize {
@@ -44,36 +48,14 @@ pub(super) fn visit(weights: &[i8], epilogue: Epilogue<'_>, visitor: impl LayerV
         quantized_max: quantized_max(epilogue.sizes[0]),
         epilogue,
     };
-    if let Some(simd) = V4::try_new() {
-        simd.vectorize(Visit {
-            simd,
-            layer,
-            visitor,
-        });
-    } else if let Some(simd) = V3::try_new() {
-        simd.vectorize(Visit {
-            simd,
-            layer,
-            visitor,
-        });
-    } else {
-        unreachable!("weights are packed in pairs only where the instructions are available");
-    }
-}
-
-struct Visit<'a, S, T> {
-    simd: S,
-    layer: Int8Linear<'a>,
-    visitor: T,
-}
-
-impl<S: IntSimd, T: LayerVisitor> pulp::NullaryFnOnce for Visit<'_, S, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        self.visitor.visit(self.simd, &self.layer);
-    }
+    #[cfg(target_arch = "wasm32")]
+    let is_available = wasm::visit(layer, visitor);
+    #[cfg(target_arch = "x86_64")]
+    let is_available = x86_64::visit(layer, visitor);
+    assert!(
+        is_available,
+        "weights are packed in pairs only where the instructions are available"
+    );
 }
 
 /// Integer vectors.
@@ -94,68 +76,6 @@ trait IntSimd: pulp::Simd {
 
     /// The sums as f32.
     fn to_f32s(self, sums: Self::Ints) -> Self::f32s;
-}
-
-impl IntSimd for V3 {
-    type Ints = __m256i;
-
-    #[inline(always)]
-    fn zeros(self) -> __m256i {
-        self.avx._mm256_setzero_si256()
-    }
-
-    #[inline(always)]
-    fn splat(self, pair: i32) -> __m256i {
-        self.avx._mm256_set1_epi32(pair)
-    }
-
-    #[inline(always)]
-    fn widen(self, weights: &WeightPairs, vector: usize) -> __m256i {
-        let (vectors, _) = weights.as_flattened().as_chunks::<16>();
-        self.avx2._mm256_cvtepi8_epi16(cast(vectors[vector]))
-    }
-
-    #[inline(always)]
-    fn add_products(self, sums: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
-        let products = self.avx2._mm256_madd_epi16(weights, inputs);
-        self.avx2._mm256_add_epi32(sums, products)
-    }
-
-    #[inline(always)]
-    fn to_f32s(self, sums: __m256i) -> Self::f32s {
-        cast(self.avx._mm256_cvtepi32_ps(sums))
-    }
-}
-
-impl IntSimd for V4 {
-    type Ints = __m512i;
-
-    #[inline(always)]
-    fn zeros(self) -> __m512i {
-        self.avx512f._mm512_setzero_si512()
-    }
-
-    #[inline(always)]
-    fn splat(self, pair: i32) -> __m512i {
-        self.avx512f._mm512_set1_epi32(pair)
-    }
-
-    #[inline(always)]
-    fn widen(self, weights: &WeightPairs, vector: usize) -> __m512i {
-        let (vectors, _) = weights.as_flattened().as_chunks::<32>();
-        self.avx512bw._mm512_cvtepi8_epi16(cast(vectors[vector]))
-    }
-
-    #[inline(always)]
-    fn add_products(self, sums: __m512i, weights: __m512i, inputs: __m512i) -> __m512i {
-        let products = self.avx512bw._mm512_madd_epi16(weights, inputs);
-        self.avx512f._mm512_add_epi32(sums, products)
-    }
-
-    #[inline(always)]
-    fn to_f32s(self, sums: __m512i) -> Self::f32s {
-        cast(self.avx512f._mm512_cvtepi32_ps(sums))
-    }
 }
 
 /// A layer in 8-bit weights.
@@ -218,6 +138,8 @@ impl Int8Linear<'_> {
                     self.add_rows::<S, 1, 2, 32>(panel, quantized, row_scales, out)
                 }
                 (16, _) => self.add_rows::<S, 1, 4, 64>(panel, quantized, row_scales, out),
+                (4, 2..) => self.add_rows::<S, 2, 4, 16>(panel, quantized, row_scales, out),
+                (4, _) => self.add_rows::<S, 1, 4, 16>(panel, quantized, row_scales, out),
                 (_, 4..) => self.add_rows::<S, 4, 2, 16>(panel, quantized, row_scales, out),
                 (_, 2..) => self.add_rows::<S, 2, 4, 32>(panel, quantized, row_scales, out),
                 _ if left <= 16 => self.add_rows::<S, 1, 2, 16>(panel, quantized, row_scales, out),

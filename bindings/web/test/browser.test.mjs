@@ -1,0 +1,376 @@
+// The package in headless Chromium, on a page with a strict policy.
+//
+//     npm test          CHROMIUM=/path/to/chromium, default: the first one on the path
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { chromium } from 'playwright-core';
+
+import { root, serve } from './server.mjs';
+
+const microphone = path.resolve(root, '../../samples/office-fan.wav');
+let server, browser, page;
+
+function chromiumPath() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
+    try {
+      return execFileSync('which', [name], { encoding: 'utf8' }).trim();
+    } catch {
+      continue;
+    }
+  }
+  throw new Error('no Chromium on the path: set CHROMIUM');
+}
+
+async function open(where = '/') {
+  const context = await browser.newContext({ permissions: ['microphone'] });
+  const page = await context.newPage();
+  page.on('pageerror', (error) => console.error('page:', error));
+  page.on('console', (message) => console.error('console:', message.text()));
+  await page.goto(server.url + where);
+  await page.addScriptTag({ type: 'module', url: '/test/page.mjs' });
+  await page.waitForFunction(() => globalThis.isReady);
+  return page;
+}
+
+before(async () => {
+  server = await serve();
+  browser = await chromium.launch({
+    executablePath: chromiumPath(),
+    args: [
+      '--no-sandbox',
+      '--use-fake-ui-for-media-stream',
+      '--use-fake-device-for-media-stream',
+      `--use-file-for-fake-audio-capture=${microphone}`,
+      '--autoplay-policy=no-user-gesture-required',
+    ],
+  });
+  page = await open();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+for (const [rate, channels] of [
+  [48000, 1],
+  [48000, 2],
+  [44100, 2],
+  [16000, 1],
+]) {
+  test(`noise falls and speech stays: ${rate} Hz, ${channels} channels`, async () => {
+    const result = await page.evaluate(
+      async ([rate, channels]) => {
+        const input = await clip('office-fan.wav', rate, channels, 8);
+        const { output, latency, events } = await render(input, rate);
+        const compared = input.map((samples, channel) => compare(samples, output[channel], latency, rate));
+        // The right channel is the left one times -0.5.
+        const image = channels === 2 ? difference(output[0].map((s) => -0.5 * s), output[1], 0) : 0;
+        return { compared, latency, image, names: events.map((e) => e.name) };
+      },
+      [rate, channels],
+    );
+    console.log(rate, channels, JSON.stringify(result));
+    for (const { floorBefore, floorAfter, speechChange } of result.compared) {
+      assert.ok(floorAfter < floorBefore - 15, 'noise floor');
+      assert.ok(Math.abs(speechChange) < 1, 'speech');
+    }
+    assert.ok(result.image < 1e-4, 'stereo image');
+    assert.deepEqual(result.names, ['running']);
+  });
+
+  test(`switched off it is the input, delayed: ${rate} Hz, ${channels} channels`, async () => {
+    const largest = await page.evaluate(
+      async ([rate, channels]) => {
+        const input = await clip('office-fan.wav', rate, channels, 2);
+        const { output, latency } = await render(input, rate, { enabled: false, models: ['tiny'] });
+        return Math.max(...input.map((samples, channel) => difference(samples, output[channel], latency)));
+      },
+      [rate, channels],
+    );
+    assert.ok(largest < 1e-6, `${largest}`);
+  });
+}
+
+test('a switch every 100 ms does not click', async () => {
+  const [bendOf, bendOn] = await page.evaluate(async () => {
+    const rate = 48000;
+    // A low tone that the models remove and a switch would cut.
+    const tone = Float32Array.from({ length: 4 * rate }, (_, n) => 0.5 * Math.sin((2 * Math.PI * 150 * n) / rate));
+    const changes = [];
+    for (let n = 1; n < 35; n++) {
+      const change = [
+        (node) => node.setEnabled(n % 8 < 4),
+        (node) => node.setModel(n % 8 < 4 ? 'tiny' : 'base'),
+        (node) => node.setAttenuation(n),
+        (node) => node.setLevel('high'),
+      ][n % 4];
+      changes.push([n / 10, change]);
+    }
+    const { output, events } = await render([tone], rate, {}, changes);
+    if (events.some((e) => e.name === 'error')) throw new Error(JSON.stringify(events));
+    // The tone itself begins with a bend.
+    return [bend(tone), bend(output[0].subarray(rate / 20))];
+  });
+  // A cut at the peak of the tone would bend by 0.5.
+  assert.ok(bendOn < bendOf + 0.003, `${bendOf} ${bendOn}`);
+});
+
+test('overload steps down to the delayed input, with an event', async () => {
+  const events = await page.evaluate(async () => {
+    const input = await clip('office-fan.wav', 48000, 1, 5);
+    const { events } = await render(input, 48000, { maxLoad: 1e-6 });
+    return events;
+  });
+  const levels = events.filter((e) => e.name === 'overload').map((e) => e.detail.fallbackLevel);
+  assert.deepEqual(levels, [1, 2]);
+});
+
+test('telemetry comes at its rate', async () => {
+  const events = await page.evaluate(async () => {
+    const input = await clip('office-fan.wav', 48000, 1, 4);
+    return (await render(input, 48000, { telemetryHz: 10 })).events;
+  });
+  const found = events.filter((e) => e.name === 'telemetry').map((e) => e.detail);
+  assert.ok(Math.abs(found.length - 40) <= 1, `${found.length}`);
+  assert.ok(found.every((t) => t.hops > 0 && t.load >= 0 && t.inputDbfs < 0));
+});
+
+test('the track of a microphone becomes clean, follows its end, and goes through a call', async () => {
+  const result = await page.evaluate(async () => {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, autoGainControl: false } });
+    const source = stream.getAudioTracks()[0];
+    const denoised = await denoiseTrack(source);
+    const constraints = source.getSettings();
+    await new Promise((resolve) => denoised.node.on('running', resolve));
+    const [raw, clean] = await Promise.all([record(source, 7), record(denoised.track, 7)]);
+    // A loopback call.
+    const [a, b] = [new RTCPeerConnection(), new RTCPeerConnection()];
+    a.onicecandidate = (e) => e.candidate && b.addIceCandidate(e.candidate);
+    b.onicecandidate = (e) => e.candidate && a.addIceCandidate(e.candidate);
+    const received = new Promise((resolve) => (b.ontrack = (e) => resolve(e.track)));
+    a.addTrack(denoised.track);
+    await a.setLocalDescription(await a.createOffer());
+    await b.setRemoteDescription(a.localDescription);
+    await b.setLocalDescription(await b.createAnswer());
+    await a.setRemoteDescription(b.localDescription);
+    const call = await record(await received, 6);
+    a.close();
+    b.close();
+    let ended = false;
+    denoised.track.addEventListener('ended', () => (ended = true));
+    source.dispatchEvent(new Event('ended'));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const floor = (samples) => {
+      const all = levels(samples.subarray(48000), 48000).filter((l) => l > -119);
+      return all.sort((x, y) => x - y)[Math.floor(all.length * 0.05)];
+    };
+    const loud = (samples) => Math.max(...levels(samples.subarray(48000), 48000));
+    return {
+      noiseSuppression: constraints.noiseSuppression ?? false,
+      floors: [raw, clean, call].map(floor),
+      loud: [raw, clean, call].map(loud),
+      ended,
+      state: denoised.track.readyState,
+      latency: denoised.latencySeconds,
+    };
+  });
+  console.log(JSON.stringify(result));
+  assert.equal(result.noiseSuppression, false);
+  const [raw, clean, call] = result.floors;
+  assert.ok(clean < raw - 15, `${raw} ${clean}`);
+  assert.ok(call < raw - 15, `${raw} ${call}`);
+  assert.ok(result.loud.every((l) => Math.abs(l - result.loud[0]) < 3), `${result.loud}`);
+  assert.ok(result.ended);
+  assert.equal(result.state, 'ended');
+});
+
+test('a worker cleans a track without an AudioContext', async () => {
+  const result = await page.evaluate(async () => {
+    const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    const source = (await navigator.mediaDevices.getUserMedia({ audio })).getAudioTracks()[0];
+    const streamed = denoiseTrackInWorker(source, { model: 'tiny' });
+    const errors = [];
+    streamed.onerror = (message) => errors.push(message);
+    const [raw, clean] = await Promise.all([record(source, 6), record(streamed.track, 6)]);
+    streamed.setEnabled(false);
+    const off = await record(streamed.track, 3);
+    streamed.stop();
+    const floor = (samples) => {
+      const all = levels(samples.subarray(48000), 48000).filter((l) => l > -119);
+      return all.sort((x, y) => x - y)[Math.floor(all.length * 0.05)];
+    };
+    return { can: canDenoiseInWorker(), errors, floors: [raw, clean, off].map(floor), state: streamed.track.readyState };
+  });
+  console.log(JSON.stringify(result));
+  const [raw, clean, off] = result.floors;
+  assert.ok(result.can);
+  assert.deepEqual(result.errors, []);
+  assert.ok(clean < raw - 15 && Math.abs(off - raw) < 3, `${result.floors}`);
+  assert.equal(result.state, 'ended');
+});
+
+test('LiveKit gets a clean track, and a new microphone keeps it', async () => {
+  const result = await page.evaluate(async () => {
+    const { LocalAudioTrack } = await import('/node_modules/livekit-client/dist/livekit-client.esm.mjs');
+    const { quietwire } = await import('/dist/livekit.js');
+    const microphone = async () => (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks()[0];
+    const context = new AudioContext();
+    const local = new LocalAudioTrack(await microphone(), undefined, true, context);
+    const processor = quietwire({ models: ['tiny'] });
+    await local.setProcessor(processor);
+    const clean = processor.processedTrack;
+    const isUsed = local.mediaStreamTrack.id === clean.id;
+    await new Promise((resolve) => processor.denoised.node.on('running', resolve));
+    await processor.restart({ track: await microphone(), audioContext: context });
+    const isSame = processor.processedTrack === clean && clean.readyState === 'live';
+    await local.stopProcessor();
+    return { isUsed, isSame, state: clean.readyState, processed: processor.processedTrack, context: context.state };
+  });
+  assert.deepEqual(result, { isUsed: true, isSame: true, state: 'ended', processed: undefined, context: 'running' });
+});
+
+test('the effect for Jitsi gives a clean stream', async () => {
+  const result = await page.evaluate(async () => {
+    const { QuietwireEffect } = await import('/dist/jitsi.js');
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    const effect = await QuietwireEffect.create(stream.getAudioTracks()[0], { models: ['tiny'] });
+    const isEnabled = effect.isEnabled({ isAudioTrack: () => true });
+    const clean = effect.startEffect(stream).getAudioTracks()[0];
+    const live = clean.readyState;
+    effect.stopEffect();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return { isEnabled, live, ended: clean.readyState, source: stream.getAudioTracks()[0].readyState };
+  });
+  assert.deepEqual(result, { isEnabled: true, live: 'live', ended: 'ended', source: 'live' });
+});
+
+test('the meter shows levels and switches', async () => {
+  const result = await page.evaluate(async () => {
+    await import('/dist/meter.js');
+    const context = new AudioContext();
+    const node = await createDenoiser(context, { models: ['tiny'] });
+    const tone = new OscillatorNode(context, { frequency: 200 });
+    tone.connect(node).connect(context.destination);
+    tone.start();
+    await context.resume();
+    const meter = document.createElement('quietwire-meter');
+    document.body.append(meter);
+    meter.node = node;
+    await new Promise((resolve) => node.on('telemetry', resolve));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const bars = [...meter.shadowRoot.querySelectorAll('meter')].map((bar) => bar.value);
+    const text = meter.shadowRoot.querySelector('span').textContent;
+    meter.shadowRoot.querySelector('input').click();
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const off = [...meter.shadowRoot.querySelectorAll('meter')].map((bar) => bar.value);
+    node.dispose();
+    await context.close();
+    return { bars, text, off };
+  });
+  assert.ok(result.bars[0] > -20, `${result.bars}`);
+  assert.match(result.text, /SNR .* load/);
+  assert.ok(Math.abs(result.off[0] - result.off[1]) < 1, `${result.off}`);
+});
+
+test('a busy page leaves no gap in the sound', async () => {
+  const result = await page.evaluate(async () => {
+    const context = new AudioContext({ sampleRate: 48000, latencyHint: 'playback' });
+    await context.audioWorklet.addModule('/test/recorder.mjs');
+    const node = await createDenoiser(context, { enabled: false });
+    const recorder = new AudioWorkletNode(context, 'recorder', { channelCount: 1, channelCountMode: 'explicit' });
+    const blocks = [];
+    recorder.port.onmessage = (event) => blocks.push(event.data);
+    const tone = new OscillatorNode(context, { frequency: 150 });
+    tone.connect(node).connect(recorder).connect(context.destination);
+    tone.start();
+    await context.resume();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const end = performance.now() + 3000;
+    while (performance.now() < end);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    node.dispose();
+    await context.close();
+    const samples = new Float32Array(128 * blocks.length);
+    blocks.forEach((block, n) => samples.set(block, 128 * n));
+    const from = 48000 / 4;
+    return { seconds: samples.length / 48000, bend: bend(samples.subarray(from)) };
+  });
+  console.log(JSON.stringify(result));
+  assert.ok(result.seconds > 3, `${result.seconds}`);
+  // The tone bends by 0.0004.
+  assert.ok(result.bend < 0.003, `${result.bend}`);
+});
+
+test('failures name what to do, and nothing is left', async () => {
+  const texts = await page.evaluate(async () => {
+    const context = new OfflineAudioContext(1, 48000, 48000);
+    const closed = new AudioContext();
+    await closed.close();
+    const ended = new MediaStreamAudioDestinationNode(new AudioContext()).stream.getAudioTracks()[0];
+    ended.stop();
+    const text = (work) => work().then(() => 'no error', (error) => `${error.name}: ${error.message}`);
+    return Promise.all([
+      text(() => createDenoiser(context, { models: ['huge'] })),
+      text(() => createDenoiser(context, { attenuationDb: -1 })),
+      text(() => createDenoiser(context, { level: 'extreme' })),
+      text(() => createDenoiser(context, { channels: 3 })),
+      text(() => createDenoiser(closed)),
+      text(() => createDenoiser(context, { assets: { baseUrl: 'http://localhost:1/' } })),
+      text(() => createDenoiser(context, { assets: { files: { 'base.onnx': new Uint8Array(10) } }, models: ['base'] })),
+      text(() => denoiseTrack(ended)),
+    ]);
+  });
+  const expected = [/base and tiny, got huge/, /0 dB or more, got -1/, /low, medium or high/, /1 or 2 channels/];
+  expected.push(/closed/, /serve the folder assets/, /QuietwireError: /, /track has ended/);
+  texts.forEach((text, n) => assert.match(text, expected[n]));
+});
+
+test('a page that forbids WebAssembly is told what its policy needs', async () => {
+  const other = await open('/no-wasm');
+  const text = await other.evaluate(() =>
+    createDenoiser(new OfflineAudioContext(1, 48000, 48000)).then(
+      () => 'no error',
+      (error) => error.message,
+    ),
+  );
+  assert.match(text, /wasm-unsafe-eval/);
+  await other.context().close();
+});
+
+test('200 denoisers leave no memory behind', async () => {
+  const other = await open();
+  const cdp = await other.context().newCDPSession(other);
+  const resident = async () => {
+    await cdp.send('HeapProfiler.collectGarbage');
+    const { processInfo } = await (await browser.newBrowserCDPSession()).send('SystemInfo.getProcessInfo');
+    const sizes = processInfo
+      .filter((p) => p.type === 'renderer')
+      .map((p) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${p.id}/status`, 'utf8'))[1]));
+    return Math.max(...sizes) / 1024;
+  };
+  const create = (count) =>
+    other.evaluate(async (count) => {
+      const context = (globalThis.shared ??= new AudioContext());
+      await context.resume();
+      for (let n = 0; n < count; n++) {
+        const node = await createDenoiser(context, { models: ['tiny'] });
+        node.connect(context.destination);
+        if (n % 4 === 0) await new Promise((resolve) => node.on('running', resolve));
+        node.dispose();
+      }
+    }, count);
+  await create(50);
+  const first = await resident();
+  await create(150);
+  await other.waitForTimeout(1000);
+  const second = await resident();
+  console.log(`resident after 50: ${first.toFixed(0)} MiB, after 200: ${second.toFixed(0)} MiB`);
+  assert.ok(second - first < 100, `${first} ${second}`);
+  await other.context().close();
+});
