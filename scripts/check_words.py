@@ -50,6 +50,7 @@ ALLOWED_IDENTIFIERS = {
     "whole_signal": "the term for an export that takes all hops at once",
     "whole_signals": "the same",
     "least_squares": "the term of mathematics",
+    "AnalyserNode": "the name in the Web Audio API",
 }
 
 # Stems whose verbs end in -ize in American English.

@@ -8,14 +8,14 @@ const MAX_DB = -20;
 
 let session;
 
-/** Scrolls a canvas by one column and draws the spectrum of an analyser. */
-function drawColumn(canvas, analyser, spectrum) {
+/** Scrolls a canvas by one column and draws the spectrum of an analyzer. */
+function drawColumn(canvas, analyzer, spectrum) {
   const picture = canvas.getContext('2d');
   const { width, height } = canvas;
-  analyser.getFloatFrequencyData(spectrum);
+  analyzer.getFloatFrequencyData(spectrum);
   picture.drawImage(canvas, -1, 0);
   // Up to 16 kHz.
-  const bins = Math.min(BINS, Math.round((BINS * 32000) / analyser.context.sampleRate));
+  const bins = Math.min(BINS, Math.round((BINS * 32000) / analyzer.context.sampleRate));
   for (let y = 0; y < height; y++) {
     const db = spectrum[Math.floor(((height - 1 - y) / height) * bins)];
     const light = Math.max(0, Math.min(1, (db - MIN_DB) / (MAX_DB - MIN_DB)));
