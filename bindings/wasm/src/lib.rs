@@ -121,7 +121,7 @@ macro_rules! stream_functions {
 }
 
 stream_functions! {
-    /// The place of the samples of a channel, [`stream::MAX_BLOCK`] numbers.
+    /// The place of the samples of a channel, 4096 numbers.
     fn quietwire_block(stream, channel: usize) -> *mut f32 {
         stream.block_mut(channel).as_mut_ptr()
     }
@@ -136,7 +136,8 @@ stream_functions! {
     fn quietwire_latency(stream) -> usize { stream.denoiser().latency() }
     /// Frames of a hop.
     fn quietwire_hop(stream) -> usize { stream.denoiser().hop_frames() }
-    /// Hops so far, as telemetry for the first value and the count of all: see [`Stream::telemetry`].
+    /// The place of 8 numbers: hops so far, probability of speech (-1: the model has none), SNR in dB, gain
+    /// in dB, level of the input and of the output in dBFS, steps down, hops on which a model failed.
     fn quietwire_telemetry(stream) -> *const f32 { stream.telemetry().as_ptr() }
     /// Switches suppression off (1) or on (0).
     fn quietwire_set_bypass(stream, bypass: u32) -> i32 {
