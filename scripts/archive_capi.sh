@@ -4,7 +4,7 @@
 #     scripts/archive_capi.sh [--profile release|dev] [TARGET...]
 #
 # Targets: x86_64-unknown-linux-gnu (run here), aarch64-unknown-linux-gnu (run with qemu-user) and
-# x86_64-pc-windows-gnu (run with wine, if there is one). Default: all. Needs the targets from
+# x86_64-pc-windows-gnu (run with wine, if there is one). Default: the first two. Needs the targets from
 # `rustup target add`, and the packages gcc-aarch64-linux-gnu, gcc-mingw-w64-x86-64-posix and
 # g++-mingw-w64-x86-64-posix. The archives are written to target/archives.
 set -euo pipefail
@@ -15,7 +15,7 @@ if [ "${1:-}" = --profile ]; then
   shift 2
 fi
 targets=("$@")
-((${#targets[@]})) || targets=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu x86_64-pc-windows-gnu)
+((${#targets[@]})) || targets=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu)
 version="$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 archives="${CARGO_TARGET_DIR:-target}/archives"
 mkdir -p "$archives"
