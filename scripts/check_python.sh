@@ -53,10 +53,16 @@ for version in "${versions[@]}"; do
 done
 ((${#tested[@]})) || fail "no Python from 3.10 with venv"
 
-# Voice agents, Ray and the types, with the newest of them.
-venv_python="$work/${tested[-1]}/bin/python"
-"$venv_python" -m pip install -q --disable-pip-version-check "$wheel[livekit,pipecat,ray]" \
-  mypy "moto[server,s3]" s3fs
+# Voice agents, Ray and the types, with the newest of them. These packages are large, so their environment
+# is kept for the next run.
+newest="${tested[-1]}"
+kept="${XDG_CACHE_HOME:-$HOME/.cache}/quietwire-ci/venv-python-$newest"
+venv_python="$kept/bin/python"
+[ -x "$venv_python" ] || "$(find_python "$newest")" -m venv "$kept"
+pip=("$venv_python" -m pip install -q --disable-pip-version-check)
+"${pip[@]}" "$wheel[livekit,pipecat,ray,test]" mypy "moto[server,s3]" s3fs
+# An older build may have the same version.
+"${pip[@]}" --force-reinstall --no-deps "$wheel"
 "$venv_python" -c 'import livekit.rtc, moto.server, pipecat, ray.data, s3fs'
 (cd bindings/python && "$venv_python" -m pytest -q -p no:cacheprovider tests/test_{livekit,pipecat,ray}.py)
 "$venv_python" -m mypy --strict bindings/python/tests/types_of_users.py
