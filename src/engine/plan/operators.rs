@@ -9,6 +9,10 @@ use super::ir::{Binary, Source, Unary, Value, ValueId};
 use super::unsupported::Unsupported;
 use crate::engine::onnx::{Attribute, Node};
 
+/// Largest number of elements of a value: a plan has their indices as 32-bit numbers, and a small file must
+/// not become a plan that fills the memory.
+const MAX_ELEMENTS: usize = 1 << 22;
+
 /// Adds `node` to the graph.
 ///
 /// # Errors
@@ -70,6 +74,9 @@ pub(super) fn import<'a>(importer: &mut Importer<'a>, node: &Node<'a>) -> Result
             });
         }
     };
+    for output in &outputs {
+        call.check_len(&call.importer.value(*output).shape)?;
+    }
     for (at, name) in node.outputs.iter().enumerate() {
         match outputs.get(at) {
             _ if name.is_empty() => {}
@@ -107,6 +114,17 @@ impl Call<'_, '_> {
         match others.find(|(name, _)| !attributes.contains(name)) {
             Some((name, _)) => self.fail(format!("attribute {name}")),
             None => Ok(()),
+        }
+    }
+
+    /// Checks the number of elements of a value that the node computes.
+    fn check_len(&self, shape: &[usize]) -> Result<(), Unsupported> {
+        let len = shape
+            .iter()
+            .try_fold(1, |len: usize, size| len.checked_mul(*size));
+        match len {
+            Some(..=MAX_ELEMENTS) => Ok(()),
+            _ => self.fail(format!("more than {MAX_ELEMENTS} elements, {shape:?}")),
         }
     }
 
@@ -239,6 +257,8 @@ mod tests {
         add("1,-1", &[2], ints(&[1, -1]));
         add("4,3", &[2], ints(&[4, 3]));
         add("pads", &[6], ints(&[1, 0, 0, 0, 0, 0]));
+        add("many", &[6], ints(&[0, 1 << 20, 0, 0, 1 << 20, 0]));
+        add("most", &[6], ints(&[0, i64::MAX, 0, 0, i64::MAX, 0]));
         add("row", &[3], floats(3));
         add("two", &[2, 4, 3], floats(24));
         add("four axes", &[1, 1, 4, 3], floats(12));
@@ -316,6 +336,8 @@ mod tests {
             ("Relu", &["row"], vec![]),
             ("Cast", &["x"], vec![("to", Attribute::Int(10))]),
             ("Pad", &["x", "pads", "row"], vec![]),
+            ("Pad", &["x", "many"], vec![]),
+            ("Pad", &["x", "most"], vec![]),
             ("Sigmoid", &["unknown"], vec![]),
         ] {
             let found = shape(op, inputs, attributes, false);

@@ -19,6 +19,8 @@ impl Call<'_, '_> {
         for index in indices {
             along.push(self.axis(index, own[axis])?);
         }
+        let shape = [&own[..axis], &self.value(1)?.shape, &own[axis + 1..]].concat();
+        self.check_len(&shape)?;
         let inner: usize = own[axis + 1..].iter().product();
         let mut index = Vec::new();
         for outer in 0..own[..axis].iter().product::<usize>() {
@@ -27,7 +29,6 @@ impl Call<'_, '_> {
                 index.extend((begin..begin + inner).map(|at| at as u32));
             }
         }
-        let shape = [&own[..axis], &self.value(1)?.shape, &own[axis + 1..]].concat();
         Ok(self.importer.select(input, index, shape))
     }
 
@@ -56,7 +57,9 @@ impl Call<'_, '_> {
             return self.fail("it combines streams");
         }
         let sizes = own.iter().zip(before.iter().zip(after));
-        let shape: Vec<usize> = sizes.map(|(own, (a, b))| own + a + b).collect();
+        let sizes = sizes.map(|(own, (a, b))| own.saturating_add(*a).saturating_add(*b));
+        let shape: Vec<usize> = sizes.collect();
+        self.check_len(&shape)?;
         let mut index = vec![ZERO; shape.iter().product()];
         let steps = strides(&shape);
         let begin = before.iter().zip(&steps).map(|(n, step)| n * step).sum();
