@@ -1,5 +1,7 @@
 //! Weights and other constants.
 
+use std::sync::Arc;
+
 use super::OnnxError;
 use super::wire::Fields;
 
@@ -136,7 +138,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// The numbers as f32, if they are of a type for floating-point numbers or have 8 bits.
-    pub(in crate::engine) fn to_f32(&self) -> Option<Vec<f32>> {
+    pub(in crate::engine) fn to_f32(&self) -> Option<Arc<[f32]>> {
         match (&self.data, self.element) {
             (Data::Raw(raw), Element::F32) => {
                 let (numbers, _) = raw.as_chunks();
@@ -151,7 +153,7 @@ impl<'a> Tensor<'a> {
                 Some(raw.iter().map(|n| f32::from(*n as i8)).collect())
             }
             (Data::Raw(raw), Element::U8) => Some(raw.iter().map(|n| f32::from(*n)).collect()),
-            (Data::Floats(floats), Element::F32) => Some(floats.clone()),
+            (Data::Floats(floats), Element::F32) => Some(floats[..].into()),
             // Bits of f16 are in the lower half of each number.
             (Data::Ints(ints), Element::F16) => {
                 Some(ints.iter().map(|n| from_f16(*n as u16)).collect())
@@ -160,7 +162,7 @@ impl<'a> Tensor<'a> {
                 Some(ints.iter().map(|n| *n as f32).collect())
             }
             // A tensor without elements.
-            (Data::Ints(ints), Element::F32) if ints.is_empty() => Some(Vec::new()),
+            (Data::Ints(ints), Element::F32) if ints.is_empty() => Some(Arc::default()),
             _ => None,
         }
     }
@@ -228,7 +230,10 @@ mod tests {
             bytes
         };
         let bytes = tensor(8);
-        assert_eq!(Tensor::parse(&bytes).unwrap().to_f32(), Some(vec![0.0; 2]));
+        assert_eq!(
+            Tensor::parse(&bytes).unwrap().to_f32(),
+            Some([0.0; 2].into())
+        );
         let bytes = tensor(7);
         let error = Tensor::parse(&bytes).unwrap_err();
         assert!(matches!(

@@ -25,6 +25,10 @@ pub(super) fn import(onnx: &[u8], spec: &GraphSpec, batched: bool) -> Result<Ir,
         return Err(Unsupported::Opset { found: graph.opset });
     }
     let mut importer = Importer::new(batched);
+    let node_inputs = graph.nodes.iter().flat_map(|node| &node.inputs);
+    for name in node_inputs.chain(graph.outputs.iter().map(|output| &output.name)) {
+        *importer.uses.entry(name).or_default() += 1;
+    }
     for tensor in &graph.initializers {
         importer.add_tensor(tensor.name, tensor)?;
     }
@@ -103,6 +107,10 @@ fn check_declared(tensor: &TensorSpec, inputs: &[ValueInfo<'_>]) -> Result<(), U
 pub(super) struct Importer<'a> {
     pub(super) ir: Ir,
     names: HashMap<&'a str, ValueId>,
+    /// how often nodes and outputs use each name
+    uses: HashMap<&'a str, usize>,
+    /// [values] number of names
+    name_counts: Vec<usize>,
     /// whether the first axis of values is that of the streams
     pub(super) batched: bool,
 }
@@ -112,6 +120,8 @@ impl<'a> Importer<'a> {
         Self {
             ir: Ir::default(),
             names: HashMap::new(),
+            uses: HashMap::new(),
+            name_counts: Vec::new(),
             batched,
         }
     }
@@ -125,6 +135,7 @@ impl<'a> Importer<'a> {
     }
 
     pub(super) fn name(&mut self, name: &'a str, value: ValueId) -> Result<(), Unsupported> {
+        self.name_counts[value] += 1;
         match self.names.insert(name, value) {
             None => Ok(()),
             Some(_) => Err(tensor_error(name, "the name occurs twice")),
@@ -133,6 +144,7 @@ impl<'a> Importer<'a> {
 
     pub(super) fn add(&mut self, shape: Vec<usize>, source: Source) -> ValueId {
         self.ir.values.push(Value { shape, source });
+        self.name_counts.push(0);
         self.ir.values.len() - 1
     }
 
@@ -147,6 +159,19 @@ impl<'a> Importer<'a> {
         output
     }
 
+    /// The numbers of a constant that a node uses under the name `name`: moved there if nothing else uses
+    /// them, as copies of all weights take most of the time to load a model.
+    pub(super) fn take_numbers(&mut self, name: &str, value: ValueId) -> Option<Arc<[f32]>> {
+        let is_only_use = self.uses.get(name) == Some(&1) && self.name_counts[value] == 1;
+        match &mut self.ir.values[value].source {
+            Source::F32(numbers) | Source::Narrow(numbers) if is_only_use => {
+                Some(std::mem::take(numbers))
+            }
+            Source::F32(numbers) | Source::Narrow(numbers) => Some(numbers.clone()),
+            _ => None,
+        }
+    }
+
     /// Adds a constant.
     pub(super) fn add_tensor(
         &mut self,
@@ -155,8 +180,8 @@ impl<'a> Importer<'a> {
     ) -> Result<(), Unsupported> {
         let source = match tensor.element {
             Element::I64 | Element::I32 => tensor.to_i64().map(|n| Source::I64(n.into())),
-            Element::F32 => tensor.to_f32().map(|n| Source::F32(n.into())),
-            _ => tensor.to_f32().map(|n| Source::Narrow(n.into())),
+            Element::F32 => tensor.to_f32().map(Source::F32),
+            _ => tensor.to_f32().map(Source::Narrow),
         };
         let Some(source) = source else {
             let reason = format!("a constant of type {:?}", tensor.element);

@@ -77,19 +77,20 @@ fn quad_count(inputs: usize) -> usize {
 pub(super) fn pack_quads(weights: &[[i8; PANEL]], inputs: usize) -> (Vec<i8>, Vec<[i32; PANEL]>) {
     let quads = quad_count(inputs);
     let panels = weights.chunks_exact(inputs);
-    let mut packed = vec![[[0i8; 4]; PANEL]; panels.len() * quads];
+    let mut packed = vec![0; panels.len() * quads * size_of::<Quads>()];
     let mut offsets = vec![[0i32; PANEL]; panels.len()];
-    let to = packed.chunks_exact_mut(quads).zip(&mut offsets);
+    let (to, _) = packed.as_chunks_mut().0.as_chunks_mut::<PANEL>();
+    let to = to.chunks_exact_mut(quads).zip(&mut offsets);
     for (from, (to, offsets)) in panels.zip(to) {
         for (input, weights) in from.iter().enumerate() {
-            let quad = &mut to[input / 4];
+            let quad: &mut Quads = &mut to[input / 4];
             for ((quad, offset), weight) in quad.iter_mut().zip(&mut *offsets).zip(weights) {
                 quad[input % 4] = *weight;
                 *offset = offset.wrapping_sub(i32::from(*weight) << 15);
             }
         }
     }
-    (packed.as_flattened().as_flattened().to_vec(), offsets)
+    (packed, offsets)
 }
 
 /// Runs `visitor` with a layer whose weights were packed by [`pack_quads`].

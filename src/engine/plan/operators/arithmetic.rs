@@ -18,10 +18,13 @@ impl Call<'_, '_> {
         let value = self.importer.value(input);
         let source = match &value.source {
             Source::Input | Source::Node(_) | Source::F32(_) => return Ok(input),
-            Source::Narrow(numbers) => Source::F32(numbers.clone()),
+            Source::Narrow(_) => {
+                let numbers = self.importer.take_numbers(self.node.inputs[0], input);
+                Source::F32(numbers.expect("a constant"))
+            }
             Source::I64(numbers) => Source::F32(numbers.iter().map(|n| *n as f32).collect()),
         };
-        let shape = value.shape.clone();
+        let shape = self.importer.value(input).shape.clone();
         Ok(self.importer.add(shape, source))
     }
 
@@ -127,17 +130,17 @@ impl Call<'_, '_> {
             .copied()
             .skip_while(|n| *n == 1)
             .collect();
-        let (numbers, others) = (from_a.constant()?, from_b.constant()?);
+        let (_, others) = (from_a.constant()?, from_b.constant()?.clone());
         if from_a.shape != shape || !shape.ends_with(&row) || others.is_empty() {
             return None;
         }
-        let mut numbers = numbers.to_vec();
-        for row in numbers.chunks_exact_mut(others.len()) {
-            for (number, other) in row.iter_mut().zip(&**others) {
+        let mut numbers = self.importer.take_numbers(self.node.inputs[0], a)?;
+        for row in Arc::make_mut(&mut numbers).chunks_exact_mut(others.len()) {
+            for (number, other) in row.iter_mut().zip(&*others) {
                 *number = op.apply(*number, *other);
             }
         }
-        let source = Source::F32(numbers.into());
+        let source = Source::F32(numbers);
         Some(self.importer.add(shape.to_vec(), source))
     }
 
@@ -169,6 +172,7 @@ impl Call<'_, '_> {
                 return self.fail(format!("{shape_a:?} and {shape_b:?} of several streams"));
             }
         }
+        self.check_len(&shape)?;
         Ok(shape)
     }
 
