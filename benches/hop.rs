@@ -6,9 +6,9 @@
 //! valgrind --tool=callgrind target/debug/deps/hop-* base 16 100
 //! ```
 //!
-//! Arguments: the model, the streams of a batch (1: a stream alone), the hops. The difference between two
-//! runs with different numbers of hops is free of the start. Valgrind has no AVX-512: it counts the
-//! kernels for AVX2.
+//! Arguments: the model, the streams of a batch (1: a stream alone), the hops, the rate of the streams. The
+//! difference between two runs with different numbers of hops is free of the start. Valgrind has no AVX-512:
+//! it counts the kernels for AVX2. `scripts/check_instructions.py` does this in CI.
 
 use std::time::{Duration, Instant};
 
@@ -29,11 +29,15 @@ fn main() {
     let start = Instant::now();
     let model = Model::embedded(id).expect("an embedded model");
     let load = start.elapsed();
-    let hop = model.manifest().hop();
-    let block: Vec<f32> = (0..hop)
+    let rate_hz = number(model.manifest().rate_hz() as usize);
+    let samples = model.manifest().hop() * rate_hz / model.manifest().rate_hz() as usize;
+    let block: Vec<f32> = (0..samples)
         .map(|n| ((n * n) as f32 * 0.37).sin() * 0.1)
         .collect();
-    let stream = || Denoiser::builder(model.clone()).build().expect("a stream");
+    let stream = || {
+        let builder = Denoiser::builder(model.clone()).rate_hz(rate_hz as u32);
+        builder.build().expect("a stream")
+    };
     let mut shortest = Duration::MAX;
     if rows == 1 {
         let (mut stream, mut block) = (stream(), block);
