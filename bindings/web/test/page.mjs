@@ -112,5 +112,33 @@ export async function record(track, seconds) {
   return samples;
 }
 
-Object.assign(globalThis, { canDenoiseInWorker, createDenoiser, denoiseTrack, denoiseTrackInWorker, clip, render, levels, compare, difference, bend, record, db });
+/** Sends a track through a loopback call. `keys`: of the sender and the receiver, for encoded transforms. */
+export async function call(track, keys) {
+  const [a, b] = [new RTCPeerConnection(), new RTCPeerConnection()];
+  a.onicecandidate = (e) => e.candidate && b.addIceCandidate(e.candidate);
+  b.onicecandidate = (e) => e.candidate && a.addIceCandidate(e.candidate);
+  const transform = (key) =>
+    new RTCRtpScriptTransform(new Worker('/test/e2ee-worker.mjs', { type: 'module' }), { key });
+  const received = new Promise((resolve) => {
+    b.ontrack = (e) => {
+      if (keys) e.receiver.transform = transform(keys[1]);
+      resolve(e.track);
+    };
+  });
+  const sender = a.addTrack(track);
+  if (keys) sender.transform = transform(keys[0]);
+  await a.setLocalDescription(await a.createOffer());
+  await b.setRemoteDescription(a.localDescription);
+  await b.setLocalDescription(await b.createAnswer());
+  await a.setRemoteDescription(b.localDescription);
+  return {
+    track: await received,
+    close: () => {
+      a.close();
+      b.close();
+    },
+  };
+}
+
+Object.assign(globalThis, { call, canDenoiseInWorker, createDenoiser, denoiseTrack, denoiseTrackInWorker, clip, render, levels, compare, difference, bend, record, db });
 globalThis.isReady = true;
