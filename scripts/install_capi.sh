@@ -2,18 +2,19 @@
 # Builds a C library and installs it with its header, its pkg-config file and its CMake package.
 #
 #     scripts/install_capi.sh [--prefix DIR] [--libdir NAME] [--destdir DIR] [--profile release|dev]
-#                             [--library quietwire|rnnoise] [--target TRIPLE]
+#                             [--library quietwire|rnnoise] [--target TRIPLE] [--features onnx]
 #
 # Default: --prefix /usr/local --libdir lib --profile release --library quietwire, for this machine. The
 # installed folder can be moved. `--library rnnoise` installs librnnoise, in the place of RNNoise's own,
-# and nothing else.
+# and nothing else. `--features onnx` adds the engine tract, for models with operators that the library's own
+# executor does not have.
 #
 # Runs on Linux, for Linux and for Windows (x86_64-pc-windows-gnu, with mingw-w64). On Linux the static
 # library is one object in which only the functions of the header are global, so that it can be linked
 # beside other Rust libraries.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-prefix=/usr/local libdir=lib destdir='' profile=release library=quietwire target=''
+prefix=/usr/local libdir=lib destdir='' profile=release library=quietwire target='' features=''
 while (($#)); do
   case "$1" in
   --prefix) prefix="$2" ;;
@@ -22,6 +23,7 @@ while (($#)); do
   --profile) profile="$2" ;;
   --library) library="$2" ;;
   --target) target="$2" ;;
+  --features) features="$2" ;;
   *) echo "install_capi: unknown option '$1'; the options are in the head of this script" >&2; exit 2 ;;
   esac
   shift 2
@@ -94,7 +96,7 @@ install_windows() { # NAME
 }
 
 install_library() { # PACKAGE NAME HEADER DESCRIPTION
-  cargo build -q --package "$1" --profile "$profile" "${arguments[@]}"
+  cargo build -q --package "$1" --profile "$profile" --features "$features" "${arguments[@]}"
   install -d "$to/include" "$to/$libdir/pkgconfig"
   install -m 644 "$3" "$to/include/"
   case "$target" in
