@@ -74,6 +74,8 @@ def test_other_threads_run_while_a_block_is_processed() -> None:
 
 
 def test_a_signal_stops_a_long_array() -> None:
+    # A parent may have left the signal ignored, as shells do for commands in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     started = threading.Event()
 
     def interrupt() -> None:
@@ -82,10 +84,13 @@ def test_a_signal_stops_a_long_array() -> None:
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        started.set()
-        quietwire.clean_array(np.zeros((300 * RATE_HZ, 2), np.int16), RATE_HZ)
-        thread.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            started.set()
+            quietwire.clean_array(np.zeros((300 * RATE_HZ, 2), np.int16), RATE_HZ)
+            thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_threads_that_share_a_stream_lose_no_block() -> None:
