@@ -36,7 +36,7 @@ impl Input<'_> {
     }
 }
 
-/// Two models, loaded once: that is slow under a sanitizer. And null.
+/// Two models that need no tract, loaded once: that is slow under a sanitizer. And null.
 struct Models([*mut QuietwireModel; SLOTS]);
 
 // SAFETY: models are immutable.
@@ -48,7 +48,7 @@ fn models() -> [*mut QuietwireModel; SLOTS] {
     static MODELS: OnceLock<Models> = OnceLock::new();
     let load = || {
         let mut models = [null_mut(); SLOTS];
-        for (model, name) in models.iter_mut().zip(["lookahead", "linked"]) {
+        for (model, name) in models.iter_mut().zip(["time_frequency", "recurrent"]) {
             let path = format!("{}/../tests/models/{name}", env!("CARGO_MANIFEST_DIR"));
             let path = CString::new(path).expect("no NUL");
             // SAFETY: a text and a place.
