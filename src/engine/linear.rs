@@ -9,5 +9,5 @@ mod int8;
 mod layer;
 mod packed;
 
-pub(super) use layer::{Layer, LayerVisitor, scratch_len};
+pub(super) use layer::{Layer, LayerVisitor, LinearRows, scratch_len};
 pub(super) use packed::{Additions, PackedLinear};

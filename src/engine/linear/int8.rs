@@ -98,20 +98,8 @@ impl Int8Weights {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layer::{Layer, scratch_len};
+    use super::super::layer::{LinearRows, scratch_len};
     use super::*;
-
-    struct Run<'a> {
-        input: &'a [f32],
-        output: &'a mut [f32],
-        scratch: &'a mut [i32],
-    }
-
-    impl LayerVisitor for Run<'_> {
-        fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
-            layer.run(simd, self.input, self.output, self.scratch);
-        }
-    }
 
     fn noise(seed: &mut u32) -> f32 {
         *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -139,12 +127,12 @@ mod tests {
         let mut output = vec![0.25; rows * outputs];
         // What other layers have left.
         let mut scratch = vec![-1; scratch_len(inputs, rows)];
-        let run = Run {
+        let rows = LinearRows {
             input: &input,
             output: &mut output,
             scratch: &mut scratch,
         };
-        Int8Weights::with_kernel(&weights, inputs, kernel).visit(epilogue, run);
+        Int8Weights::with_kernel(&weights, inputs, kernel).visit(epilogue, rows);
         output.iter().map(|x| x.to_bits()).collect()
     }
 

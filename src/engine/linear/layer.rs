@@ -20,6 +20,23 @@ pub(in crate::engine) trait LayerVisitor {
     fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>);
 }
 
+/// Runs a layer on rows that are contiguous.
+pub(in crate::engine) struct LinearRows<'a> {
+    /// [rows, inputs]
+    pub(in crate::engine) input: &'a [f32],
+    /// [rows, outputs]
+    pub(in crate::engine) output: &'a mut [f32],
+    /// at least [`scratch_len`] numbers
+    pub(in crate::engine) scratch: &'a mut [i32],
+}
+
+impl LayerVisitor for LinearRows<'_> {
+    #[inline(always)]
+    fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
+        layer.run(simd, self.input, self.output, self.scratch);
+    }
+}
+
 /// Numbers of scratch memory for `rows` rows of `inputs` numbers: their integers.
 pub(in crate::engine) fn scratch_len(inputs: usize, rows: usize) -> usize {
     // 16 bits of each input, in groups of four inputs.

@@ -7,7 +7,9 @@
 //! next h    = candidate + update * (h - candidate)
 //! ```
 
-use crate::engine::linear::{Additions, Layer, LayerVisitor, PackedLinear, scratch_len};
+use crate::engine::linear::{
+    Additions, Layer, LayerVisitor, LinearRows, PackedLinear, scratch_len,
+};
 use crate::fast_math::{add_product, exp_neg};
 
 #[derive(Debug)]
@@ -97,9 +99,9 @@ impl Gru {
             }
             direction.from_input.visit(
                 Additions::default(),
-                Rows {
-                    from: x,
-                    to: &mut *new,
+                LinearRows {
+                    input: x,
+                    output: &mut *new,
                     scratch: &mut *integers,
                 },
             );
@@ -116,19 +118,6 @@ impl Gru {
                 },
             );
         }
-    }
-}
-
-struct Rows<'a> {
-    from: &'a [f32],
-    to: &'a mut [f32],
-    scratch: &'a mut [i32],
-}
-
-impl LayerVisitor for Rows<'_> {
-    #[inline(always)]
-    fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
-        layer.run(simd, self.from, self.to, self.scratch);
     }
 }
 

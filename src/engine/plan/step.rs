@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::gru::Gru;
 use super::ir::{Binary, Unary, ZERO};
-use crate::engine::linear::{Additions, Layer, LayerVisitor, PackedLinear, scratch_len};
+use crate::engine::linear::{Additions, LinearRows, PackedLinear, scratch_len};
 use crate::engine::recurrence::{LayerRows, layer_scratch};
 use crate::fast_math::exp_neg;
 use crate::simd::simd_dispatch;
@@ -167,9 +167,9 @@ impl Step {
                 let [from, to] = spans(memory, [*from, *to], rows);
                 layer.visit(
                     *additions,
-                    Rows {
-                        from,
-                        to,
+                    LinearRows {
+                        input: from,
+                        output: to,
                         scratch: &mut scratch.integers,
                     },
                 );
@@ -264,19 +264,6 @@ fn spans<const N: usize>(memory: &mut [f32], spans: [Span; N], rows: usize) -> [
     let ranges = spans.map(|span| span.range(rows));
     let found = memory.get_disjoint_mut(ranges);
     found.expect("values that are in use at a time have different places")
-}
-
-struct Rows<'a> {
-    from: &'a [f32],
-    to: &'a mut [f32],
-    scratch: &'a mut [i32],
-}
-
-impl LayerVisitor for Rows<'_> {
-    #[inline(always)]
-    fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
-        layer.run(simd, self.from, self.to, self.scratch);
-    }
 }
 
 simd_dispatch! {

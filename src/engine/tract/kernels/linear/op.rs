@@ -5,7 +5,7 @@ use tract_onnx::tract_core::internal::*;
 
 use super::super::kernel::{Kernel, impl_op_for_kernel};
 use super::super::shape::resolve;
-use crate::engine::linear::{Additions, Layer, LayerVisitor, PackedLinear, scratch_len};
+use crate::engine::linear::{Additions, LayerVisitor, LinearRows, PackedLinear, scratch_len};
 
 /// Weights from which on a layer of one row gains.
 const MIN_WEIGHTS: usize = 16_384;
@@ -96,22 +96,6 @@ impl Linear {
     }
 }
 
-/// The input and the output of a layer.
-struct Rows<'a> {
-    /// [rows, inputs]
-    input: &'a [f32],
-    /// [rows, outputs]
-    output: &'a mut [f32],
-    scratch: &'a mut [i32],
-}
-
-impl LayerVisitor for Rows<'_> {
-    #[inline(always)]
-    fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
-        layer.run(simd, self.input, self.output, self.scratch);
-    }
-}
-
 impl_op_for_kernel!(Linear);
 
 impl Kernel for Linear {
@@ -133,7 +117,7 @@ impl Kernel for Linear {
             let output = output.as_slice_mut()?;
             let inputs = self.sizes()[0];
             let scratch = &mut vec![0; scratch_len(inputs, input.len() / inputs)];
-            self.visit(Rows {
+            self.visit(LinearRows {
                 input,
                 output,
                 scratch,
