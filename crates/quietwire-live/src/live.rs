@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use quietwire::Model;
 use rtrb::{Consumer, RingBuffer};
 
 use crate::device_list::DeviceSelector;
+use crate::device_stream::lock;
 use crate::devices::CpalBackend;
 use crate::engine::{Command, Engine};
 use crate::error::LiveError;
@@ -374,8 +375,4 @@ impl Watch {
             lock(&self.status).message = error.to_string();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
