@@ -40,6 +40,11 @@ fn with_instance(work: impl FnOnce(&mut Instance) -> Result<i32, String>) -> i32
     })
 }
 
+/// The value of a result. A failure leaves its text.
+fn code(result: Result<i32, quietwire::Error>) -> i32 {
+    with_instance(|_| result.map_err(text))
+}
+
 /// A buffer of `len` bytes for the next [`quietwire_add_model`].
 #[unsafe(no_mangle)]
 pub extern "C" fn quietwire_reserve(len: usize) -> *mut u8 {
@@ -127,15 +132,10 @@ stream_functions! {
     }
     /// Cleans the first `frames` samples of each channel, in place.
     fn quietwire_process(stream, frames: usize) -> i32 {
-        match stream.process(frames) {
-            Ok(()) => 0,
-            Err(error) => with_instance(|_| Err(text(error))),
-        }
+        code(stream.process(frames).map(|()| 0))
     }
     /// Latency, frames.
     fn quietwire_latency(stream) -> usize { stream.denoiser().latency() }
-    /// Frames of a hop.
-    fn quietwire_hop(stream) -> usize { stream.denoiser().hop_frames() }
     /// The place of 8 numbers: hops so far, probability of speech (-1: the model has none), SNR in dB, gain
     /// in dB, level of the input and of the output in dBFS, steps down, hops on which a model failed.
     fn quietwire_telemetry(stream) -> *const f32 { stream.telemetry().as_ptr() }
@@ -146,31 +146,17 @@ stream_functions! {
     }
     /// Sets the attenuation limit, dB.
     fn quietwire_set_attenuation(stream, attenuation_db: f32) -> i32 {
-        match stream.denoiser_mut().set_attenuation(AttenuationLimit::Db(attenuation_db)) {
-            Ok(()) => 0,
-            Err(error) => with_instance(|_| Err(text(error))),
-        }
+        code(stream.denoiser_mut().set_attenuation(AttenuationLimit::Db(attenuation_db)).map(|()| 0))
     }
     /// Changes to the model with this index.
     fn quietwire_set_model(stream, model: usize) -> i32 {
-        match stream.denoiser_mut().set_model(model) {
-            Ok(()) => 0,
-            Err(error) => with_instance(|_| Err(text(error))),
-        }
+        code(stream.denoiser_mut().set_model(model).map(|()| 0))
     }
     /// Steps down to a cheaper model, or, after the last one, to the delayed input. Larger numbers
     /// are the largest one.
     fn quietwire_set_fallback_level(stream, level: usize) -> i32 {
         let level = level.min(stream.denoiser().max_fallback_level());
-        match stream.denoiser_mut().set_fallback_level(level) {
-            Ok(()) => level as i32,
-            Err(error) => with_instance(|_| Err(text(error))),
-        }
-    }
-    /// Clears all history of the signal.
-    fn quietwire_reset(stream) -> i32 {
-        stream.denoiser_mut().reset();
-        0
+        code(stream.denoiser_mut().set_fallback_level(level).map(|()| level as i32))
     }
 }
 

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-import { createSnapshot } from '../dist/engine.js';
+import { createStream } from '../dist/engine.js';
 
 const assets = fileURLToPath(new URL('../assets/', import.meta.url));
 const HOPS = 200;
@@ -15,14 +15,11 @@ const noise = Float32Array.from({ length: 480 }, () => 0.2 * (Math.random() - 0.
 async function quietwire(model) {
   const names = ['quietwire.wasm', `${model}.toml`, `${model}.onnx`];
   const files = Object.fromEntries(names.map((name) => [name, readFileSync(assets + name)]));
-  const stream = await createSnapshot({ models: [model], rateHz: 48000, channels: 1, attenuationDb: 40, assets: { files } });
-  const { exports } = await WebAssembly.instantiate(stream.module, {});
-  exports.memory.grow((stream.memory.byteLength - exports.memory.buffer.byteLength) / 65536);
-  new Uint8Array(exports.memory.buffer).set(new Uint8Array(stream.memory));
-  const block = new Float32Array(exports.memory.buffer, exports.quietwire_block(stream.stream, 0), 480);
+  const { exports, stream } = await createStream({ models: [model], rateHz: 48000, channels: 1, attenuationDb: 40, assets: { files } });
+  const block = new Float32Array(exports.memory.buffer, exports.quietwire_block(stream, 0), 480);
   return () => {
     block.set(noise);
-    exports.quietwire_process(stream.stream, 480);
+    exports.quietwire_process(stream, 480);
   };
 }
 

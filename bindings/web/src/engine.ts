@@ -11,13 +11,11 @@ export interface Exports {
   quietwire_block(stream: number, channel: number): number;
   quietwire_process(stream: number, frames: number): number;
   quietwire_latency(stream: number): number;
-  quietwire_hop(stream: number): number;
   quietwire_telemetry(stream: number): number;
   quietwire_set_bypass(stream: number, bypass: number): number;
   quietwire_set_attenuation(stream: number, attenuationDb: number): number;
   quietwire_set_model(stream: number, model: number): number;
   quietwire_set_fallback_level(stream: number, level: number): number;
-  quietwire_reset(stream: number): number;
   quietwire_free(stream: number): void;
 }
 
@@ -99,21 +97,16 @@ export interface StreamOptions {
   assets: Assets;
 }
 
-/** A stream: the module, the memory of an instance that has the stream, and its place there. */
-export interface Snapshot {
+/** A stream: the module, an instance that has the stream, and its place there. */
+export interface Stream {
   module: WebAssembly.Module;
-  memory: ArrayBuffer;
+  exports: Exports;
   stream: number;
   latencyFrames: number;
-  hopFrames: number;
 }
 
-/**
- * Creates a stream in an instance of this thread and returns a copy of its memory. An AudioWorklet that
- * puts the copy into a new instance has the stream within a millisecond: models are read here, and the
- * audio thread never waits for them.
- */
-export async function createSnapshot(options: StreamOptions): Promise<Snapshot> {
+/** Creates a stream in an instance of this thread. */
+export async function createStream(options: StreamOptions): Promise<Stream> {
   const module = await loadModule(options.assets);
   const files = await Promise.all(
     options.models.flatMap((name) => [bytesOf(`${name}.toml`, options.assets), bytesOf(`${name}.onnx`, options.assets)]),
@@ -129,13 +122,7 @@ export async function createSnapshot(options: StreamOptions): Promise<Snapshot> 
   }
   const stream = exports.quietwire_create(options.rateHz, options.channels, options.attenuationDb);
   if (stream === 0) throw new QuietwireError(failure(exports));
-  return {
-    module,
-    memory: exports.memory.buffer.slice(0) as ArrayBuffer,
-    stream,
-    latencyFrames: exports.quietwire_latency(stream),
-    hopFrames: exports.quietwire_hop(stream),
-  };
+  return { module, exports, stream, latencyFrames: exports.quietwire_latency(stream) };
 }
 
 function view(bytes: BufferSource): Uint8Array {

@@ -6,7 +6,6 @@ export interface ProcessorOptions {
   memory: ArrayBuffer;
   stream: number;
   latencyFrames: number;
-  hopFrames: number;
   channels: number;
   enabled: boolean;
   telemetryHz: number;

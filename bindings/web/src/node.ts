@@ -1,5 +1,5 @@
 /** The AudioWorkletNode of the denoiser. */
-import { createSnapshot, QuietwireError, type Assets, type ModelName } from './engine.js';
+import { createStream, QuietwireError, type Assets, type ModelName } from './engine.js';
 import type { Overload, ProcessorOptions, Report, Request, Telemetry } from './messages.js';
 
 /** Named attenuation limits, dB: how much noise is removed at most. */
@@ -104,16 +104,16 @@ export async function createDenoiser(context: BaseAudioContext, options: Denoise
   if (channels !== 1 && channels !== 2) throw new QuietwireError(`expected 1 or 2 channels, got ${channels}`);
   const attenuationDb = checkAttenuation(options.attenuationDb ?? levelDb(options.level ?? 'high'));
   const assets = options.assets ?? {};
-  const [snapshot] = await Promise.all([
-    createSnapshot({ models, rateHz: context.sampleRate, channels, attenuationDb, assets }),
+  const [created] = await Promise.all([
+    createStream({ models, rateHz: context.sampleRate, channels, attenuationDb, assets }),
     loadScript(context, new URL(options.workletUrl ?? new URL('./worklet.js', import.meta.url), location.href)),
   ]);
   const processorOptions: ProcessorOptions = {
-    module: snapshot.module,
-    memory: snapshot.memory,
-    stream: snapshot.stream,
-    latencyFrames: snapshot.latencyFrames,
-    hopFrames: snapshot.hopFrames,
+    module: created.module,
+    // The audio thread puts this into an instance of its own: it copies some megabytes, and reads no model.
+    memory: created.exports.memory.buffer.slice(0) as ArrayBuffer,
+    stream: created.stream,
+    latencyFrames: created.latencyFrames,
     channels,
     enabled: options.enabled ?? true,
     telemetryHz: options.telemetryHz ?? 0,
@@ -129,7 +129,7 @@ export async function createDenoiser(context: BaseAudioContext, options: Denoise
     channelInterpretation: 'speakers',
     processorOptions,
   });
-  return withMethods(node, models, snapshot.latencyFrames / context.sampleRate);
+  return withMethods(node, models, created.latencyFrames / context.sampleRate);
 }
 
 function withMethods(node: AudioWorkletNode, models: readonly ModelName[], latencySeconds: number): DenoiserNode {

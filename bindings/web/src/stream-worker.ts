@@ -1,5 +1,5 @@
 /** The worker of `denoiseTrackInWorker`: takes blocks of a track, and gives clean ones. */
-import { createSnapshot, failure, QuietwireError, type Assets, type Exports, type ModelName } from './engine.js';
+import { createStream, failure, QuietwireError, type Assets, type Exports, type ModelName } from './engine.js';
 
 /** To the worker. */
 export type StreamRequest =
@@ -33,12 +33,8 @@ class Cleaner {
   ) {}
 
   static async create(model: ModelName, rateHz: number, channels: number, attenuationDb: number, assets: Assets) {
-    const snapshot = await createSnapshot({ models: [model], rateHz, channels, attenuationDb, assets });
-    const exports = (await WebAssembly.instantiate(snapshot.module, {})).exports as unknown as Exports;
-    const missing = snapshot.memory.byteLength - exports.memory.buffer.byteLength;
-    if (missing > 0) exports.memory.grow(missing / 65536);
-    new Uint8Array(exports.memory.buffer).set(new Uint8Array(snapshot.memory));
-    return new Cleaner(exports, snapshot.stream, rateHz, channels);
+    const { exports, stream } = await createStream({ models: [model], rateHz, channels, attenuationDb, assets });
+    return new Cleaner(exports, stream, rateHz, channels);
   }
 
   setEnabled(enabled: boolean): void {

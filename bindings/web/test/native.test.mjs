@@ -10,7 +10,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { createSnapshot } from '../dist/engine.js';
+import { createStream } from '../dist/engine.js';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const samples = path.resolve(root, '../../samples');
@@ -60,19 +60,16 @@ function files(...names) {
 async function clean(clip, model, module) {
   const assets = { files: files(`${model}.toml`, `${model}.onnx`) };
   assets.files['quietwire.wasm'] = readFileSync(path.join(root, 'assets', module));
-  const stream = await createSnapshot({ models: [model], rateHz: 48000, channels: 1, attenuationDb: 40, assets });
-  const { exports } = await WebAssembly.instantiate(stream.module, {});
-  exports.memory.grow((stream.memory.byteLength - exports.memory.buffer.byteLength) / 65536);
-  new Uint8Array(exports.memory.buffer).set(new Uint8Array(stream.memory));
-  const output = new Float32Array(clip.length + stream.latencyFrames);
+  const { exports, stream, latencyFrames } = await createStream({ models: [model], rateHz: 48000, channels: 1, attenuationDb: 40, assets });
+  const output = new Float32Array(clip.length + latencyFrames);
   for (let at = 0; at < output.length; at += 128) {
-    const block = new Float32Array(exports.memory.buffer, exports.quietwire_block(stream.stream, 0), 128);
+    const block = new Float32Array(exports.memory.buffer, exports.quietwire_block(stream, 0), 128);
     block.fill(0);
     block.set(clip.subarray(at, at + 128));
-    assert.equal(exports.quietwire_process(stream.stream, 128), 0);
+    assert.equal(exports.quietwire_process(stream, 128), 0);
     output.set(block.subarray(0, Math.min(128, output.length - at)), at);
   }
-  return output.subarray(stream.latencyFrames);
+  return output.subarray(latencyFrames);
 }
 
 const power = (samples) => samples.reduce((sum, s) => sum + s * s, 0);
