@@ -47,7 +47,9 @@ impl Model {
         if let Some(shared) = shared.and_then(|(_, model)| model.upgrade()) {
             return Ok(shared);
         }
-        let new = Self::from_memory(model.manifest, &[model.onnx])?;
+        // The bytes are part of this program. A test compares their hashes with the manifests.
+        let manifest = Manifest::parse(model.manifest)?;
+        let new = Self::from_graphs(model.manifest, manifest, &[model.onnx])?;
         loaded.retain(|(name, _)| *name != id);
         loaded.push((model.id, Arc::downgrade(&new)));
         Ok(new)
@@ -86,8 +88,7 @@ impl Model {
     /// differs from the manifest or cannot run, [`Error::EngineMissing`] for a graph that needs the feature
     /// `onnx` in a build without it.
     pub fn from_memory(manifest: &str, onnx: &[&[u8]]) -> Result<Arc<Self>, Error> {
-        let fingerprint = Sha256::digest(manifest.as_bytes()).into();
-        let manifest = Manifest::parse(manifest)?;
+        let (text, manifest) = (manifest, Manifest::parse(manifest)?);
         if onnx.len() != manifest.graphs().len() {
             return Err(Error::Manifest {
                 field: "graph".into(),
@@ -98,11 +99,16 @@ impl Model {
         for (file, bytes) in manifest.graph_files().zip(onnx) {
             file.verify(bytes)?;
         }
+        Self::from_graphs(text, manifest, onnx)
+    }
+
+    /// Loads ONNX files whose hashes are those of the manifest, which was parsed from `text`.
+    fn from_graphs(text: &str, manifest: Manifest, onnx: &[&[u8]]) -> Result<Arc<Self>, Error> {
         let graphs = Graphs::load(onnx, manifest.graphs(), manifest.can_batch())?;
         let model = Self {
             manifest,
             graphs,
-            fingerprint,
+            fingerprint: Sha256::digest(text.as_bytes()).into(),
         };
         model.run_one_hop()?;
         Ok(Arc::new(model))
@@ -193,11 +199,24 @@ impl Model {
 
     fn run_one_hop(&self) -> Result<(), Error> {
         let mut session = self.session()?;
-        for graph in 0..self.manifest.graphs().len() {
-            if session.run(graph).is_err() {
+        for (at, graph) in self.manifest.graphs().iter().enumerate() {
+            if session.run(at).is_err() {
                 return Err(Error::Engine {
                     reason: session.last_failure().unwrap_or_default(),
                 });
+            }
+            // A weight that is NaN makes NaN of zeros, too.
+            for (output, tensor) in graph.outputs.iter().enumerate() {
+                let numbers = session.output(at, output, 0);
+                if let Some(found) = numbers.iter().find(|number| !number.is_finite()) {
+                    return Err(Error::Engine {
+                        reason: format!(
+                            "expected finite outputs for a hop of silence, found {found} in {} of {}: the \
+                             author of the model can export it again",
+                            tensor.name, graph.file
+                        ),
+                    });
+                }
             }
         }
         Ok(())
@@ -266,5 +285,48 @@ impl std::fmt::Debug for Model {
         f.debug_struct("Model")
             .field("id", &self.manifest.id())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "embedded-model"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hashes_of_embedded_models_are_those_of_their_manifests() {
+        for model in embedded::MODELS {
+            let manifest = Manifest::parse(model.manifest).unwrap();
+            let files: Vec<_> = manifest.graph_files().collect();
+            let [file] = &files[..] else {
+                panic!("an embedded model has one graph")
+            };
+            file.verify(model.onnx).unwrap();
+        }
+    }
+
+    /// A weight that is NaN is an error on loading, not silence in a call.
+    #[test]
+    fn a_weight_that_is_nan_is_an_error() {
+        const NAME: &[u8] = b"encoder.weight.f16";
+        let tiny = embedded::MODELS.iter().find(|model| model.id == "tiny");
+        let tiny = tiny.unwrap();
+        let mut onnx = tiny.onnx.to_vec();
+        // The last place of the name is that of the tensor: field 8, the name; field 9, the bytes.
+        let names = onnx.windows(NAME.len() + 1);
+        let mut at = names
+            .map(|bytes| bytes.starts_with(NAME) && bytes[NAME.len()] == 0x4a)
+            .position(|is_tensor| is_tensor)
+            .unwrap();
+        at += NAME.len() + 1;
+        while onnx[at] & 0x80 != 0 {
+            at += 1;
+        }
+        onnx[at + 1..at + 3].copy_from_slice(&0x7e00u16.to_le_bytes());
+        let manifest = Manifest::parse(tiny.manifest).unwrap();
+        let error = Model::from_graphs(tiny.manifest, manifest, &[&onnx]).unwrap_err();
+        assert!(
+            matches!(&error, Error::Engine { reason } if reason.contains("NaN")),
+            "{error}"
+        );
     }
 }

@@ -39,10 +39,10 @@ impl Graphs {
     /// their operators, otherwise in tract. A debug build compares both.
     ///
     /// # Errors
-    /// [`Error::Engine`] for bytes that are not an ONNX graph, for a graph that tract cannot run, and for
-    /// outputs that differ from those of tract; [`Error::Tensor`] for a tensor that differs from the
-    /// manifest, [`Error::Manifest`] for a wrong number of hidden states; [`Error::EngineMissing`] for a
-    /// graph that needs tract in a build without it.
+    /// [`Error::Engine`] for bytes that are not an ONNX graph, for weights that are not finite, for a
+    /// graph that tract cannot run, and for outputs that differ from those of tract; [`Error::Tensor`] for
+    /// a tensor that differs from the manifest, [`Error::Manifest`] for a wrong number of hidden states;
+    /// [`Error::EngineMissing`] for a graph that needs tract in a build without it.
     pub(crate) fn load(onnx: &[&[u8]], specs: &[GraphSpec], batched: bool) -> Result<Self, Error> {
         match Plan::new(onnx, specs, batched) {
             Ok(plan) => {
@@ -56,6 +56,10 @@ impl Graphs {
                     executors: vec![Executor::Plan; specs.len()],
                 })
             }
+            // Not for tract either: the output of a stream would be NaN.
+            Err((at, reason @ Unsupported::NonFinite)) => Err(Error::Engine {
+                reason: format!("{}: {reason}", specs[at].file),
+            }),
             Err((at, reason)) => Self::load_other(onnx, specs, batched, (at, &reason)),
         }
     }

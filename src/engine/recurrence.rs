@@ -54,24 +54,52 @@ impl pulp::WithSimd for GateRows<'_> {
     }
 }
 
+/// Elements that the loop of [`run_row`] computes at a time: a constant number becomes vectors without a
+/// remainder, and the widths of the embedded models are multiples of it.
+const BLOCK: usize = 16;
+
 /// One row: gates [3, width], state and output [width].
 #[inline(always)]
 fn run_row<S: pulp::Simd>(gates: &[f32], state: &mut [f32], output: &mut [f32]) {
     let width = state.len();
     let (update, gates) = gates.split_at(width);
     let (candidate, output_gate) = gates.split_at(width);
-    let (candidate, output_gate) = (&candidate[..width], &output_gate[..width]);
-    let output = &mut output[..width];
-    for at in 0..width {
-        let update = 1.0 / (1.0 + exp_neg::<S>(update[at], 1.0));
-        let next = add_product::<S>(state[at], update, candidate[at] - state[at]);
-        state[at] = next;
-        // sigmoid(output_gate) * tanh(next) with one division:
-        // tanh(x) = (1 - e^-2x) / (1 + e^-2x).
-        let decay = exp_neg::<S>(next, 2.0);
-        let output_gate = exp_neg::<S>(output_gate[at], 1.0);
-        output[at] += (1.0 - decay) / ((1.0 + decay) * (1.0 + output_gate));
+    let (updates, update) = update.as_chunks::<BLOCK>();
+    let (candidates, candidate) = candidate.as_chunks::<BLOCK>();
+    let (output_gates, output_gate) = output_gate.as_chunks::<BLOCK>();
+    let (states, state) = state.as_chunks_mut::<BLOCK>();
+    let (outputs, output) = output.as_chunks_mut::<BLOCK>();
+    let gates = updates.iter().zip(candidates).zip(output_gates);
+    for (((update, candidate), output_gate), (state, output)) in
+        gates.zip(states.iter_mut().zip(outputs))
+    {
+        for at in 0..BLOCK {
+            let gates = [update[at], candidate[at], output_gate[at]];
+            run_element::<S>(gates, &mut state[at], &mut output[at]);
+        }
     }
+    let gates = update.iter().zip(candidate).zip(output_gate);
+    for (((update, candidate), output_gate), (state, output)) in
+        gates.zip(state.iter_mut().zip(output))
+    {
+        run_element::<S>([*update, *candidate, *output_gate], state, output);
+    }
+}
+
+#[inline(always)]
+fn run_element<S: pulp::Simd>(
+    [update, candidate, output_gate]: [f32; 3],
+    state: &mut f32,
+    output: &mut f32,
+) {
+    let update = 1.0 / (1.0 + exp_neg::<S>(update, 1.0));
+    let next = add_product::<S>(*state, update, candidate - *state);
+    *state = next;
+    // sigmoid(output_gate) * tanh(next) with one division:
+    // tanh(x) = (1 - e^-2x) / (1 + e^-2x).
+    let decay = exp_neg::<S>(next, 2.0);
+    let output_gate = exp_neg::<S>(output_gate, 1.0);
+    *output += (1.0 - decay) / ((1.0 + decay) * (1.0 + output_gate));
 }
 
 /// The recurrence with the layer that computes its gates from the input. The gates of a tile of rows are

@@ -60,15 +60,16 @@ impl PackedLinear {
         [inputs, outputs]: [usize; 2],
         rows: usize,
     ) -> Option<Self> {
+        // Without a branch, so that the compiler vectorizes the loop.
+        let is_finite = |all: bool, weight: &f32| all & weight.is_finite();
+        if !weights.iter().fold(true, is_finite) {
+            return None;
+        }
         let mut max_abs = vec![0.0f32; outputs];
         for row in weights.chunks_exact(outputs) {
             for (max_abs, weight) in max_abs.iter_mut().zip(row) {
                 *max_abs = max_abs.max(weight.abs());
             }
-        }
-        // `max` skips NaN, which is rounded to 0 when the weights are packed.
-        if max_abs.iter().any(|weight| !weight.is_finite()) {
-            return None;
         }
         let is_int8 = is_int8(weights, &max_abs);
         let (weights, scales) = if is_int8 && int8::is_supported(inputs) {

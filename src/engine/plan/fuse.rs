@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::gru::Gru;
 use super::ir::{Binary, Ir, Op, Source, Unary, ValueId};
+use super::unsupported::Unsupported;
 use crate::engine::linear::PackedLinear;
 
 /// Work that one kernel does. Values that differ only in shape have one id.
@@ -47,9 +48,11 @@ pub(super) struct State {
 }
 
 /// The actions of `ir` in their order, and for each value the one that has its elements. The output of
-/// a state that a recurrence updates in place has the elements of the state's input. `Err` with a reason
-/// for weights that are not finite.
-pub(super) fn fuse(ir: &Ir, states: &[State]) -> Result<(Vec<Action>, Vec<ValueId>), String> {
+/// a state that a recurrence updates in place has the elements of the state's input.
+///
+/// # Errors
+/// [`Unsupported::NonFinite`].
+pub(super) fn fuse(ir: &Ir, states: &[State]) -> Result<(Vec<Action>, Vec<ValueId>), Unsupported> {
     let mut graph = Fusion::new(ir);
     for at in 0..ir.nodes.len() {
         graph.fuse_layer(at)?;
@@ -116,14 +119,14 @@ impl<'a> Fusion<'a> {
 
     /// A layer that begins with the product of node `first`: with its bias, with a value that is added,
     /// and with its ReLU.
-    fn fuse_layer(&mut self, first: usize) -> Result<(), String> {
+    fn fuse_layer(&mut self, first: usize) -> Result<(), Unsupported> {
         let Op::Product { weights, sizes } = &self.ir.nodes[first].op else {
             return Ok(());
         };
         let mut output = self.ir.nodes[first].output;
         let rows = self.ir.values[output].len() / sizes[1];
         let Some(mut layer) = PackedLinear::new(weights, *sizes, rows) else {
-            return Err("weights that are not finite".into());
+            return Err(Unsupported::NonFinite);
         };
         let (mut residual, mut relu, mut last) = (None, false, first);
         self.claimed[first] = true;

@@ -70,10 +70,7 @@ impl Plan {
         let mut lowerings = Vec::with_capacity(imported.len());
         for (at, (ir, spec)) in imported.iter().zip(specs).enumerate() {
             let states = states(spec);
-            let (actions, roots) = fuse(ir, &states).map_err(|reason| {
-                let tensor = spec.file.clone();
-                (at, Unsupported::Tensor { tensor, reason })
-            })?;
+            let (actions, roots) = fuse(ir, &states).map_err(|reason| (at, reason))?;
             let mut lowering = Lowering {
                 ir,
                 roots,

@@ -19,6 +19,10 @@ pub(in crate::engine) enum Unsupported {
         node: String,
         reason: String,
     },
+    #[error(
+        "expected finite weights, found NaN or infinite ones: the author of the model can export it again"
+    )]
+    NonFinite,
     #[error("tensor {tensor}: {reason}")]
     Tensor { tensor: String, reason: String },
 }

@@ -64,7 +64,7 @@ impl Call<'_, '_> {
         }
         let gru = Gru::new([steps, rows, inputs, hidden], is_reversed, [&w, &r, &bias]);
         let Some(gru) = gru else {
-            return self.fail("weights that are not finite");
+            return Err(Unsupported::NonFinite);
         };
         let shape = vec![steps, directions, rows, hidden];
         let all = self.importer.add_node(Op::Gru(Arc::new(gru)), &from, shape);
