@@ -50,12 +50,17 @@ impl Table {
         let points = design.impulse();
         let scale = phases as f64 / points.iter().sum::<f64>();
         let mut coefficients = vec![0.0; phases * row_len];
-        for (tap, points) in points.chunks_exact(phases).enumerate() {
-            let at = row_len - taps + tap;
+        // Several taps at a time, because their coefficients share cache lines.
+        for (chunk, points) in points.chunks(LANES * phases).enumerate() {
+            let begin = row_len - taps + chunk * LANES;
             // A later position uses earlier points of the impulse.
             let rows = coefficients.chunks_exact_mut(row_len).rev();
-            for (row, point) in rows.zip(points) {
-                row[at] = (point * scale) as f32;
+            let mut columns = points.chunks_exact(phases);
+            let columns: [&[f64]; LANES] = std::array::from_fn(|_| columns.next().unwrap_or(&[]));
+            for (phase, row) in rows.enumerate() {
+                for (coefficient, points) in row[begin..].iter_mut().zip(columns) {
+                    *coefficient = (points[phase] * scale) as f32;
+                }
             }
         }
         Self {
@@ -93,7 +98,9 @@ impl Design {
         let window = Rotation::new(center as f64 * window_step, window_step);
         let mut points = vec![0.0; len];
         // Both halves are equal, except for the first point.
-        for (distance, ((sin, _), (_, cos))) in sinc.zip(window).enumerate().take(center + 1) {
+        let (first, second) = points.split_at_mut(center + 1);
+        let angles = sinc.zip(window).enumerate();
+        for (point, (distance, ((sin, _), (_, cos)))) in first.iter_mut().rev().zip(angles) {
             // The cosines of twice and of three times the angle.
             let (cos2, cos3) = (2.0 * cos * cos - 1.0, cos * (4.0 * cos * cos - 3.0));
             let window = 0.35875 - 0.48829 * cos + 0.14128 * cos2 - 0.01168 * cos3;
@@ -101,10 +108,11 @@ impl Design {
                 0 => 1.0,
                 _ => sin / (distance as f64 * sinc_step),
             };
-            points[center - distance] = window * sinc;
-            if let Some(point) = points.get_mut(center + distance) {
-                *point = window * sinc;
-            }
+            *point = window * sinc;
+        }
+        // Both halves are equal, except for the first point.
+        for (point, mirrored) in second.iter_mut().zip(first.iter().rev().skip(1)) {
+            *point = *mirrored;
         }
         points
     }
