@@ -60,8 +60,8 @@ def number(title: str, key: str, digits: int, factor: float = 1.0, sign: str = "
 
 
 def short(title: str, key: str) -> Column:
-    """A number with as many digits as it needs."""
-    return Column(title, lambda row, _: f"{row[key]:g}")
+    """A number with as many digits as it needs; empty where the file has none."""
+    return Column(title, lambda row, _: f"{row[key]:g}" if key in row else "")
 
 
 def text(title: str, key: str) -> Column:
@@ -88,6 +88,21 @@ TABLES = [
             Column("against `base`", lambda row, base: f"{row['us'] / base['us']:.2g}"),
         ],
         "quietwire `base`",
+    ),
+    Table(
+        "Cost beside the engine before",
+        "Commit 34a8e69 is the last one whose embedded models ran in tract. Programs of both commits and of other "
+        "noise suppressors alternate in one run; a row is the median of its rounds, 10 ms of one stream.",
+        "against-34a8e69.json",
+        [
+            text("", "name"),
+            short("us", "us"),
+            short("34a8e69, us", "earlier_us"),
+            number("ratio", "ratio", 2),
+            number("to `base` alone of 34a8e69", "to_earlier_alone", 2),
+            number("to sonora", "to_sonora", 2),
+            number("to nnnoiseless", "to_nnnoiseless", 2),
+        ],
     ),
     Table(
         "Streams a core",
