@@ -44,7 +44,7 @@ OTHERS = [
 
 def build(source: Path, target: Path | None) -> dict[str, str]:
     """The bench programs of `source`, by their names."""
-    command = ["cargo", "bench", "--profile", "dev", "-p", "quietwire-peers", "--no-run", "--message-format", "json"]
+    command = ["cargo", "bench", "-p", "quietwire-peers", "--no-run", "--message-format", "json"]
     environment = os.environ | ({"CARGO_TARGET_DIR": str(target)} if target else {})
     print(f"{source}$ {shlex.join(command)}", flush=True)
     run = subprocess.run(command, cwd=source, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -109,7 +109,7 @@ def main() -> int:
         print(row)
     if args.json:
         command = f"python benches/against_commit.py {shlex.join(sys.argv[1:])}"
-        write_result(args.json, f"cargo bench --profile dev, {rustc_version()}", command, rows)
+        write_result(args.json, f"release profile (thin LTO), {rustc_version()}", command, rows)
     return 0
 
 
