@@ -87,6 +87,8 @@ cmp "$work/input.raw" "$work/output.raw" || fail "a hundred instances that are o
 if ffmpeg -v quiet -y -i "$work/input.wav" -af "aresample=384000,ladspa=file=libquietwire_ladspa:plugin=quietwire_mono" \
   -f null -; then fail "384 kHz is not a supported rate"; fi
 
+"$python" bindings/ladspa/tests/hosts/instances.py "$library"
+
 echo "PipeWire"
 "$python" bindings/ladspa/tests/hosts/pipewire_filter_chain.py "$LADSPA_PATH"
 echo "check_ladspa: passed"

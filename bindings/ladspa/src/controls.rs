@@ -18,8 +18,8 @@ impl Settings {
     pub(crate) fn new(controls: [Option<f32>; CONTROLS]) -> Self {
         let controls = controls.map(|value| value.filter(|value| !value.is_nan()));
         let [attenuation_db, level, on, model] = controls;
-        let whole = |value: Option<f32>, max: f32| value.unwrap_or(0.0).clamp(0.0, max).round();
-        let attenuation = match whole(level, MAX_LEVEL) as usize {
+        let integer = |value: Option<f32>, max: f32| value.unwrap_or(0.0).clamp(0.0, max).round();
+        let attenuation = match integer(level, MAX_LEVEL) as usize {
             1 => Strength::Low.into(),
             2 => Strength::Medium.into(),
             3 => Strength::High.into(),
@@ -33,7 +33,7 @@ impl Settings {
         Self {
             attenuation,
             bypass: on.is_some_and(|on| on <= 0.0),
-            model: whole(model, MAX_MODEL) as usize,
+            model: integer(model, MAX_MODEL) as usize,
         }
     }
 

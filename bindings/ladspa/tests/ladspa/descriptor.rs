@@ -43,7 +43,7 @@ fn the_library_has_two_plugins() {
 #[test]
 fn ports_have_these_names_and_ranges() {
     let bounded = HINT_BOUNDED_BELOW | HINT_BOUNDED_ABOVE;
-    let whole = bounded | HINT_INTEGER | HINT_DEFAULT_MINIMUM;
+    let integer = bounded | HINT_INTEGER | HINT_DEFAULT_MINIMUM;
     let input = PORT_INPUT | PORT_CONTROL;
     let output = PORT_OUTPUT | PORT_CONTROL;
     let controls = [
@@ -54,9 +54,9 @@ fn ports_have_these_names_and_ranges() {
             0.0,
             80.0,
         ),
-        (input, "Level", whole, 0.0, 4.0),
+        (input, "Level", integer, 0.0, 4.0),
         (input, "On", HINT_TOGGLED | HINT_DEFAULT_1, 0.0, 1.0),
-        (input, "Model", whole, 0.0, 1.0),
+        (input, "Model", integer, 0.0, 1.0),
         (
             output,
             "latency",
