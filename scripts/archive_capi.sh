@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds archives of libquietwire and librnnoise, and runs the examples of each where this machine can.
+# Builds archives of libquietwire, librnnoise and the LADSPA plugins, and runs the examples of the first two
+# where this machine can.
 #
 #     scripts/archive_capi.sh [--profile release|dev] [TARGET...]
 #
@@ -40,6 +41,7 @@ for target in "${targets[@]}"; do
   folder="$work/quietwire-$version-$target"
   scripts/install_capi.sh --prefix "$folder" --profile "$profile" --target "$target"
   scripts/install_capi.sh --prefix "$folder" --profile "$profile" --target "$target" --library rnnoise
+  scripts/install_capi.sh --prefix "$folder" --profile "$profile" --target "$target" --library ladspa
   case "$target" in
   *-windows-*) compiler=x86_64-w64-mingw32 suffix=.exe ;;
   *) compiler="${target/-unknown/}" suffix='' ;;

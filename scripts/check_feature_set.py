@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = "tract-onnx"
 ALL = ["test", "--workspace", "--all-features"]
-# What users and contributors build: README, docs/command-line.md, docs/sfu.md, docs/c-library.md, CONTRIBUTING.md.
+# What users and contributors build: README, docs/command-line.md, docs/sfu.md, docs/c-library.md, docs/ladspa.md, CONTRIBUTING.md.
 BUILDS = [
     ["build", "--package", "quietwire-cli"],
     ["build", "--package", "quietwire-cli", "--features", "relay"],
@@ -32,6 +32,8 @@ BUILDS = [
     ["test", "--package", "quietwire-capi"],
     ["build", "--package", "libquietwire"],
     ["build", "--package", "quietwire-rnnoise"],
+    ["build", "--package", "quietwire-ladspa"],
+    ["test", "--package", "quietwire-ladspa"],
 ]
 
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Builds a C library and installs it with its header, its pkg-config file and its CMake package.
+# Builds a C library and installs it with its header, its pkg-config file and its CMake package, or the LADSPA
+# plugins with their configuration files.
 #
 #     scripts/install_capi.sh [--prefix DIR] [--libdir NAME] [--destdir DIR] [--profile release|dev]
-#                             [--library quietwire|rnnoise] [--target TRIPLE] [--features onnx]
+#                             [--library quietwire|rnnoise|ladspa] [--target TRIPLE] [--features onnx]
 #
 # Default: --prefix /usr/local --libdir lib --profile release --library quietwire, for this machine. The
 # installed folder can be moved. `--library rnnoise` installs librnnoise, in the place of RNNoise's own,
-# and nothing else. `--features onnx` adds the engine tract, for models with operators that the library's own
+# and nothing else. `--library ladspa` installs LIBDIR/ladspa/libquietwire_ladspa.so and the files for PipeWire,
+# share/quietwire/pipewire, and nothing else. `--features onnx` adds the engine tract, for models with operators that the library's own
 # executor does not have.
 #
 # Runs on Linux, for Linux and for Windows (x86_64-pc-windows-gnu, with mingw-w64). On Linux the static
@@ -95,6 +97,16 @@ install_windows() { # NAME
   install -m 644 "$built/lib$name.dll.a" "$built/lib$name.a" "$to/$libdir/"
 }
 
+install_ladspa() {
+  cargo build -q --package quietwire-ladspa --profile "$profile" "${arguments[@]}"
+  local file=libquietwire_ladspa.so
+  case "$target" in *-windows-*) file=quietwire_ladspa.dll ;; esac
+  install -d "$to/$libdir/ladspa" "$to/share/quietwire/pipewire"
+  install -m 755 "$built/$file" "$to/$libdir/ladspa/"
+  "${tools}strip" --strip-unneeded "$to/$libdir/ladspa/$file"
+  install -m 644 bindings/ladspa/pipewire/*.conf "$to/share/quietwire/pipewire/"
+}
+
 install_library() { # PACKAGE NAME HEADER DESCRIPTION
   cargo build -q --package "$1" --profile "$profile" --features "$features" "${arguments[@]}"
   install -d "$to/include" "$to/$libdir/pkgconfig"
@@ -109,6 +121,12 @@ install_library() { # PACKAGE NAME HEADER DESCRIPTION
 if [ "$library" = rnnoise ]; then
   install_library quietwire-rnnoise rnnoise bindings/rnnoise/include/rnnoise.h "The interface of RNNoise with the models of quietwire"
   echo "librnnoise of quietwire $version: $to"
+  exit 0
+fi
+if [ "$library" = ladspa ]; then
+  [ -z "$features" ] || { echo "install_capi: the LADSPA plugins have no features" >&2; exit 2; }
+  install_ladspa
+  echo "LADSPA plugins of quietwire $version: $to/$libdir/ladspa"
   exit 0
 fi
 install_library libquietwire quietwire bindings/capi/include/quietwire.h "Real-time noise suppression for live voice"
