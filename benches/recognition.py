@@ -37,6 +37,7 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 import numpy as np
 import quietwire
 import soundfile
+from quietwire._agents import RECOGNITION, ByteStream
 from scipy.signal import resample_poly
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +50,7 @@ from result_file import write_result
 RECOGNIZER_RATE_HZ = 16_000
 RNNOISE_RATE_HZ = 48_000
 SYSTEMS = (
-    "raw base:3 base:6 base:9 base:12 base:20 base:40 tiny:3 tiny:6 tiny:9 tiny:12 tiny:20 tiny:40 dfn3 rnnoise"
+    "raw recognition base:3 base:6 base:9 base:12 base:20 base:40 tiny:3 tiny:6 tiny:9 tiny:12 tiny:20 tiny:40 dfn3 rnnoise"
 ).split()
 RECOGNIZERS = ("whisper", "pocketsphinx")
 CONDITIONS = (None, 10.0, 5.0, 0.0)
@@ -62,7 +63,7 @@ def main() -> int:
     parser.add_argument("pairs", type=Path, help="folder of `quietwire-train devset --sets words`")
     parser.add_argument("--an4", type=Path, metavar="FOLDER", help="folder with an4.dic and an4.lm")
     parser.add_argument("--dfn3", type=Path, metavar="FOLDER", help="folder of the model dfn3")
-    parser.add_argument("--systems", nargs="+", default=SYSTEMS, metavar="NAME", help="model:dB, dfn3, rnnoise, raw")
+    parser.add_argument("--systems", nargs="+", default=SYSTEMS, metavar="NAME", help="model:dB, recognition, dfn3, rnnoise, raw")
     parser.add_argument("--recognizers", nargs="+", choices=RECOGNIZERS, default=RECOGNIZERS)
     parser.add_argument("--half", choices=["choose", "judge"], help="only these talkers")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth recording")
@@ -130,10 +131,22 @@ def processed(pairs: Path, name: str, system: str, dfn3: Path | None) -> np.ndar
     samples, rate_hz = soundfile.read(pairs / "noisy" / f"{name}.wav", dtype="float32")
     if system == "rnnoise":
         samples = rnnoise(samples, rate_hz)
+    elif system == "recognition":
+        samples = filtered(samples, rate_hz)
     elif system != "raw":
         samples = quietwire.clean_array(samples, rate_hz, model_of(system, dfn3), attenuation_db=limit_db(system))
     divisor = gcd(rate_hz, RECOGNIZER_RATE_HZ)
     return resample_poly(samples, RECOGNIZER_RATE_HZ // divisor, rate_hz // divisor).astype(np.float32)
+
+
+def filtered(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """The filters for voice agents with their default level: blocks of 10 ms."""
+    stream = ByteStream(rate_hz, 1, None, RECOGNITION, False)
+    words = np.clip(np.round(samples * 32_768), -32_768, 32_767).astype(np.int16)
+    words = np.append(words, np.zeros(stream.latency, np.int16))
+    size = rate_hz // 100
+    output = b"".join(stream.process(words[at : at + size].tobytes()) for at in range(0, len(words), size))
+    return np.frombuffer(output, np.int16)[stream.latency :].astype(np.float32) / 32_768
 
 
 @cache

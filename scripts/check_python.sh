@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the wheel of the Python package and tests it as users install it: in a new virtual environment,
-# without Rust on the path, for each version of Python from 3.10 that is found. Checks the types.
+# Builds the wheel of the Python package for Linux and tests it as users install it: in a new virtual
+# environment, without Rust on the path, for each version of Python from 3.10 that is found. Checks the types.
 #
 #     PYTHON=venv/bin/python scripts/check_python.sh PROGRAM [VERSION...]
 #
-# PYTHON has maturin (default: python3). PROGRAM is the program `quietwire`, whose output the tests
+# PYTHON has maturin and ziglang (default: python3); npx is on the path. PROGRAM is the program `quietwire`, whose output the tests
 # compare. VERSION: for example 3.12; without it, all that are found.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,10 +18,13 @@ work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 fail() { echo "check_python: $*" >&2; exit 1; }
 
-"$PYTHON" -m maturin build -q --profile dev --out "$work" --manifest-path bindings/python/Cargo.toml
+PYTHON="$PYTHON" scripts/build_wheel.sh "$work" dev
 wheel="$(echo "$work"/*.whl)"
-echo "wheel: $(basename "$wheel")"
-case "$wheel" in *-cp310-abi3-*) ;; *) fail "expected a wheel for all versions from 3.10" ;; esac
+echo "wheel: $(basename "$wheel"), $(stat -c %s "$wheel") bytes"
+case "$wheel" in
+*-cp310-abi3-manylinux_2_28_*) ;;
+*) fail "expected a wheel for all versions from 3.10 and glibc from 2.28" ;;
+esac
 
 find_python() { # VERSION
   local candidate

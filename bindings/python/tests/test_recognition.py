@@ -1,0 +1,55 @@
+"""The attenuation limit for speech recognition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import quietwire
+from quietwire._recognition import CLEAN_DB, MAX_HOPS, MIN_HOPS, NOISY_DB, RecognitionLimit
+
+
+def hops(count: int, snr_db: float, speech: float = 0.9) -> np.ndarray:
+    telemetry = np.zeros(count, quietwire.telemetry_dtype())
+    telemetry["snr_db"] = snr_db
+    telemetry["speech_probability"] = speech
+    return telemetry
+
+
+@pytest.mark.parametrize(
+    ("snr_db", "speech", "limit_db"),
+    [
+        (5, 0.9, NOISY_DB),
+        (-30, 0.9, NOISY_DB),
+        (30, 0.9, CLEAN_DB),
+        (60, 0.9, CLEAN_DB),
+        (5, 0.1, CLEAN_DB),  # pauses do not count
+        (5, np.nan, NOISY_DB),  # a model without a speech probability
+    ],
+)
+def test_the_limit_of_noisy_and_of_clean_speech(snr_db: float, speech: float, limit_db: float) -> None:
+    limit = RecognitionLimit()
+    assert limit.attenuation_db == CLEAN_DB
+    limit.update(hops(1000, snr_db, speech))
+    assert limit.attenuation_db == limit_db
+
+
+def test_it_changes_after_a_few_hops_of_speech_and_does_not_flicker() -> None:
+    limit = RecognitionLimit()
+    assert not limit.update(hops(MIN_HOPS - 1, 0))
+    assert limit.update(hops(1, 0))
+    assert not limit.update(hops(1000, 17)), "between the two thresholds"
+    assert limit.attenuation_db == NOISY_DB
+    assert limit.update(hops(5 * MAX_HOPS, 40))
+    assert not limit.update(hops(1000, 17))
+    assert limit.attenuation_db == CLEAN_DB
+
+
+def test_the_split_into_calls_does_not_matter() -> None:
+    telemetry = hops(700, 0)
+    telemetry["snr_db"] = np.random.default_rng(1).uniform(-10, 40, 700)
+    whole, parts = RecognitionLimit(), RecognitionLimit()
+    whole.update(telemetry)
+    for part in np.array_split(telemetry, 33):
+        parts.update(part)
+    assert whole.attenuation_db == parts.attenuation_db
+    assert not whole.update(telemetry[:0])
