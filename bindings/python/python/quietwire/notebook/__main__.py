@@ -45,8 +45,8 @@ def main() -> int:
     except (quietwire.QuietwireError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, error in written.failures:
-        print(f"failed: {name}: {error}", file=sys.stderr)
+    for name, cause in written.failures:
+        print(f"failed: {name}: {cause}", file=sys.stderr)
     print(
         f"{arguments.output}: {len(written.recordings)} recordings, {len(written.failures)} failed, "
         f"{written.size / 1e6:.1f} MB"

@@ -206,7 +206,9 @@ def _power_db(samples: npt.NDArray[np.float32], rate_hz: int) -> npt.NDArray[np.
         np.mean(np.abs(np.fft.rfft(padded[at : at + window] * weights[:, None], axis=0)) ** 2, axis=1)
         for at in range(0, max(1, len(samples)), hop)
     ]
-    return 10 * np.log10(np.maximum(scale * np.array(columns).T, 1e-12))
+    powers = np.maximum(scale * np.array(columns, np.float64).T, 1e-12)
+    powers_db: npt.NDArray[np.float64] = np.multiply(10.0, np.log10(powers))
+    return powers_db
 
 
 def _frames(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
