@@ -53,12 +53,12 @@ def test_it_changes_after_a_few_hops_of_speech_and_does_not_flicker() -> None:
 def test_the_split_into_calls_does_not_matter() -> None:
     telemetry = hops(700, 0)
     telemetry["snr_db"] = np.random.default_rng(1).uniform(-10, 40, 700)
-    whole, parts = RecognitionLimit(), RecognitionLimit()
-    whole.update(telemetry)
+    complete, parts = RecognitionLimit(), RecognitionLimit()
+    complete.update(telemetry)
     for part in np.array_split(telemetry, 33):
         parts.update(part)
-    assert whole.attenuation_db == parts.attenuation_db
-    assert not whole.update(telemetry[:0])
+    assert complete.attenuation_db == parts.attenuation_db
+    assert not complete.update(telemetry[:0])
 
 
 TEXT = "looking to buy something how can i help you take a look around let's trade"

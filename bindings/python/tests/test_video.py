@@ -96,7 +96,7 @@ def test_a_video_keeps_everything_but_its_sound(tmp_path: Path, suffix: str) -> 
     source, output = tmp_path / f"talk{suffix}", tmp_path / f"clean{suffix}"
     make_video(source)
     seen: list[tuple[int, int | None]] = []
-    report = quietwire.clean_file(source, output, "tiny", progress=lambda *done: seen.append(done))
+    quietwire.clean_file(source, output, "tiny", progress=lambda *done: seen.append(done))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, output.name])
     assert 4 <= len(seen) <= 7 and seen == sorted(seen)
 
