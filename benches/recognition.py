@@ -49,9 +49,7 @@ from result_file import write_result
 
 RECOGNIZER_RATE_HZ = 16_000
 RNNOISE_RATE_HZ = 48_000
-SYSTEMS = (
-    "raw recognition base:3 base:6 base:9 base:12 base:20 base:40 tiny:3 tiny:6 tiny:9 tiny:12 tiny:20 tiny:40 dfn3 rnnoise"
-).split()
+SYSTEMS = "raw recognition base:6 base:12 base:40 tiny:6 dfn3 rnnoise".split()
 RECOGNIZERS = ("whisper", "pocketsphinx")
 CONDITIONS = (None, 10.0, 5.0, 0.0)
 
@@ -109,9 +107,11 @@ def main() -> int:
                     )
                     errors, words = word_errors(reference, found)
                     half = half_of[pair["talker"]]
-                    records.append((half, system, name, pair["snr_db"], errors, words))
+                    records.append((half, system, name, pair["snr_db"], errors, words, pair["name"]))
             print(f"{number} of {len(chosen)} recordings", file=sys.stderr, flush=True)
     rows = list(rates(records, args.systems, list(recognizers)))
+    if "raw" in args.systems:
+        add_intervals(rows, records)
     print_table(rows)
     if args.json is not None:
         command = "python benches/recognition.py pairs --an4 an4/etc --dfn3 DFN3"
@@ -204,7 +204,7 @@ def rates(records: Iterable[tuple], systems: list[str], recognizers: list[str]) 
     """A row for each half of the talkers, recognizer and system: word error rates by SNR."""
     errors: dict[tuple, int] = defaultdict(int)
     words: dict[tuple, int] = defaultdict(int)
-    for half, system, name, snr_db, wrong, count in records:
+    for half, system, name, snr_db, wrong, count, _ in records:
         for key in [(half, system, name, snr_db), ("all", system, name, snr_db)]:
             errors[key] += wrong
             words[key] += count
@@ -222,11 +222,29 @@ def rates(records: Iterable[tuple], systems: list[str], recognizers: list[str]) 
                 yield row
 
 
+def add_intervals(rows: list[dict[str, Any]], records: list[tuple]) -> None:
+    """Adds the difference to `raw` over all SNRs with its 95 % interval: bootstrap over the recordings."""
+    generator = np.random.default_rng(1)
+    for row in rows:
+        counts: dict[str, list[int]] = {}
+        for half, system, name, _, errors, words, pair in records:
+            if row["half"] in ("all", half) and name == row["recognizer"] and system in ("raw", row["name"]):
+                count = counts.setdefault(pair, [0, words])
+                count[0] += errors * ((system == row["name"]) - (system == "raw"))
+        differences = np.array(list(counts.values()))
+        drawn = differences[generator.integers(len(differences), size=(2000, len(differences)))].sum(axis=1)
+        low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+        row["to_raw"] = round(float(differences[:, 0].sum() / differences[:, 1].sum()), 4)
+        row["to_raw_low"], row["to_raw_high"] = round(float(low), 4), round(float(high), 4)
+
+
 def print_table(rows: list[dict[str, Any]]) -> None:
-    print(f"{'':8}{'':14}{'':10}{'clean':>8}{'10 dB':>8}{'5 dB':>8}{'0 dB':>8}{'all':>8}")
+    print(f"{'':8}{'':14}{'':12}{'clean':>8}{'10 dB':>8}{'5 dB':>8}{'0 dB':>8}{'all':>8}  to raw")
     for row in rows:
         numbers = "".join(f"{100 * row[key]:8.1f}" for key in ("wer_clean", "wer_10_db", "wer_5_db", "wer_0_db", "wer"))
-        print(f"{row['half']:8}{row['recognizer']:14}{row['name']:10}{numbers}")
+        if "to_raw" in row:
+            numbers += f"  {100 * row['to_raw']:+.1f} ({100 * row['to_raw_low']:+.1f} to {100 * row['to_raw_high']:+.1f})"
+        print(f"{row['half']:8}{row['recognizer']:14}{row['name']:12}{numbers}")
 
 
 if __name__ == "__main__":
