@@ -179,7 +179,7 @@ def pocketsphinx(folder: Path) -> Callable[[np.ndarray], str]:
     from pocketsphinx import Decoder, get_model_path
 
     with tempfile.TemporaryDirectory() as work:
-        # Its lines do not begin with the word in the C locale if they have a tab.
+        # Without a file it writes its log to the terminal.
         decoder = Decoder(
             hmm=get_model_path("en-us/en-us"),
             dict=str(folder / "an4.dic"),
