@@ -76,5 +76,10 @@ config="$PWD/bindings/python/pyproject.toml"
 # pyright counts what has no type. It finds the environment by the path.
 pyright() { PATH="$kept/bin:$PATH" VIRTUAL_ENV="$kept" npx --yes pyright@1.1.414 "$@"; }
 cp bindings/python/tests/types_of_users.py "$work"
-(cd "$work" && pyright types_of_users.py && pyright --ignoreexternal --verifytypes quietwire)
+(cd "$work" && pyright types_of_users.py)
+# It exits with 1 for each symbol without a type. It does not find the types of the package `livekit`.
+(cd "$work" && pyright --ignoreexternal --verifytypes quietwire >verified || true)
+grep completeness "$work/verified"
+untyped="$(sed -n '/^Symbols used/,/^Symbols exported/p' "$work/verified" | grep '^quietwire' || true)"
+[ "$untyped" = quietwire.livekit.NoiseSuppressor ] || [ -z "$untyped" ] || fail "without types: $untyped"
 echo "check_python: tested with ${tested[*]}"

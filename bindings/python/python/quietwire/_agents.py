@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._native import Model, _Path
 
-    AgentLevel: TypeAlias = Literal["recognition", "low", "medium", "high"]
+    _AgentLevel: TypeAlias = Literal["recognition", "low", "medium", "high"]
 
 _log = logging.getLogger("quietwire")
 
@@ -106,7 +106,7 @@ class ByteStream:
         self._stream.close()
 
 
-def strength_of(level: AgentLevel | None, attenuation_db: float | None) -> float | None:
+def strength_of(level: _AgentLevel | None, attenuation_db: float | None) -> float | None:
     """The strength of the two arguments."""
     if level is not None and attenuation_db is not None:
         raise InvalidOptionError(

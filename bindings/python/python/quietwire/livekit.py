@@ -13,7 +13,7 @@ from livekit import rtc
 from ._agents import ByteStream, strength_of
 
 if TYPE_CHECKING:
-    from ._agents import AgentLevel
+    from ._agents import _AgentLevel
     from ._native import Model, _Path
 
 __all__ = ["NoiseSuppressor"]
@@ -46,7 +46,7 @@ class NoiseSuppressor(rtc.FrameProcessor[rtc.AudioFrame]):
         self,
         model: Model | _Path | None = None,
         *,
-        level: AgentLevel | None = None,
+        level: _AgentLevel | None = None,
         attenuation_db: float | None = None,
     ) -> None:
         self._strength = strength_of(level, attenuation_db)

@@ -14,7 +14,7 @@ from ._agents import ByteStream, strength_of
 from .errors import ClosedError, InvalidBlockError, InvalidOptionError
 
 if TYPE_CHECKING:
-    from ._agents import AgentLevel
+    from ._agents import _AgentLevel
     from ._native import Model, _Path
 
 __all__ = ["QuietwireFilter"]
@@ -44,7 +44,7 @@ class QuietwireFilter(BaseAudioFilter):
         self,
         model: Model | _Path | None = None,
         *,
-        level: AgentLevel | None = None,
+        level: _AgentLevel | None = None,
         attenuation_db: float | None = None,
         channels: int = 1,
     ) -> None:

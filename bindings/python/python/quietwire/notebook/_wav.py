@@ -41,7 +41,7 @@ def read(path: str, max_s: float) -> tuple[npt.NDArray[np.float32], int]:
 def _samples(content: bytes, form: int, bits: int) -> npt.NDArray[np.float32]:
     dtypes: dict[tuple[int, int], Any] = {(FLOAT, 32): "<f4", (FLOAT, 64): "<f8", (PCM, 16): "<i2", (PCM, 32): "<i4"}
     if (form, bits) == (PCM, 8):
-        return (np.frombuffer(content, np.uint8).astype(np.float32) - 128) / 128
+        return ((np.frombuffer(content, np.uint8) - 128.0) / 128.0).astype(np.float32)
     if (form, bits) == (PCM, 24):
         three = np.frombuffer(content, np.uint8).reshape(-1, 3)
         # The lowest byte of four stays 0.
