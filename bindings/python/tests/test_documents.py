@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-import sys
 import types
 from pathlib import Path
 
@@ -37,13 +37,27 @@ def test_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     }
     for block in blocks:
         modules = re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE)
-        if any(module not in sys.modules and not available(module) for module in modules):
+        if not all(map(available, modules)):
             continue
         (tmp_path / "talk.clean.wav").unlink(missing_ok=True)
         exec(compile(block, document, "exec"), names)
     assert (tmp_path / "talk.clean.wav").exists() or names["cleaned"].size
     if document == "docs/python.md":
         assert sum(len(chunk) for chunk in written) == 1333
+
+
+def test_the_word_error_rates_are_those_of_the_result_file() -> None:
+    result = json.loads((ROOT / "benches/results/recognition.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    keys = ("wer_clean", "wer_10_db", "wer_5_db", "wer_0_db", "wer")
+    rows = [row for row in result["rows"] if row["half"] == "all"]
+    assert rows
+    for row in rows:
+        assert " | ".join(f"{100 * row[key]:.1f}" for key in keys) in text, row["name"]
+    without = {row["recognizer"]: row["wer"] for row in rows if row["name"] == "raw"}
+    default = {row["recognizer"]: row["wer"] for row in rows if row["name"] == "recognition"}
+    assert len(default) == 2
+    assert all(default[name] <= without[name] for name in default)
 
 
 def available(module: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,15 @@ def samples_of(frames: list[rtc.AudioFrame]) -> np.ndarray:
 
 def signal_of(frames: int, channels: int | None = None) -> np.ndarray:
     return (noisy(frames, channels) * 20_000).astype(np.int16)
+
+
+def speech_of(source: Path, work: Path) -> tuple[np.ndarray, int]:
+    """A sample with one channel as int16, and its rate."""
+    wav = work / "decoded.wav"
+    quietwire.clean_file(source, wav, "tiny", attenuation_db=0, overwrite=True)
+    with wave.open(str(wav), "rb") as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16), file.getframerate()
 
 
 @pytest.mark.parametrize("channels", [None, 2])
@@ -68,6 +79,25 @@ def test_switched_off_it_still_runs_with_the_same_latency() -> None:
     assert not np.array_equal(again[latency:], signal[:-latency])
 
 
+def test_the_default_level_follows_the_speech(tmp_path: Path) -> None:
+    """Noisy speech gets the limit of 12 dB, clean speech passes, and the caller can end that."""
+    for name, limit_db in [("office-fan.wav", 12), ("office-fan.clean.flac", 0.1)]:
+        speech, rate_hz = speech_of(SAMPLES / name, tmp_path)
+        processor = NoiseSuppressor()
+        assert processor.attenuation_db == pytest.approx(0.1)
+        output = samples_of([processor._process(frame) for frame in frames_of(speech, rate_hz, rate_hz // 100)])
+        assert processor.attenuation_db == pytest.approx(limit_db)
+        delayed = speech[: -processor.latency].astype(float)
+        change = 10 * math.log10(np.mean(delayed**2) / np.mean(output[processor.latency :].astype(float) ** 2))
+        assert (change > 0.5) == (limit_db == 12)
+    processor.attenuation_db = 30
+    for frame in frames_of(signal_of(48_000), 48_000, 480):
+        processor._process(frame)
+    assert processor.attenuation_db == 30
+    processor._close()
+    assert processor.attenuation_db == 30
+
+
 def test_another_rate_or_participant_starts_a_new_stream() -> None:
     processor = NoiseSuppressor()
     processor._on_stream_info_updated(room_name="r", participant_identity="a", publication_sid="1")
@@ -87,7 +117,7 @@ def test_another_rate_or_participant_starts_a_new_stream() -> None:
 
 
 def test_options_and_closing() -> None:
-    assert NoiseSuppressor().attenuation_db == 12
+    assert NoiseSuppressor(level="low").attenuation_db == 12
     processor = NoiseSuppressor("tiny", attenuation_db=math.inf)
     processor.attenuation_db = 6
     with pytest.raises(quietwire.InvalidOptionError):
@@ -138,7 +168,7 @@ def test_an_audio_stream_of_livekit_runs_it(caplog: pytest.LogCaptureFixture) ->
         stream = object.__new__(rtc.AudioStream)
         queue = Queue()
         stream._ffi_queue = queue
-        stream._processor = NoiseSuppressor()
+        stream._processor = NoiseSuppressor(level="low")
         received: list[rtc.AudioFrameEvent | None] = []
         stream._queue = type("Sink", (), {"put": lambda _, event: received.append(event)})()
         with pytest.MonkeyPatch.context() as patch:

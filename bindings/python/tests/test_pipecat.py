@@ -84,6 +84,10 @@ def test_settings_and_errors() -> None:
         for settings in [{}, {"gain": 3}, {"level": "low", "gain": 3}, {"level": "max"}, {"attenuation_db": -1}]:
             with pytest.raises(quietwire.InvalidOptionError):
                 await audio_filter.process_frame(FilterUpdateSettingsFrame(settings=settings))
+        # The level of speech recognition starts as for clean speech.
+        await audio_filter.process_frame(FilterUpdateSettingsFrame(settings={"level": "recognition"}))
+        output = await filtered(audio_filter, signal[:1600], 320)
+        assert output.shape == (1600,)
         with pytest.raises(quietwire.InvalidBlockError, match="multiple of 2 bytes, found 3"):
             await audio_filter.filter(b"\0\0\0")
         await audio_filter.stop()
@@ -129,7 +133,7 @@ def test_a_transport_runs_it() -> None:
             await self.push_frame(frame, direction)
 
     async def run() -> None:
-        audio_filter = QuietwireFilter()
+        audio_filter = QuietwireFilter(level="low")
         params = TransportParams(audio_in_enabled=True, audio_in_filter=audio_filter)
         pipeline = Pipeline([Source(params), Sink()])
         task = PipelineTask(pipeline, params=PipelineParams(audio_in_sample_rate=16_000))

@@ -102,6 +102,62 @@ def test_threads_that_share_a_stream_lose_no_block() -> None:
     assert stream.stats()["interrupted_blocks"] == 0
 
 
+def test_any_calls_of_any_threads_leave_streams_valid() -> None:
+    """Threads call everything on the same streams and the same model, and switch as often as they can."""
+    model = quietwire.Model.embedded("tiny")
+    streams = [quietwire.Denoiser(RATE_HZ, model=model) for _ in range(2)]
+    block = noisy(480)
+    start = threading.Barrier(8)
+
+    def run(seed: int) -> None:
+        generator = np.random.default_rng(seed)
+
+        def settings(stream: quietwire.Denoiser) -> None:
+            stream.bypass = bool(generator.integers(2))
+            stream.attenuation_db = float(generator.integers(40))
+            stream.set_level("low")
+            assert stream.latency == 960 and stream.model.id == "tiny"
+
+        def replaced(stream: quietwire.Denoiser) -> None:
+            streams[streams.index(stream)] = quietwire.Denoiser(RATE_HZ, model=model)
+            stream.close()
+
+        calls = [
+            lambda stream: stream.process(block).shape == (480,) or pytest.fail("shape"),
+            lambda stream: stream.flush().shape == (960,) or pytest.fail("shape"),
+            lambda stream: stream.telemetry()["hop"].sum(),
+            lambda stream: stream.stats()["hops"],
+            lambda stream: stream.reset(),
+            settings,
+            replaced,
+        ]
+        start.wait()
+        for _ in range(150):
+            try:
+                calls[generator.integers(len(calls))](streams[generator.integers(2)])
+            except (quietwire.ClosedError, ValueError) as error:
+                # Another thread closed or replaced it.
+                assert isinstance(error, quietwire.ClosedError) or "not in list" in str(error)
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            for done in [threads.submit(run, seed) for seed in range(8)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(interval_s)
+    for stream in streams:
+        stream.reset()
+        stream.bypass = False
+        stream.set_level("high")
+        # A level fades from the one before.
+        stream.process(noisy(9600))
+        stream.reset()
+        expected = quietwire.Denoiser(RATE_HZ, model=model).process(noisy(9600))
+        assert np.array_equal(stream.process(noisy(9600)), expected)
+
+
 def test_a_stream_can_be_closed_while_another_thread_uses_it() -> None:
     stream = quietwire.Denoiser(RATE_HZ)
     signal = noisy(2 * RATE_HZ)

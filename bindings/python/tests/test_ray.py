@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from conftest import RATE_HZ, SAMPLES, noisy, write_float_wav
 pytest.importorskip("ray.data")
 
 from quietwire.ray import clean_folder
+from quietwire.ray.__main__ import storage_options
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -175,27 +178,82 @@ def test_a_run_goes_on_after_its_driver_was_killed(tmp_path: Path) -> None:
     check_outputs(inputs, outputs, names, tmp_path)
 
 
-def test_s3(tmp_path: Path) -> None:
-    """From a bucket into a bucket of a local server."""
+@pytest.fixture
+def s3_options() -> Iterator[dict[str, str]]:
+    """Endpoint and keys of a local S3 server with the empty bucket `recordings`."""
     moto = pytest.importorskip("moto.server")
     s3fs = pytest.importorskip("s3fs")
-    server = moto.ThreadedMotoServer(port=0)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     try:
         host, port = server.get_host_and_port()
         options = {"key": "test", "secret": "test", "endpoint_url": f"http://{host}:{port}"}
-        store = s3fs.S3FileSystem(**options)
-        store.mkdir("recordings")
-        names = make_inputs(tmp_path / "in")
-        store.put(f"{tmp_path}/in/", "recordings/in/", recursive=True)
-        for expected in [(4, 0), (0, 4)]:
-            summary = clean_folder(
-                "s3://recordings/in", "s3://recordings/out", model="tiny", storage_options=options
-            )
-            assert summary.failures == []
-            assert (summary.cleaned, summary.done_before) == expected
-        store.invalidate_cache()
-        store.get("recordings/out/", f"{tmp_path}/out/", recursive=True)
-        check_outputs(tmp_path / "in", tmp_path / "out", names, tmp_path)
+        s3fs.S3FileSystem(**options).mkdir("recordings")
+        yield options
+        # The objects of all servers of a process are in one place.
+        request = urllib.request.Request(f"{options['endpoint_url']}/moto-api/reset", method="POST")
+        urllib.request.urlopen(request).close()
     finally:
         server.stop()
+
+
+def test_s3(s3_options: dict[str, str], tmp_path: Path) -> None:
+    """From a folder of a bucket into another one."""
+    import s3fs
+
+    store = s3fs.S3FileSystem(**s3_options)
+    names = make_inputs(tmp_path / "in")
+    store.put(f"{tmp_path}/in/", "recordings/in/", recursive=True)
+    for expected in [(4, 0), (0, 4)]:
+        summary = clean_folder(
+            "s3://recordings/in", "s3://recordings/out", model="tiny", storage_options=s3_options
+        )
+        assert summary.failures == []
+        assert (summary.cleaned, summary.done_before) == expected
+    store.invalidate_cache()
+    store.get("recordings/out/", f"{tmp_path}/out/", recursive=True)
+    check_outputs(tmp_path / "in", tmp_path / "out", names, tmp_path)
+
+
+def test_the_command_takes_the_endpoint_and_the_keys_of_s3(
+    s3_options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a local folder into a bucket, and from there into a local folder."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    names = make_inputs(tmp_path / "in")
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"key": "test", "secret": "test"}))
+    endpoint = f"endpoint_url={s3_options['endpoint_url']}"
+    command = [sys.executable, "-m", "quietwire.ray", "--model", "tiny", "--workers", "1", "--quiet"]
+    for source, destination, options in [
+        (str(tmp_path / "in"), "s3://recordings/out", [f"@{keys}", endpoint]),
+        ("s3://recordings/out", str(tmp_path / "out"), [json.dumps(s3_options)]),
+    ]:
+        given = [part for option in options for part in ("--storage-options", option)]
+        run = [*command, source, destination, "--attenuation-db", "0" if "s3" in source else "40", *given]
+        done = subprocess.run(run, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "4 cleaned, 0 done before, 0 failed" in done.stdout
+    # The way back had a limit of 0 dB, which changes nothing.
+    check_outputs(tmp_path / "in", tmp_path / "out", names, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("anon=true", {"anon": True}),
+        ("secret=5=x", {"secret": "5=x"}),
+        ("key=", {"key": ""}),
+        ('{"client_kwargs": {"region_name": "eu"}}', {"client_kwargs": {"region_name": "eu"}}),
+    ],
+)
+def test_storage_options(text: str, options: dict[str, object]) -> None:
+    assert storage_options(text) == options
+
+
+@pytest.mark.parametrize("text", ["key", "=x", "", "{", "@/none", "@", "[1]"])
+def test_wrong_storage_options_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected"):
+        storage_options(text)

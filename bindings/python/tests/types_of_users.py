@@ -1,4 +1,5 @@
-"""Code as users write it, for `mypy --strict`: not run."""
+"""Code as users write it, for `mypy --strict` and pyright: not run."""
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import quietwire
+from quietwire import notebook
 from typing_extensions import assert_type
 
 
@@ -28,3 +30,6 @@ def recording(samples: npt.NDArray[np.float64]) -> None:
     assert_type(telemetry, npt.NDArray[np.void])
     report = quietwire.clean_file(Path("a.wav"), "b.wav", progress=lambda done, total: print(done, total))
     assert_type(report, dict[str, Any])
+    html: str = notebook.compare(samples, 48_000, level="low").to_html()
+    assert_type(notebook.gallery("recordings", "gallery.html"), notebook.Gallery)
+    notebook.player(html, 48_000)  # type: ignore[arg-type]

@@ -9,17 +9,22 @@ import numpy as np
 
 from ._denoiser import Denoiser
 from ._native import level_db
+from ._recognition import RecognitionLimit
 from .errors import InferenceError, InvalidOptionError
 
 if TYPE_CHECKING:
+    from typing import Literal, TypeAlias
+
     import numpy.typing as npt
 
-    from ._native import Model, _Level, _Path
+    from ._native import Model, _Path
+
+    _AgentLevel: TypeAlias = Literal["recognition", "low", "medium", "high"]
 
 _log = logging.getLogger("quietwire")
 
-# Speech recognizers get more words wrong when more noise is removed: 12 dB is the weakest level.
-DEFAULT_LEVEL: _Level = "low"
+# The strength of a filter is a limit in dB, or None: the limit for speech recognition, which follows the SNR.
+RECOGNITION: float | None = None
 
 
 class ByteStream:
@@ -30,11 +35,17 @@ class ByteStream:
         rate_hz: int,
         channels: int,
         model: Model | _Path | None,
-        attenuation_db: float,
+        strength: float | None,
         bypass: bool,
     ) -> None:
+        self._recognition = RecognitionLimit() if strength is None else None
         self._stream = Denoiser(
-            rate_hz, channels, model, attenuation_db=attenuation_db, bypass=bypass, telemetry_hops=100
+            rate_hz,
+            channels,
+            model,
+            attenuation_db=RecognitionLimit().attenuation_db if strength is None else strength,
+            bypass=bypass,
+            telemetry_hops=100,
         )
         self._channels = channels
         self._failed = False
@@ -59,8 +70,17 @@ class ByteStream:
     def set_bypass(self, bypass: bool) -> None:
         self._stream.bypass = bypass
 
-    def set_attenuation_db(self, attenuation_db: float) -> None:
-        self._stream.attenuation_db = attenuation_db
+    @property
+    def attenuation_db(self) -> float:
+        return self._stream.attenuation_db
+
+    def set_strength(self, strength: float | None) -> None:
+        if strength is None:
+            self._recognition = self._recognition or RecognitionLimit()
+            self._stream.attenuation_db = self._recognition.attenuation_db
+        else:
+            self._stream.attenuation_db = strength
+            self._recognition = None
 
     def process(self, audio: bytes | bytearray | memoryview) -> bytes:
         """As many bytes as `audio` has, `latency` frames later."""
@@ -78,20 +98,22 @@ class ByteStream:
         telemetry = self._stream.telemetry()
         if len(telemetry):
             self.speech_probability = float(telemetry["speech_probability"][-1])
+            if self._recognition is not None and self._recognition.update(telemetry):
+                self._stream.attenuation_db = self._recognition.attenuation_db
         return output.tobytes()
 
     def close(self) -> None:
         self._stream.close()
 
 
-def limit_db(level: _Level | None, attenuation_db: float | None) -> float:
-    """The attenuation limit of the two arguments, dB."""
+def strength_of(level: _AgentLevel | None, attenuation_db: float | None) -> float | None:
+    """The strength of the two arguments."""
     if level is not None and attenuation_db is not None:
         raise InvalidOptionError(
             f"expected level or attenuation_db, found both: {level!r} and {attenuation_db} dB"
         )
     if attenuation_db is None:
-        return level_db(DEFAULT_LEVEL if level is None else level)
+        return RECOGNITION if level is None or level == "recognition" else level_db(level)
     if not attenuation_db >= 0:
         raise InvalidOptionError(f"attenuation_db: expected 0 dB or more, found {attenuation_db}")
     return attenuation_db

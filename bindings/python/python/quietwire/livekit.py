@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from livekit import rtc
 
-from ._agents import ByteStream, limit_db
+from ._agents import ByteStream, strength_of
 
 if TYPE_CHECKING:
-    from ._native import Model, _Level, _Path
+    from ._agents import _AgentLevel
+    from ._native import Model, _Path
 
 __all__ = ["NoiseSuppressor"]
 
@@ -29,8 +30,9 @@ class NoiseSuppressor(rtc.FrameProcessor[rtc.AudioFrame]):
 
     Args:
         model: a `quietwire.Model`, the id of a model of the package, or the path of a model's folder.
-        level: "low" (12 dB, the default), "medium" (20 dB) or "high" (40 dB). Speech recognition gets
-            worse the more is removed; "high" is for people who listen.
+        level: "recognition" (the default), "low" (12 dB), "medium" (20 dB) or "high" (40 dB). With
+            "recognition" clean speech passes unchanged, and noisy speech with at most 12 dB less noise;
+            "high" is for people who listen.
         attenuation_db: the largest attenuation, dB, in place of `level`.
 
     Raises:
@@ -44,14 +46,14 @@ class NoiseSuppressor(rtc.FrameProcessor[rtc.AudioFrame]):
         self,
         model: Model | _Path | None = None,
         *,
-        level: _Level | None = None,
+        level: _AgentLevel | None = None,
         attenuation_db: float | None = None,
     ) -> None:
-        self._attenuation_db = limit_db(level, attenuation_db)
+        self._strength = strength_of(level, attenuation_db)
         self._bypass = False
         self._source: tuple[str, str] | None = None
         # A wrong model raises here, not in the first frame.
-        stream = ByteStream(48_000, 1, model, self._attenuation_db, self._bypass)
+        stream = ByteStream(48_000, 1, model, self._strength, self._bypass)
         self._model: Model = stream.model
         self._stream: ByteStream | None = stream
 
@@ -79,14 +81,18 @@ class NoiseSuppressor(rtc.FrameProcessor[rtc.AudioFrame]):
 
     @property
     def attenuation_db(self) -> float:
-        """The largest attenuation, dB. A change takes effect over 50 ms."""
-        return self._attenuation_db
+        """The largest attenuation, dB. With the level "recognition" it follows the SNR of the speech. Setting it
+        ends that. A change takes effect over 50 ms. NaN when the processor is closed and has no limit of its own.
+        """
+        if self._strength is not None:
+            return self._strength
+        return float("nan") if self._stream is None else self._stream.attenuation_db
 
     @attenuation_db.setter
     def attenuation_db(self, value: float) -> None:
         if self._stream is not None:
-            self._stream.set_attenuation_db(value)
-        self._attenuation_db = value
+            self._stream.set_strength(value)
+        self._strength = value
 
     @property
     def latency(self) -> int:
@@ -101,7 +107,7 @@ class NoiseSuppressor(rtc.FrameProcessor[rtc.AudioFrame]):
         return float("nan") if self._stream is None else self._stream.speech_probability
 
     def _new_stream(self, rate_hz: int, channels: int) -> ByteStream:
-        return ByteStream(rate_hz, channels, self._model, self._attenuation_db, self._bypass)
+        return ByteStream(rate_hz, channels, self._model, self._strength, self._bypass)
 
     def _process(self, frame: rtc.AudioFrame) -> rtc.AudioFrame:
         stream = self._stream

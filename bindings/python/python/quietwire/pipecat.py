@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from pipecat.audio.filters.base_audio_filter import BaseAudioFilter
 from pipecat.frames.frames import FilterControlFrame, FilterEnableFrame, FilterUpdateSettingsFrame
 
-from ._agents import ByteStream, limit_db
+from ._agents import ByteStream, strength_of
 from .errors import ClosedError, InvalidBlockError, InvalidOptionError
 
 if TYPE_CHECKING:
-    from ._native import Model, _Level, _Path
+    from ._agents import _AgentLevel
+    from ._native import Model, _Path
 
 __all__ = ["QuietwireFilter"]
 
@@ -29,8 +30,9 @@ class QuietwireFilter(BaseAudioFilter):
 
     Args:
         model: a `quietwire.Model`, the id of a model of the package, or the path of a model's folder.
-        level: "low" (12 dB, the default), "medium" (20 dB) or "high" (40 dB). Speech recognition gets
-            worse the more is removed; "high" is for people who listen.
+        level: "recognition" (the default), "low" (12 dB), "medium" (20 dB) or "high" (40 dB). With
+            "recognition" clean speech passes unchanged, and noisy speech with at most 12 dB less noise;
+            "high" is for people who listen.
         attenuation_db: the largest attenuation, dB, in place of `level`.
         channels: interleaved channels of the transport.
 
@@ -42,16 +44,16 @@ class QuietwireFilter(BaseAudioFilter):
         self,
         model: Model | _Path | None = None,
         *,
-        level: _Level | None = None,
+        level: _AgentLevel | None = None,
         attenuation_db: float | None = None,
         channels: int = 1,
     ) -> None:
-        self._attenuation_db = limit_db(level, attenuation_db)
+        self._strength = strength_of(level, attenuation_db)
         self._channels = channels
         self._bypass = False
         self._stream: ByteStream | None = None
         # A wrong model or channel count raises here, not when the transport starts.
-        self._model: Model = ByteStream(48_000, channels, model, self._attenuation_db, False).model
+        self._model: Model = ByteStream(48_000, channels, model, self._strength, False).model
 
     @property
     def latency(self) -> int:
@@ -66,7 +68,7 @@ class QuietwireFilter(BaseAudioFilter):
     async def start(self, sample_rate: int) -> None:
         """Creates the stream. `sample_rate`: 8000 to 192000 Hz."""
         self._stream = ByteStream(
-            sample_rate, self._channels, self._model, self._attenuation_db, self._bypass
+            sample_rate, self._channels, self._model, self._strength, self._bypass
         )
 
     async def stop(self) -> None:
@@ -87,13 +89,13 @@ class QuietwireFilter(BaseAudioFilter):
                 self._stream.set_bypass(self._bypass)
         elif isinstance(frame, FilterUpdateSettingsFrame):
             settings = dict(frame.settings)
-            limit = limit_db(settings.pop("level", None), settings.pop("attenuation_db", None))
+            strength = strength_of(settings.pop("level", None), settings.pop("attenuation_db", None))
             if settings or not frame.settings:
                 found = ", ".join(map(repr, frame.settings)) or "none"
                 raise InvalidOptionError(f"settings: expected 'level' or 'attenuation_db', found {found}")
-            self._attenuation_db = limit
+            self._strength = strength
             if self._stream is not None:
-                self._stream.set_attenuation_db(limit)
+                self._stream.set_strength(strength)
 
     async def filter(self, audio: bytes) -> bytes:
         """Cleans interleaved int16 samples. Returns as many bytes.

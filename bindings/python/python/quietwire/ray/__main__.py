@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
+from typing import Any
 
 import ray.data
 
@@ -28,8 +30,37 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--channel-mode", choices=["independent", "linked"], default="independent")
     parser.add_argument("--format", choices=["wav", "flac"], default="wav")
     parser.add_argument("--workers", type=int, metavar="N", help="workers, one core each (default: all cores)")
+    parser.add_argument(
+        "--storage-options",
+        action="append",
+        default=[],
+        type=storage_options,
+        metavar="OPTIONS",
+        help="arguments for the file systems of fsspec: key=value, a JSON object, or @FILE with a JSON object; "
+        "may be repeated. Example: endpoint_url=http://localhost:9000",
+    )
     parser.add_argument("--quiet", action="store_true", help="print only failures and the summary")
     return parser
+
+
+def storage_options(text: str) -> dict[str, Any]:
+    """The options of one argument. In key=value, true and false are truth values, all else is text."""
+    if not text.startswith(("{", "@")):
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise argparse.ArgumentTypeError(f"expected key=value, a JSON object or @FILE, found {text!r}")
+        return {key: {"true": True, "false": False}.get(value, value)}
+    try:
+        if text.startswith("@"):
+            with open(text[1:], encoding="utf-8") as file:
+                text = file.read()
+        options = json.loads(text)
+    except (OSError, ValueError) as error:
+        # The text may have a password.
+        raise argparse.ArgumentTypeError(f"expected a JSON object: {error}") from None
+    if not isinstance(options, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, found {type(options).__name__}")
+    return options
 
 
 def main() -> int:
@@ -58,6 +89,7 @@ def main() -> int:
             channel_mode=arguments.channel_mode,
             format=arguments.format,
             workers=arguments.workers,
+            storage_options={key: value for given in arguments.storage_options for key, value in given.items()},
             progress=None if arguments.quiet else progress,
         )
     except (QuietwireError, FileNotFoundError) as error:

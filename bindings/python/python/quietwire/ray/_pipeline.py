@@ -16,16 +16,13 @@ import ray
 import ray.data
 
 import quietwire
+from quietwire._formats import AUDIO_EXTENSIONS
 
 from ._storage import STATE, Folder
 
 if TYPE_CHECKING:
     from quietwire._native import _ChannelMode, _Level
 
-AUDIO = frozenset(
-    ".aac .aif .aifc .aiff .caf .flac .m4a .mka .mkv .mov .mp2 .mp3 .mp4 .oga .ogg .opus .rf64 .w64 .wav "
-    ".weba .webm".split()
-)
 # A file that ends its worker this often, for example for lack of memory, is a failure.
 MAX_ATTEMPTS = 3
 MAX_BLOCKS = 10_000
@@ -240,7 +237,7 @@ def clean_folder(
     if not inputs.exists():
         raise FileNotFoundError(f"expected a folder of recordings, found nothing at {source}")
     names = inputs.names()
-    audio = [name for name in names if posixpath.splitext(name)[1].lower() in AUDIO]
+    audio = [name for name in names if posixpath.splitext(name)[1].lower() in AUDIO_EXTENSIONS]
     summary = Summary(other_files=len(names) - len(audio))
     by_output: dict[str, str] = {}
     for name in audio:
