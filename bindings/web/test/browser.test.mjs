@@ -2,32 +2,19 @@
 //
 //     npm test          CHROMIUM=/path/to/chromium, default: the first one on the path
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { chromium } from 'playwright-core';
-
+import { launch } from './browser.mjs';
 import { root, serve } from './server.mjs';
+import { throttle } from './throttle.mjs';
 
 const microphone = path.resolve(root, '../../samples/office-fan.wav');
 let server, browser, page;
 
-function chromiumPath() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
-    try {
-      return execFileSync('which', [name], { encoding: 'utf8' }).trim();
-    } catch {
-      continue;
-    }
-  }
-  throw new Error('no Chromium on the path: set CHROMIUM');
-}
-
-async function open(where = '/') {
-  const context = await browser.newContext({ permissions: ['microphone'] });
+async function open(where = '/', own = browser) {
+  const context = await own.newContext({ permissions: ['microphone'] });
   const page = await context.newPage();
   page.on('pageerror', (error) => console.error('page:', error));
   page.on('console', (message) => console.error('console:', message.text()));
@@ -39,16 +26,7 @@ async function open(where = '/') {
 
 before(async () => {
   server = await serve();
-  browser = await chromium.launch({
-    executablePath: chromiumPath(),
-    args: [
-      '--no-sandbox',
-      '--use-fake-ui-for-media-stream',
-      '--use-fake-device-for-media-stream',
-      `--use-file-for-fake-audio-capture=${microphone}`,
-      '--autoplay-policy=no-user-gesture-required',
-    ],
-  });
+  browser = await launch(microphone);
   page = await open();
 });
 
@@ -129,6 +107,58 @@ test('overload steps down to the delayed input, with an event', async () => {
   });
   const levels = events.filter((e) => e.name === 'overload').map((e) => e.detail.fallbackLevel);
   assert.deepEqual(levels, [1, 2]);
+});
+
+test('a throttled processor: it steps down with an event and without a click, and up again', async () => {
+  const own = await launch();
+  const other = await open('/', own);
+  const limit = await throttle(own);
+  try {
+    await other.exposeFunction('throttle', limit.set);
+    const result = await other.evaluate(async () => {
+      const rate = 48000;
+      const maxSeconds = 300;
+      const context = new OfflineAudioContext(1, maxSeconds * rate, rate);
+      await context.audioWorklet.addModule('/test/recorder.mjs');
+      // An offline context may take longer than it plays: so much that a busy machine alone does not reach it.
+      const node = await createDenoiser(context, { maxLoad: 3 });
+      const recorder = new AudioWorkletNode(context, 'recorder');
+      const blocks = [];
+      recorder.port.onmessage = (event) => blocks.push(event.data);
+      // A low tone that the models remove: the delayed input, tiny and base differ much.
+      const tone = new OscillatorNode(context, { frequency: 150 });
+      tone.connect(node).connect(recorder).connect(context.destination);
+      tone.start();
+      const steps = [];
+      node.on('overload', ({ fallbackLevel, load }) => steps.push({ fallbackLevel, load }));
+      const errors = [];
+      node.on('error', ({ message }) => errors.push(message));
+      // Each second of sound: a stronger throttle until the first step, then none until the last step up.
+      let stopMs = 25;
+      for (let second = 2; second < maxSeconds; second++) {
+        const paused = context.suspend(second);
+        if (second === 2) void context.startRendering();
+        else void context.resume();
+        await paused;
+        if (steps.length === 0) await throttle((stopMs = Math.min(2 * stopMs, 1000)));
+        else await throttle(0);
+        if (steps.at(-1)?.fallbackLevel === 0) break;
+      }
+      const samples = new Float32Array(128 * blocks.length);
+      blocks.forEach((block, n) => samples.set(block, 128 * n));
+      return { steps, errors, seconds: samples.length / rate, bend: bend(samples.subarray(rate / 20)) };
+    });
+    console.log(JSON.stringify(result));
+    assert.deepEqual(result.errors, []);
+    assert.equal(result.steps[0].fallbackLevel, 1);
+    assert.ok(result.steps[0].load > 3);
+    assert.equal(result.steps.at(-1).fallbackLevel, 0);
+    // The tone bends by 0.0004, and a cut at its peak would bend by 1.
+    assert.ok(result.bend < 0.003, `${result.bend}`);
+  } finally {
+    await limit.end();
+    await own.close();
+  }
 });
 
 test('telemetry comes at its rate', async () => {
