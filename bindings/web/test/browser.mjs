@@ -16,10 +16,10 @@ function find(variable, names) {
 }
 
 /** Headless Chromium. @param microphone path of a WAV file that the fake microphone plays */
-export function launch(microphone) {
+export function launch(microphone, args = []) {
   const fake = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${microphone}`];
   return chromium.launch({
     executablePath: find('CHROMIUM', ['chromium', 'chromium-browser', 'google-chrome']),
-    args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required', ...(microphone ? fake : [])],
+    args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required', ...(microphone ? fake : []), ...args],
   });
 }

@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../', import.meta.url));
 const samples = path.resolve(root, '../../samples');
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
+const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.css': 'text/css' };
 // What docs and README state: no eval, no inline scripts, no other origin.
-const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; media-src 'self' blob:; worker-src 'self'";
+const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; media-src 'self' blob:; style-src 'self'; worker-src 'self'";
 const PAGE = '<!doctype html><meta charset="utf-8"><title>test</title>';
 
 /** Starts the server. `/` is an empty page, `/no-wasm` one whose policy forbids WebAssembly. */
