@@ -15,11 +15,11 @@ if ! rustup target list --installed 2>/dev/null | grep -qx "$wasm" && ! rustup t
   export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
   cargo=(/usr/bin/cargo build -Zbuild-std=std,panic_abort)
 fi
-build() { # NAME RUSTFLAGS: paths of this machine do not get into the module
+build() { # NAME RUSTFLAGS: paths of this machine do not get into the module, so that equal sources give equal bytes
   RUSTFLAGS="$2 --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$(cd ../.. && pwd)=/quietwire" \
     CARGO_TARGET_DIR="$target" \
     "${cargo[@]}" -q --locked --manifest-path ../wasm/Cargo.toml --profile wasm --target "$wasm"
-  cp "$target/$wasm/wasm/quietwire_wasm.wasm" "assets/$1"
+  install -m 644 "$target/$wasm/wasm/quietwire_wasm.wasm" "assets/$1"
 }
 
 rm -rf dist assets

@@ -7,6 +7,7 @@
 //! Results of type `i32`: 0 or a count for success, -1 for a failure, whose text
 //! [`quietwire_error`] returns.
 
+mod allocator;
 mod stream;
 
 use std::cell::RefCell;
@@ -14,7 +15,11 @@ use std::sync::Arc;
 
 use quietwire::{AttenuationLimit, Model};
 
+use allocator::ZeroingAllocator;
 use stream::Stream;
+
+#[global_allocator]
+static ALLOCATOR: ZeroingAllocator = ZeroingAllocator;
 
 /// What an instance holds besides its streams.
 #[derive(Default)]

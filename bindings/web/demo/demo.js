@@ -1,75 +1,68 @@
-// A microphone or a file through the denoiser, with spectrograms of both sides.
+// A microphone or a file through the denoiser: spectrograms while it plays, players for both sides after it.
 import { createDenoiser } from '../dist/index.js';
+import { drawSpectrogram, element, onSource, recordNode } from './sound.js';
 
-const element = (id) => document.getElementById(id);
-const BINS = 1024;
-const MIN_DB = -110;
-const MAX_DB = -20;
+// After the first visit the page works without a network.
+void navigator.serviceWorker?.register('offline.js').catch(() => undefined);
 
+const SIDES = ['before', 'after'];
 let session;
 
-/** Scrolls a canvas by one column and draws the spectrum of an analyzer. */
-function drawColumn(canvas, analyzer, spectrum) {
-  const picture = canvas.getContext('2d');
-  const { width, height } = canvas;
-  analyzer.getFloatFrequencyData(spectrum);
-  picture.drawImage(canvas, -1, 0);
-  // Up to 16 kHz.
-  const bins = Math.min(BINS, Math.round((BINS * 32000) / analyzer.context.sampleRate));
-  for (let y = 0; y < height; y++) {
-    const db = spectrum[Math.floor(((height - 1 - y) / height) * bins)];
-    const light = Math.max(0, Math.min(1, (db - MIN_DB) / (MAX_DB - MIN_DB)));
-    picture.fillStyle = `hsl(${260 - 220 * light} 90% ${70 * light}%)`;
-    picture.fillRect(width - 1, y, 1, 1);
-  }
+function show(name, text) {
+  element(name).textContent = text;
 }
 
 async function start(makeSource) {
   await stop();
-  element('message').textContent = '';
+  show('message', '');
   const context = new AudioContext({ latencyHint: 'interactive' });
   try {
-    const { source, end } = await makeSource(context);
+    const source = await makeSource(context);
     const node = await createDenoiser(context, {
       telemetryHz: 5,
       enabled: element('enabled').checked,
       level: element('level').value,
     });
     node.setModel(element('model').value);
-    const before = new AnalyserNode(context, { fftSize: 2 * BINS, smoothingTimeConstant: 0 });
-    const after = new AnalyserNode(context, { fftSize: 2 * BINS, smoothingTimeConstant: 0 });
-    source.connect(before);
-    source.connect(node).connect(after).connect(context.destination);
+    source.node.connect(node).connect(context.destination);
+    show('state', 'starts');
+    show('delay', `${(1000 * node.latencySeconds).toFixed(1)} ms`);
+    show('rate', `${context.sampleRate} Hz`);
+    node.on('running', () => show('state', 'noise is removed'));
     node.on('telemetry', (t) => {
-      element('numbers').textContent =
-        `in ${t.inputDbfs.toFixed(1)} dBFS, out ${t.outputDbfs.toFixed(1)} dBFS, SNR ${t.snrDb.toFixed(1)} dB, ` +
-        `delay ${(1000 * node.latencySeconds).toFixed(1)} ms, load ${(100 * t.load).toFixed(1)} %, ` +
-        `${context.sampleRate} Hz`;
+      show('in', `${t.inputDbfs.toFixed(0)} dBFS`);
+      show('out', `${t.outputDbfs.toFixed(0)} dBFS`);
+      show('snr', `${t.snrDb.toFixed(0)} dB`);
+      show('load', `${(100 * t.load).toFixed(1)} %`);
+      show('state', element('enabled').checked ? 'noise is removed' : 'off');
     });
-    node.on('error', ({ message }) => (element('message').textContent = message));
-    node.on('overload', (o) => (element('message').textContent = `too slow: ${o.fallbackLevel} steps down`));
+    node.on('error', ({ message }) => show('message', message));
+    node.on('overload', ({ fallbackLevel }) =>
+      show('message', fallbackLevel > 0 ? `The processor is too slow: ${fallbackLevel} steps down.` : ''),
+    );
     await context.resume();
-    const spectrum = new Float32Array(BINS);
-    let isRunning = true;
-    const draw = () => {
-      if (!isRunning) return;
-      drawColumn(element('before'), before, spectrum);
-      drawColumn(element('after'), after, spectrum);
-      requestAnimationFrame(draw);
-    };
-    draw();
+    const nodes = [source.node, node];
+    const ends = SIDES.map((side, n) => drawSpectrogram(element(side), nodes[n]));
+    const recordings = nodes.map(recordNode);
     session = {
       node,
       stop: async () => {
-        isRunning = false;
-        end();
+        ends.forEach((end) => end());
+        const urls = await Promise.all(recordings.map((recording) => recording()));
+        source.end();
         node.dispose();
         await context.close();
+        SIDES.forEach((side, n) => {
+          const player = element(`play-${side}`);
+          if (player.src) URL.revokeObjectURL(player.src);
+          player.src = urls[n];
+        });
+        element('players').hidden = false;
       },
     };
     element('stop').disabled = false;
   } catch (error) {
-    element('message').textContent = error.message;
+    show('message', error.message);
     await context.close();
   }
 }
@@ -78,29 +71,12 @@ async function stop() {
   const ending = session;
   session = undefined;
   element('stop').disabled = true;
-  element('numbers').textContent = 'Nothing plays.';
-  await ending?.stop();
+  if (!ending) return;
+  await ending.stop();
+  show('state', 'stopped');
 }
 
-element('microphone').addEventListener('click', () =>
-  start(async (context) => {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: { noiseSuppression: false } });
-    return {
-      source: new MediaStreamAudioSourceNode(context, { mediaStream: stream }),
-      end: () => stream.getTracks().forEach((track) => track.stop()),
-    };
-  }),
-);
-element('file').addEventListener('change', (event) => {
-  const [file] = event.target.files;
-  if (!file) return;
-  void start(async (context) => {
-    const buffer = await context.decodeAudioData(await file.arrayBuffer());
-    const source = new AudioBufferSourceNode(context, { buffer, loop: true });
-    source.start();
-    return { source, end: () => source.stop() };
-  });
-});
+onSource(start);
 element('stop').addEventListener('click', () => void stop());
 element('enabled').addEventListener('change', (event) => session?.node.setEnabled(event.target.checked));
 element('level').addEventListener('change', (event) => session?.node.setLevel(event.target.value));

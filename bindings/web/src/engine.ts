@@ -1,4 +1,5 @@
-/** The WebAssembly module: loads it, creates a stream in it, and takes a copy of its memory. */
+/** The WebAssembly module: loads it, creates a stream in it, and takes an image of its memory. */
+import type { MemoryImage } from './messages.js';
 
 /** Functions of `bindings/wasm`. Places are numbers of bytes into `memory`. */
 export interface Exports {
@@ -123,6 +124,27 @@ export async function createStream(options: StreamOptions): Promise<Stream> {
   const stream = exports.quietwire_create(options.rateHz, options.channels, options.attenuationDb);
   if (stream === 0) throw new QuietwireError(failure(exports));
   return { module, exports, stream, latencyFrames: exports.quietwire_latency(stream) };
+}
+
+/** Bytes of a page of an image. */
+const PAGE_BYTES = 4096;
+
+/** The memory of an instance of `module`. Freed memory is zero, so that only a part of it differs from a new one. */
+export async function memoryImage(module: WebAssembly.Module, exports: Exports): Promise<MemoryImage> {
+  const unused = (await WebAssembly.instantiate(module, {})).exports as unknown as Exports;
+  const [before, after] = [unused, exports].map(({ memory }) => new Uint32Array(memory.buffer)) as [Uint32Array, Uint32Array];
+  const numbers = PAGE_BYTES / 4;
+  const isChanged = (page: number) => {
+    for (let n = page * numbers; n < (page + 1) * numbers; n++) {
+      if (after[n] !== (n < before.length ? before[n] : 0)) return true;
+    }
+    return false;
+  };
+  const pages = Uint32Array.from({ length: after.length / numbers }, (_, page) => page).filter(isChanged);
+  const memory = new Uint8Array(after.buffer);
+  const bytes = new Uint8Array(PAGE_BYTES * pages.length);
+  pages.forEach((page, n) => bytes.set(memory.subarray(PAGE_BYTES * page, PAGE_BYTES * (page + 1)), PAGE_BYTES * n));
+  return { byteLength: memory.byteLength, pageBytes: PAGE_BYTES, pages, bytes };
 }
 
 function view(bytes: BufferSource): Uint8Array {

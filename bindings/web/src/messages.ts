@@ -1,9 +1,21 @@
 /** Messages between the node on the page and its processor in the AudioWorklet. */
 
+/** The memory of an instance, as far as it differs from that of a new one. */
+export interface MemoryImage {
+  /** Bytes of the complete memory. */
+  byteLength: number;
+  /** Bytes of a page of the image. */
+  pageBytes: number;
+  /** Numbers of the pages in the memory. */
+  pages: Uint32Array;
+  /** The pages, one after another. */
+  bytes: Uint8Array;
+}
+
 /** `processorOptions` of the processor. */
 export interface ProcessorOptions {
-  module: WebAssembly.Module | ArrayBuffer;
-  memory: ArrayBuffer;
+  module: WebAssembly.Module;
+  image: MemoryImage;
   stream: number;
   latencyFrames: number;
   channels: number;

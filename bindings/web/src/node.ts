@@ -1,5 +1,5 @@
 /** The AudioWorkletNode of the denoiser. */
-import { createStream, QuietwireError, type Assets, type ModelName } from './engine.js';
+import { createStream, memoryImage, QuietwireError, type Assets, type ModelName } from './engine.js';
 import type { Overload, ProcessorOptions, Report, Request, Telemetry } from './messages.js';
 
 /** Named attenuation limits, dB: how much noise is removed at most. */
@@ -110,8 +110,8 @@ export async function createDenoiser(context: BaseAudioContext, options: Denoise
   ]);
   const processorOptions: ProcessorOptions = {
     module: created.module,
-    // The audio thread puts this into an instance of its own: it copies some megabytes, and reads no model.
-    memory: created.exports.memory.buffer.slice(0) as ArrayBuffer,
+    // The audio thread puts this into an instance of its own: it copies a few megabytes, and reads no model.
+    image: await memoryImage(created.module, created.exports),
     stream: created.stream,
     latencyFrames: created.latencyFrames,
     channels,

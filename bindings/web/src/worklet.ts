@@ -5,7 +5,7 @@
  * This file imports types only: an AudioWorklet loads it as one file.
  */
 import type { Exports } from './engine.js';
-import type { Overload, ProcessorOptions, Report, Request, Telemetry } from './messages.js';
+import type { MemoryImage, Overload, ProcessorOptions, Report, Request, Telemetry } from './messages.js';
 
 declare const sampleRate: number;
 declare class AudioWorkletProcessor {
@@ -53,7 +53,7 @@ class Delay {
 }
 
 class QuietwireProcessor extends AudioWorkletProcessor {
-  private readonly options: ProcessorOptions;
+  private readonly options: Omit<ProcessorOptions, 'module' | 'image'>;
   private exports: Exports | undefined;
   private blocks: Float32Array[] = [];
   private numbers = new Float32Array(0);
@@ -75,30 +75,34 @@ class QuietwireProcessor extends AudioWorkletProcessor {
 
   constructor(init: { processorOptions: ProcessorOptions }) {
     super();
-    this.options = init.processorOptions;
+    // The image must not stay in memory.
+    const { module, image, ...options } = init.processorOptions;
+    this.options = options;
     this.delays = Array.from({ length: this.options.channels }, () => new Delay(this.options.latencyFrames));
     this.setTelemetry(this.options.telemetryHz);
     this.isEnabled = this.options.enabled;
     this.port.onmessage = (event: MessageEvent<Request>) => this.onRequest(event.data);
     try {
-      this.start();
+      this.start(module, image);
     } catch (error) {
       this.fail(error);
     }
   }
 
-  /** Puts the copy of the memory into a new instance. */
-  private start(): void {
-    const { options } = this;
-    const module = options.module instanceof WebAssembly.Module ? options.module : new WebAssembly.Module(options.module);
+  /** Puts the image of the memory into a new instance. */
+  private start(module: WebAssembly.Module, image: MemoryImage): void {
     const exports = new WebAssembly.Instance(module, {}).exports as unknown as Exports;
     const { memory } = exports;
-    const missing = options.memory.byteLength - memory.buffer.byteLength;
+    const missing = image.byteLength - memory.buffer.byteLength;
     if (missing > 0) memory.grow(missing / 65536);
-    new Uint8Array(memory.buffer).set(new Uint8Array(options.memory));
+    const bytes = new Uint8Array(memory.buffer);
+    const { pages, pageBytes } = image;
+    for (let n = 0; n < pages.length; n++) {
+      bytes.set(image.bytes.subarray(n * pageBytes, (n + 1) * pageBytes), pages[n]! * pageBytes);
+    }
     this.exports = exports;
     this.findBlocks(exports);
-    if (!options.enabled) exports.quietwire_set_bypass(options.stream, 1);
+    if (!this.options.enabled) exports.quietwire_set_bypass(this.options.stream, 1);
   }
 
   /** Views of the samples and measurements. A memory that grows makes new ones necessary. */
@@ -133,6 +137,11 @@ class QuietwireProcessor extends AudioWorkletProcessor {
       if (request.type === 'enabled') result = exports.quietwire_set_bypass(stream, request.enabled ? 0 : 1);
       if (request.type === 'attenuation') result = exports.quietwire_set_attenuation(stream, request.attenuationDb);
       if (request.type === 'model') result = exports.quietwire_set_model(stream, request.index);
+      if (request.type === 'model' && result >= 0) {
+        // There may be fewer steps below it.
+        exports.quietwire_telemetry(stream);
+        this.fallbackLevel = this.numbers[6]!;
+      }
     } catch (error) {
       this.fail(error);
       return;
@@ -226,6 +235,8 @@ class QuietwireProcessor extends AudioWorkletProcessor {
       this.report({ type: 'error', message: this.failure(exports) });
       return;
     }
+    // A model that was set later has fewer steps below it.
+    if (reached === this.fallbackLevel) return;
     this.fallbackLevel = reached;
     const overload: Overload = { load: this.load, fallbackLevel: reached };
     this.report({ type: 'overload', overload });
