@@ -1,5 +1,5 @@
 /**
- * An effect for lib-jitsi-meet: `await localTrack.setEffect(new QuietwireEffect())`.
+ * An effect for lib-jitsi-meet: `await localTrack.setEffect(await QuietwireEffect.create(localTrack.getTrack()))`.
  *
  * The class creates the clean stream in `create`, because Jitsi calls `startEffect` synchronously.
  */

@@ -129,10 +129,15 @@ export async function createDenoiser(context: BaseAudioContext, options: Denoise
     channelInterpretation: 'speakers',
     processorOptions,
   });
-  return withMethods(node, models, created.latencyFrames / context.sampleRate);
+  return withMethods(node, models, created.latencyFrames / context.sampleRate, context);
 }
 
-function withMethods(node: AudioWorkletNode, models: readonly ModelName[], latencySeconds: number): DenoiserNode {
+function withMethods(
+  node: AudioWorkletNode,
+  models: readonly ModelName[],
+  latencySeconds: number,
+  context: BaseAudioContext,
+): DenoiserNode {
   const send = (request: Request) => node.port.postMessage(request);
   const emit = (name: keyof DenoiserEvents, detail?: unknown) => node.dispatchEvent(new CustomEvent(name, { detail }));
   node.port.onmessage = (event: MessageEvent<Report>) => {
@@ -142,9 +147,17 @@ function withMethods(node: AudioWorkletNode, models: readonly ModelName[], laten
     if (report.type === 'overload') emit('overload', report.overload);
     if (report.type === 'error') emit('error', { message: report.message });
   };
-  node.onprocessorerror = () => {
+  // Chromium calls `onprocessorerror` for events with the name `error`, those of this node among them.
+  node.addEventListener('processorerror', () => {
     emit('error', { message: 'the AudioWorklet has ended the processor: its output is silence, create another denoiser' });
+  });
+  const onStateChange = () => {
+    if (context.state !== 'closed') return;
+    context.removeEventListener('statechange', onStateChange);
+    emit('error', { message: 'the AudioContext was closed: the node is silent, create another context and denoiser' });
   };
+  // An OfflineAudioContext closes when it has rendered.
+  if (context instanceof AudioContext) context.addEventListener('statechange', onStateChange);
   const methods: Omit<DenoiserNode, keyof AudioWorkletNode> = {
     latencySeconds,
     models,
@@ -161,9 +174,12 @@ function withMethods(node: AudioWorkletNode, models: readonly ModelName[], laten
       send({ type: 'dispose' });
       node.disconnect();
       node.port.onmessage = null;
+      context.removeEventListener('statechange', onStateChange);
     },
     on: (name, listener) => {
-      const handler = (event: Event) => listener((event as CustomEvent).detail);
+      const handler = (event: Event) => {
+        if (event instanceof CustomEvent) listener(event.detail);
+      };
       node.addEventListener(name, handler);
       return () => node.removeEventListener(name, handler);
     },

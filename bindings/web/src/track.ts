@@ -5,7 +5,10 @@ import { QuietwireError } from './engine.js';
 export interface TrackOptions extends DenoiserOptions {
   /** Used instead of a context of its own. It is not closed then. */
   context?: AudioContext;
-  /** Whether the browser's own noise suppression and voice isolation are switched off. Default: true. */
+  /**
+   * Whether the browser gets the constraints that switch its own noise suppression and voice isolation off. Chromium does so only
+   * in `getUserMedia`. Default: true.
+   */
   adjustConstraints?: boolean;
 }
 
@@ -22,26 +25,30 @@ export interface DenoisedTrack {
 }
 
 /** The browser's echo cancellation stays; two noise suppressors in a row damage speech. */
+const SUPPRESSION_OFF = { noiseSuppression: false, voiceIsolation: false } as MediaTrackConstraints;
+
 async function adjust(source: MediaStreamTrack): Promise<void> {
-  const wanted = { noiseSuppression: false, voiceIsolation: false } as MediaTrackConstraints;
-  const { deviceId, ...present } = source.getConstraints();
-  const constraints = deviceId === undefined ? { ...present, ...wanted } : { ...present, ...wanted, deviceId };
   // A browser that cannot change them goes on as it is.
-  await source.applyConstraints(constraints).catch(() => undefined);
+  await source.applyConstraints({ ...source.getConstraints(), ...SUPPRESSION_OFF }).catch(() => undefined);
+}
+
+function checkSource(source: MediaStreamTrack): void {
+  if (source.kind !== 'audio') throw new QuietwireError(`expected an audio track, got a ${source.kind} track`);
+  if (source.readyState === 'ended') throw new QuietwireError('the track has ended: get another one from the microphone');
 }
 
 /**
- * Cleans the track of a microphone. The clean track has the same `enabled` state, and it ends when its
- * source ends.
+ * Cleans the track of a microphone. The clean track follows its source: `enabled` at the start, `muted` with its
+ * events, and its end. Constraints and settings of the clean track are those of the source. Its `stop`, and a
+ * context that closes, free everything.
  *
- * @throws QuietwireError as {@link createDenoiser}, and for a track that has ended or has no sound
+ * @throws QuietwireError as {@link createDenoiser}, and for a track that has ended or has no sound. The source is
+ * as it was then: it can be used instead.
  */
 export async function denoiseTrack(source: MediaStreamTrack, options: TrackOptions = {}): Promise<DenoisedTrack> {
-  if (source.kind !== 'audio') throw new QuietwireError(`expected an audio track, got a ${source.kind} track`);
-  if (source.readyState === 'ended') throw new QuietwireError('the track has ended: get another one from the microphone');
+  checkSource(source);
   const isOwn = options.context === undefined;
   const context = options.context ?? new AudioContext({ latencyHint: 'interactive' });
-  let input: MediaStreamAudioSourceNode | undefined;
   let node: DenoiserNode;
   try {
     node = await createDenoiser(context, options);
@@ -52,35 +59,70 @@ export async function denoiseTrack(source: MediaStreamTrack, options: TrackOptio
   const destination = new MediaStreamAudioDestinationNode(context, { channelCount: node.channelCount });
   node.connect(destination);
   const track = destination.stream.getAudioTracks()[0]!;
+  const stopTrack = track.stop.bind(track);
+  const adjustConstraints = options.adjustConstraints ?? true;
+  let input: MediaStreamAudioSourceNode | undefined;
   let current = source;
+  let replacements = 0;
   let isStopped = false;
 
+  const onMute = (event: Event) => track.dispatchEvent(new Event(event.type));
   const onEnded = () => {
     void stop();
     // A track of a destination does not end by itself, and `stop` on it sends no event.
     track.dispatchEvent(new Event('ended'));
   };
-  const use = async (next: MediaStreamTrack) => {
-    if (options.adjustConstraints ?? true) await adjust(next);
-    if (isStopped) return;
+  const onStateChange = () => {
+    if (isStopped || context.state === 'running') return;
+    if (context.state === 'closed') onEnded();
+    // The system has interrupted it.
+    else if (isOwn) void context.resume();
+  };
+  const leave = () => {
+    for (const name of ['mute', 'unmute']) current.removeEventListener(name, onMute);
     current.removeEventListener('ended', onEnded);
     input?.disconnect();
+  };
+  const use = async (next: MediaStreamTrack) => {
+    checkSource(next);
+    const replacement = ++replacements;
+    if (adjustConstraints) await adjust(next);
+    // It was stopped, or another source came in the meantime.
+    if (isStopped || replacement !== replacements) return;
+    leave();
+    const wasMuted = current.muted;
+    const isFirst = input === undefined;
     current = next;
+    for (const name of ['mute', 'unmute']) current.addEventListener(name, onMute);
     current.addEventListener('ended', onEnded);
     input = new MediaStreamAudioSourceNode(context, { mediaStream: new MediaStream([next]) });
     input.connect(node);
+    if (!isFirst && current.muted !== wasMuted) track.dispatchEvent(new Event(current.muted ? 'mute' : 'unmute'));
+    // No event follows for a track that has ended while this function waited.
+    if ((current.readyState as string) === 'ended') onEnded();
   };
   const stop = async () => {
     if (isStopped) return;
     isStopped = true;
-    current.removeEventListener('ended', onEnded);
-    input?.disconnect();
+    leave();
+    context.removeEventListener('statechange', onStateChange);
     node.dispose();
-    track.stop();
+    stopTrack();
     if (isOwn && context.state !== 'closed') await context.close();
   };
-  await use(source);
+  Object.defineProperty(track, 'muted', { get: () => current.muted, configurable: true });
+  Object.assign(track, {
+    stop: () => void stop(),
+    getConstraints: () => current.getConstraints(),
+    getCapabilities: () => current.getCapabilities(),
+    getSettings: () => ({ ...current.getSettings(), sampleRate: context.sampleRate, channelCount: node.channelCount }),
+    applyConstraints: (constraints: MediaTrackConstraints = {}) =>
+      current.applyConstraints(adjustConstraints ? { ...constraints, ...SUPPRESSION_OFF } : constraints),
+  });
+  if ((source.readyState as string) === 'ended') onEnded();
+  else await use(source);
   track.enabled = source.enabled;
+  context.addEventListener('statechange', onStateChange);
   // Browsers start a context only after a gesture; the track of a microphone was granted by one.
   if (context.state === 'suspended') void context.resume();
   return { track, node, latencySeconds: node.latencySeconds, replaceSource: use, stop };

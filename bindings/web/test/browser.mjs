@@ -1,7 +1,7 @@
-// The Chromium that tests and benches run in.
+// The browsers that tests and benches run in.
 import { execFileSync } from 'node:child_process';
 
-import { chromium } from 'playwright-core';
+import { chromium, firefox } from 'playwright-core';
 
 function find(variable, names) {
   if (process.env[variable]) return process.env[variable];
@@ -12,14 +12,26 @@ function find(variable, names) {
       continue;
     }
   }
-  throw new Error(`no ${names[0]} on the path: set ${variable}`);
+  return undefined;
 }
 
 /** Headless Chromium. @param microphone path of a WAV file that the fake microphone plays */
 export function launch(microphone, args = []) {
   const fake = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${microphone}`];
+  const executablePath = find('CHROMIUM', ['chromium', 'chromium-browser', 'google-chrome']);
+  if (!executablePath) throw new Error('no Chromium on the path: set CHROMIUM');
   return chromium.launch({
-    executablePath: find('CHROMIUM', ['chromium', 'chromium-browser', 'google-chrome']),
+    executablePath,
     args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required', ...(microphone ? fake : []), ...args],
   });
+}
+
+/** The path of Firefox, if there is one. */
+export function findFirefox() {
+  return find('FIREFOX', ['firefox-esr', 'firefox']);
+}
+
+/** Headless Firefox. */
+export function launchFirefox() {
+  return firefox.launch({ channel: 'moz-firefox', executablePath: findFirefox() });
 }

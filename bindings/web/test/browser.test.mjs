@@ -174,7 +174,7 @@ test('the track of a microphone becomes clean, follows its end, and goes through
   const result = await page.evaluate(async () => {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, autoGainControl: false } });
     const source = stream.getAudioTracks()[0];
-    const denoised = await denoiseTrack(source);
+    const denoised = await denoiseTrack(source, { maxLoad: 1000 });
     const constraints = source.getSettings();
     await new Promise((resolve) => denoised.node.on('running', resolve));
     const [raw, clean] = await Promise.all([record(source, 7), record(denoised.track, 7)]);
@@ -207,6 +207,82 @@ test('the track of a microphone becomes clean, follows its end, and goes through
   assert.ok(result.loud.every((l) => Math.abs(l - result.loud[0]) < 3), `${result.loud}`);
   assert.ok(result.ended);
   assert.equal(result.state, 'ended');
+});
+
+test('the clean track follows its source, and frees everything when it is stopped', async () => {
+  const result = await page.evaluate(async () => {
+    const microphone = async () => (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks()[0];
+    const [first, second] = [await microphone(), await microphone()];
+    const { track, replaceSource, node } = await denoiseTrack(first, { models: ['tiny'], channels: 2 });
+    const names = [];
+    for (const name of ['mute', 'unmute', 'ended']) track.addEventListener(name, () => names.push(name));
+    first.dispatchEvent(new Event('mute'));
+    first.dispatchEvent(new Event('unmute'));
+    const isSame = track.getSettings().deviceId === first.getSettings().deviceId;
+    // Chromium takes such constraints only in getUserMedia: what the source gets is compared.
+    let constraints;
+    first.applyConstraints = async (found) => (constraints = found);
+    await track.applyConstraints({ echoCancellation: false, noiseSuppression: true });
+    // Of two replacements the last one holds, whichever is ready first.
+    const third = await microphone();
+    await Promise.all([replaceSource(third), replaceSource(second)]);
+    for (const other of [first, third]) other.dispatchEvent(new Event('ended'));
+    const afterOthers = [...names];
+    const rejected = await replaceSource(document.createElement('canvas').captureStream().getVideoTracks()[0]).then(
+      () => 'no error',
+      (error) => error.message,
+    );
+    track.stop();
+    return {
+      isSame,
+      constraints,
+      channels: track.getSettings().channelCount,
+      names: afterOthers,
+      rejected,
+      states: [track.readyState, second.readyState],
+      context: await new Promise((resolve) => {
+        const { context } = node;
+        if (context.state === 'closed') resolve(context.state);
+        else context.addEventListener('statechange', () => resolve(context.state));
+      }),
+    };
+  });
+  assert.deepEqual(result, {
+    isSame: true,
+    constraints: { echoCancellation: false, noiseSuppression: false, voiceIsolation: false },
+    channels: 2,
+    names: ['mute', 'unmute'],
+    rejected: 'expected an audio track, got a video track',
+    states: ['ended', 'live'],
+    context: 'closed',
+  });
+});
+
+test('a processor that the browser ends is an error', async () => {
+  const messages = await page.evaluate(async () => {
+    const node = await createDenoiser(new OfflineAudioContext(1, 128, 48000), { models: ['tiny'] });
+    const messages = [];
+    node.on('error', ({ message }) => messages.push(message));
+    node.dispatchEvent(new Event('processorerror'));
+    return messages;
+  });
+  assert.equal(messages.length, 1);
+  assert.match(messages[0], /create another denoiser/);
+});
+
+test('a context that closes in a call: an error states what to do, and the track ends', async () => {
+  const result = await page.evaluate(async () => {
+    const source = (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks()[0];
+    const context = new AudioContext();
+    const { track, node } = await denoiseTrack(source, { context, models: ['tiny'] });
+    const ended = new Promise((resolve) => track.addEventListener('ended', resolve));
+    const error = new Promise((resolve) => node.on('error', resolve));
+    await context.close();
+    await ended;
+    return { message: (await error).message, states: [track.readyState, source.readyState] };
+  });
+  assert.match(result.message, /closed.*create another context/);
+  assert.deepEqual(result.states, ['ended', 'live']);
 });
 
 test('a worker cleans a track without an AudioContext', async () => {
@@ -414,6 +490,13 @@ test('failures name what to do, and nothing is left', async () => {
     const ended = new MediaStreamAudioDestinationNode(new AudioContext()).stream.getAudioTracks()[0];
     ended.stop();
     const text = (work) => work().then(() => 'no error', (error) => `${error.name}: ${error.message}`);
+    // The microphone goes on as it is.
+    const source = (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks()[0];
+    const settings = JSON.stringify(source.getSettings());
+    const raw = async (work) => {
+      const found = await text(work);
+      return source.readyState === 'live' && JSON.stringify(source.getSettings()) === settings ? found : 'changed';
+    };
     return Promise.all([
       text(() => createDenoiser(context, { models: ['huge'] })),
       text(() => createDenoiser(context, { attenuationDb: -1 })),
@@ -423,10 +506,11 @@ test('failures name what to do, and nothing is left', async () => {
       text(() => createDenoiser(context, { assets: { baseUrl: 'http://localhost:1/' } })),
       text(() => createDenoiser(context, { assets: { files: { 'base.onnx': new Uint8Array(10) } }, models: ['base'] })),
       text(() => denoiseTrack(ended)),
+      raw(() => denoiseTrack(source, { models: ['huge'] })),
     ]);
   });
   const expected = [/base and tiny, got huge/, /0 dB or more, got -1/, /low, medium or high/, /1 or 2 channels/];
-  expected.push(/closed/, /serve the folder assets/, /QuietwireError: /, /track has ended/);
+  expected.push(/closed/, /serve the folder assets/, /QuietwireError: /, /track has ended/, /got huge/);
   texts.forEach((text, n) => assert.match(text, expected[n]));
 });
 
