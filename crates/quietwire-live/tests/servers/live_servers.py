@@ -326,12 +326,8 @@ def impulses(samples: np.ndarray) -> np.ndarray:
     return np.array(frames)
 
 
-def check_latency(server: Server, program: str, folder: Path) -> None:
-    """Impulses arrive after the stated latency, which is below its limit. Needs a recorder on two sinks at once."""
-    if server.kind != "pipewire":
-        print(f"{server.kind}: no recorder for two sources at once: latency is measured on PipeWire")
-        return
-    count = 8
+def record_impulses(server: Server, program: str, folder: Path, count: int) -> tuple[np.ndarray, np.ndarray, list, dict]:
+    """Impulses before and after quietwire, the latencies that it states meanwhile, and its playout."""
     clip = np.zeros((count + 1) * RATE)
     for second in range(1, count + 1):
         clip[second * RATE : second * RATE + 24] = 0.9 * np.hanning(24)
@@ -352,10 +348,24 @@ def check_latency(server: Server, program: str, folder: Path) -> None:
         playout = run.status()["playout"]
         assert run.stop() == 0
     raw, clean = (impulses(side) for side in read_wav(recorded).T)
+    return raw, clean, stated, playout
+
+
+def check_latency(server: Server, program: str, folder: Path) -> None:
+    """Impulses arrive after the stated latency, which is below its limit. Needs a recorder on two sinks at once."""
+    if server.kind != "pipewire":
+        print(f"{server.kind}: no recorder for two sources at once: latency is measured on PipeWire")
+        return
+    count = 8
+    for _ in range(3):
+        raw, clean, stated, playout = record_impulses(server, program, folder, count)
+        # Without all impulses that quietwire received there is nothing to compare with: the recorder lost some.
+        if len(raw) == count:
+            break
+        print(f"{server.kind}: the recorder has {len(raw)} of {count} impulses before quietwire")
     # A busy machine loses some.
     pairs = [(at, later[0]) for at in raw if (later := clean[(clean > at) & (clean < at + RATE // 4)]).size]
-    # The server may drop one while other programs run; the noise check counts the gaps of quietwire itself.
-    assert len(pairs) >= (count // 2 if is_idle() else 2), (raw, clean)
+    assert len(pairs) == count or (not is_idle() and len(pairs) >= 2), (raw, clean)
     measured_ms = np.array([1e3 * (to - at) / RATE for at, to in pairs])
     stated_ms = np.array([parts["total_ms"] for parts in stated])
     parts = {key: round(float(np.median([p[key] for p in stated])), 1) for key in stated[0]}
