@@ -49,6 +49,13 @@ impl Watched {
         }
     }
 
+    /// The present format of the element's output.
+    fn output_info(&self) -> gst_audio::AudioInfo {
+        let element = self.pipeline.by_name("denoise").unwrap();
+        let caps = element.static_pad("src").unwrap().current_caps();
+        gst_audio::AudioInfo::from_caps(&caps.unwrap()).unwrap()
+    }
+
     fn set_state(&self, state: gst::State) {
         self.pipeline.set_state(state).unwrap();
         self.pipeline.state(WAIT).0.unwrap();
@@ -107,13 +114,7 @@ fn a_seek_within_segments_loses_nothing() {
          ! quietwiredenoise name=denoise ! fakesink sync=false"
     ));
     watched.set_state(gst::State::Paused);
-    let caps = watched
-        .pipeline
-        .by_name("denoise")
-        .unwrap()
-        .static_pad("src")
-        .unwrap();
-    let info = gst_audio::AudioInfo::from_caps(&caps.current_caps().unwrap()).unwrap();
+    let info = watched.output_info();
     let seek = |flags, start_ms: u64, stop_ms: u64| {
         let (start, stop) = (
             ClockTime::from_mseconds(start_ms),
@@ -189,12 +190,6 @@ fn renegotiate(elements: &str) {
         (bytes, buffers[0].pts())
     };
     assert_eq!(duration(&watched.output), duration(&watched.input));
-    let caps = watched
-        .pipeline
-        .by_name("denoise")
-        .unwrap()
-        .static_pad("src")
-        .unwrap();
-    let info = gst_audio::AudioInfo::from_caps(&caps.current_caps().unwrap()).unwrap();
+    let info = watched.output_info();
     assert_eq!((info.rate(), info.channels()), (16_000, 2));
 }
