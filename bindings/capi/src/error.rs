@@ -92,6 +92,15 @@ impl fmt::Display for Causes<'_> {
     }
 }
 
+impl From<quietwire_guarded::Failure> for Failure {
+    fn from(failure: quietwire_guarded::Failure) -> Self {
+        match failure {
+            quietwire_guarded::Failure::Core(error) => Self::Core(error),
+            quietwire_guarded::Failure::Passthrough => Self::Passthrough,
+        }
+    }
+}
+
 impl Failure {
     pub(crate) fn code(&self) -> QuietwireError {
         use QuietwireError as Code;

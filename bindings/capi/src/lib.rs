@@ -5,8 +5,8 @@
 //! - Each function of C is in the module of what it works on: [`QuietwireModel`], [`QuietwireOptions`],
 //!   [`QuietwireStream`]. It checks its pointers, runs under a guard that stops panics, and returns a
 //!   [`QuietwireError`].
-//! - `audio.rs` processes blocks of every layout hop by hop, and keeps the delayed input for the case
-//!   that a panic was caught.
+//! - `audio.rs` processes blocks of every layout hop by hop. The crate `quietwire-guarded` has the delayed
+//!   input for the case that a panic was caught.
 //! - `handle.rs` distinguishes live handles from other pointers.
 //! - `settings.rs` and `reports.rs` are the ways between the audio thread and all other threads: atomic
 //!   values, without locks.

@@ -6,8 +6,8 @@
 //!   the two plugins, mono and stereo.
 //! - `instance.rs` has the functions that a host calls. Each runs under a guard that stops panics.
 //! - `controls.rs` reads the settings from the control ports.
-//! - `audio.rs` processes a block hop by hop, and keeps the delayed input for the case that a panic was
-//!   caught.
+//! - `audio.rs` processes a block hop by hop. The crate `quietwire-guarded` has the delayed input for the
+//!   case that a panic was caught.
 
 #[cfg(panic = "abort")]
 compile_error!("the plugin functions catch panics: build them with panic = \"unwind\"");

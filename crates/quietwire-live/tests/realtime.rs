@@ -12,8 +12,8 @@
 mod shared;
 
 use std::hint::black_box;
-use std::process::Command;
 
+use quietwire_testing::failing_test;
 use rtsan_standalone::ScopedSanitizeRealtime;
 
 #[test]
@@ -23,13 +23,7 @@ fn callbacks_pass_the_realtime_sanitizer() {
         return;
     }
     // The sanitizer must find an allocation in a process of its own.
-    let this = std::env::current_exe().unwrap();
-    let child = Command::new(this)
-        .args(["--ignored", "--exact", "an_allocation_ends_the_process"])
-        .output()
-        .unwrap();
-    let report = String::from_utf8_lossy(&child.stderr);
-    assert!(!child.status.success(), "the sanitizer is not active");
+    let report = failing_test("an_allocation_ends_the_process");
     assert!(report.contains("RealtimeSanitizer"), "{report}");
     shared::run_callbacks(|callbacks| {
         let guard = ScopedSanitizeRealtime::default();

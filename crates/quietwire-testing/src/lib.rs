@@ -5,8 +5,12 @@
 pub mod files;
 pub mod golden;
 pub mod network;
+mod panics;
+mod processes;
 pub mod random;
 pub mod signal;
 
 pub use allocation_counter::{AllocationInfo, measure};
+pub use panics::panic_after;
+pub use processes::failing_test;
 pub use random::Random;
