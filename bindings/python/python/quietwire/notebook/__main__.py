@@ -6,6 +6,7 @@ import argparse
 import sys
 
 import quietwire
+from quietwire._arguments import add_denoiser_arguments
 
 from ._gallery import gallery
 
@@ -19,10 +20,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of recordings")
     parser.add_argument("-o", "--output", metavar="PAGE", default="gallery.html", help="default: gallery.html")
-    parser.add_argument("--model", help="id of a model, or the path of its folder (default: base)")
-    parser.add_argument("--level", choices=["low", "medium", "high"], help="12, 20 or 40 dB (default: high)")
-    parser.add_argument("--attenuation-db", type=float, metavar="DB", help="largest attenuation, dB")
-    parser.add_argument("--channel-mode", choices=["independent", "linked"], default="independent")
+    add_denoiser_arguments(parser)
     parser.add_argument("--max-s", type=float, default=15.0, metavar="S", help="seconds of each (default: 15)")
     parser.add_argument("--title", help="heading (default: the name of the folder)")
     return parser

@@ -11,6 +11,7 @@ from typing import Any
 import ray.data
 
 from quietwire import QuietwireError
+from quietwire._arguments import add_denoiser_arguments
 
 from ._pipeline import Summary, clean_folder
 
@@ -24,10 +25,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("input", metavar="INPUT", help="folder: a path, or an address such as s3://bucket/folder")
     parser.add_argument("output", metavar="OUTPUT", help="folder for the cleaned recordings")
-    parser.add_argument("--model", help="id of a model, or the path of its folder (default: base)")
-    parser.add_argument("--level", choices=["low", "medium", "high"], help="12, 20 or 40 dB (default: high)")
-    parser.add_argument("--attenuation-db", type=float, metavar="DB", help="largest attenuation, dB")
-    parser.add_argument("--channel-mode", choices=["independent", "linked"], default="independent")
+    add_denoiser_arguments(parser)
     parser.add_argument("--format", choices=["wav", "flac"], default="wav")
     parser.add_argument("--workers", type=int, metavar="N", help="workers, one core each (default: all cores)")
     parser.add_argument(
