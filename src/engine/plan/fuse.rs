@@ -142,6 +142,9 @@ impl<'a> Fusion<'a> {
                     let bias = bias.filter(|bias| repeats(bias, sizes[1]));
                     match bias {
                         Some(bias) if residual.is_none() && !layer.has_bias() => {
+                            if !bias.iter().all(|bias| bias.is_finite()) {
+                                return Err(Unsupported::NonFinite);
+                            }
                             layer = layer.with_bias(&bias[..sizes[1]]);
                         }
                         _ if residual.is_none() => residual = Some(other),

@@ -32,14 +32,14 @@ struct Direction {
 
 impl Gru {
     /// `w`: [directions, 3, hidden, inputs], `r`: [directions, 3, hidden, hidden], `bias`: [directions,
-    /// 2, 3, hidden]. `None` for weights that are not finite.
+    /// 2, 3, hidden]. No size is 0. `None` for weights that are not finite.
     pub(super) fn new(
         [steps, rows, inputs, hidden]: [usize; 4],
         is_reversed: &[bool],
         [w, r, bias]: [&[f32]; 3],
     ) -> Option<Self> {
         let outputs = 3 * hidden;
-        if [steps, rows, inputs, hidden].contains(&0) || !bias.iter().all(|b| b.is_finite()) {
+        if !bias.iter().all(|b| b.is_finite()) {
             return None;
         }
         let layer = |weights: &[f32], inputs: usize| {

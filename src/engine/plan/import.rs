@@ -187,6 +187,16 @@ impl<'a> Importer<'a> {
             let reason = format!("a constant of type {:?}", tensor.element);
             return Err(tensor_error(name, &reason));
         };
+        // The kernels hide NaN: integers have none, and the approximations have bounds.
+        let may_be_nan = matches!(tensor.element, Element::F16 | Element::F32 | Element::F64);
+        if let Source::F32(numbers) | Source::Narrow(numbers) = &source
+            && may_be_nan
+            && numbers
+                .iter()
+                .fold(false, |any, number| any | number.is_nan())
+        {
+            return Err(Unsupported::NonFinite);
+        }
         let value = self.add(tensor.dims.clone(), source);
         self.name(name, value)
     }

@@ -62,6 +62,9 @@ impl Call<'_, '_> {
             }
             from.push(initial);
         }
+        if [steps, rows, inputs, hidden].contains(&0) {
+            return self.fail("a size of 0");
+        }
         let gru = Gru::new([steps, rows, inputs, hidden], is_reversed, [&w, &r, &bias]);
         let Some(gru) = gru else {
             return Err(Unsupported::NonFinite);
