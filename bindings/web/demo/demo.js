@@ -6,15 +6,28 @@ import { drawSpectrogram, element, onSource, recordNode } from './sound.js';
 void navigator.serviceWorker?.register('offline.js').catch(() => undefined);
 
 const SIDES = ['before', 'after'];
+const FIGURES = ['in', 'out', 'snr', 'delay', 'load', 'rate'];
 let session;
 
 function show(name, text) {
   element(name).textContent = text;
 }
 
+/** Gives a player a recording. Resolves with false if the recording is too short to be played. */
+function load(player, recording) {
+  if (player.src) URL.revokeObjectURL(player.src);
+  return new Promise((resolve) => {
+    player.onloadeddata = () => resolve(true);
+    player.onerror = () => resolve(false);
+    player.src = URL.createObjectURL(recording);
+  });
+}
+
 async function start(makeSource) {
   await stop();
   show('message', '');
+  // Figures of the source before are not those of this one.
+  FIGURES.forEach((name) => show(name, '-'));
   const context = new AudioContext({ latencyHint: 'interactive' });
   try {
     const source = await makeSource(context);
@@ -48,16 +61,14 @@ async function start(makeSource) {
       node,
       stop: async () => {
         ends.forEach((end) => end());
-        const urls = await Promise.all(recordings.map((recording) => recording()));
+        const sound = await Promise.all(recordings.map((recording) => recording()));
         source.end();
         node.dispose();
         await context.close();
-        SIDES.forEach((side, n) => {
-          const player = element(`play-${side}`);
-          if (player.src) URL.revokeObjectURL(player.src);
-          player.src = urls[n];
-        });
-        element('players').hidden = false;
+        const loaded = await Promise.all(SIDES.map((side, n) => load(element(`play-${side}`), sound[n])));
+        const canPlay = loaded.every(Boolean);
+        element('players').hidden = !canPlay;
+        if (!canPlay) show('message', 'The recording is too short to be played.');
       },
     };
     element('stop').disabled = false;

@@ -63,7 +63,7 @@ export function drawSpectrogram(canvas, source) {
   };
 }
 
-/** Records a node until the returned function is called, which returns a player's URL. */
+/** Records a node until the returned function is called, which resolves with a Blob. */
 export function recordNode(node) {
   const destination = new MediaStreamAudioDestinationNode(node.context);
   node.connect(destination);
@@ -73,7 +73,7 @@ export function recordNode(node) {
   recorder.start();
   return () =>
     new Promise((resolve) => {
-      recorder.onstop = () => resolve(URL.createObjectURL(new Blob(parts, { type: recorder.mimeType })));
+      recorder.onstop = () => resolve(new Blob(parts, { type: recorder.mimeType }));
       recorder.stop();
     });
 }

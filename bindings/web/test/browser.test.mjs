@@ -377,6 +377,7 @@ test('the demo page cleans a file and a microphone, and works without a network'
   await demo.reload();
   await play(() => demo.setInputFiles('#file', microphone));
   await play(() => demo.click('#microphone'));
+  assert.equal(await demo.textContent('#message'), '');
   const light = await demo.evaluate(() =>
     ['before', 'after'].map((id) => {
       const canvas = document.getElementById(id);
@@ -385,7 +386,30 @@ test('the demo page cleans a file and a microphone, and works without a network'
     }),
   );
   assert.ok(light[0] > 2 * light[1] && light[1] > 0, `the spectrogram after is darker: ${light}`);
-  assert.equal(await demo.textContent('#message'), '');
+  // Stopped at once: both players can play, or a message states why not.
+  await demo.evaluate(() => {
+    const stop = document.getElementById('stop');
+    const observer = new MutationObserver(() => {
+      if (stop.disabled) return;
+      observer.disconnect();
+      stop.click();
+      globalThis.isClicked = true;
+    });
+    observer.observe(stop, { attributes: true });
+  });
+  await demo.click('#microphone');
+  await demo.waitForFunction(() => globalThis.isClicked);
+  await is('state', 'stopped');
+  const short = await demo.evaluate(() => ({
+    figure: document.getElementById('in').textContent,
+    isHidden: document.getElementById('players').hidden,
+    message: document.getElementById('message').textContent,
+    states: ['before', 'after'].map((side) => document.getElementById(`play-${side}`).readyState),
+  }));
+  console.log(JSON.stringify(short));
+  assert.equal(short.figure, '-', 'no figure of the source before');
+  assert.equal(short.isHidden, short.message === 'The recording is too short to be played.');
+  assert.ok(short.isHidden || short.states.every((state) => state >= 2));
   assert.deepEqual(errors, []);
   await demo.context().close();
 });
