@@ -85,13 +85,45 @@ impl PackedLinear {
             let (weights, scales) = pack(weights, inputs, &max_abs);
             (Weights::I16(weights), scales)
         };
-        Some(Self {
-            sizes: [inputs, outputs],
+        Some(Self::without_bias([inputs, outputs], weights, scales))
+    }
+
+    /// A layer with the weights `integers` (8 bits, signed) [inputs, outputs] times `scales` [outputs], and
+    /// no bias. `None` if the kernel for 8-bit weights cannot have them: [`PackedLinear::new`] may then.
+    pub(in crate::engine) fn from_int8(
+        integers: &[u8],
+        [inputs, outputs]: [usize; 2],
+        scales: &[f32],
+    ) -> Option<Self> {
+        let is_in_range = |all: bool, integer: &u8| all & (*integer as i8 != i8::MIN);
+        let is_finite = scales.iter().all(|scale| (scale * INT8_MAX).is_finite());
+        if !int8::is_supported(inputs) || !is_finite || !integers.iter().fold(true, is_in_range) {
+            return None;
+        }
+        let panels = outputs.div_ceil(PANEL);
+        let mut packed = vec![0; panels * inputs * PANEL];
+        for (input, row) in integers.chunks_exact(outputs).enumerate() {
+            for (panel, row) in row.chunks(PANEL).enumerate() {
+                let to = &mut packed[(panel * inputs + input) * PANEL..][..row.len()];
+                for (to, integer) in to.iter_mut().zip(row) {
+                    *to = *integer as i8;
+                }
+            }
+        }
+        let mut padded = vec![[0.0; PANEL]; panels];
+        padded.as_flattened_mut()[..outputs].copy_from_slice(scales);
+        let weights = Weights::Int8(Int8Weights::new(&packed, inputs));
+        Some(Self::without_bias([inputs, outputs], weights, padded))
+    }
+
+    fn without_bias(sizes: [usize; 2], weights: Weights, scales: Vec<[f32; PANEL]>) -> Self {
+        Self {
+            sizes,
             weights: Arc::new(weights),
             biases: vec![[0.0; PANEL]; scales.len()].into(),
             scales: scales.into(),
             has_bias: false,
-        })
+        }
     }
 
     /// The layer with `bias` [outputs].
@@ -162,4 +194,66 @@ fn is_int8(weights: &[f32], max_abs: &[f32]) -> bool {
         });
         deviations.fold(true, |fits, deviation| fits & (deviation <= INT8_TOLERANCE))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layer::{LinearRows, scratch_len};
+    use super::*;
+
+    const SIZES: [usize; 2] = [70, 90];
+
+    fn output(layer: &PackedLinear) -> Vec<f32> {
+        let [inputs, outputs] = SIZES;
+        let input: Vec<f32> = (0..inputs).map(|n| (n as f32).sin()).collect();
+        let mut output = vec![0.0; outputs];
+        let rows = LinearRows {
+            input: &input,
+            output: &mut output,
+            scratch: &mut vec![0; scratch_len(inputs, 1)],
+        };
+        layer.visit(Additions::default(), rows);
+        output
+    }
+
+    #[test]
+    fn integers_with_scales_are_the_same_layer_as_their_products() {
+        let [inputs, outputs] = SIZES;
+        let mut integers: Vec<u8> = (0..inputs * outputs)
+            .map(|n| (n * 37 % 255) as u8)
+            .map(|n| if n as i8 == i8::MIN { 0 } else { n })
+            .collect();
+        // The largest weight of an output is any integer, 0 among them.
+        for (at, integer) in integers.iter_mut().enumerate() {
+            if at % outputs < 2 {
+                *integer = (at % outputs) as u8;
+            }
+        }
+        let scales: Vec<f32> = (0..outputs).map(|n| 0.01 + n as f32 * 1e-3).collect();
+        let products: Vec<f32> = integers
+            .iter()
+            .enumerate()
+            .map(|(at, n)| f32::from(*n as i8) * scales[at % outputs])
+            .collect();
+        let from_int8 = PackedLinear::from_int8(&integers, SIZES, &scales).unwrap();
+        let expected = output(&PackedLinear::new(&products, SIZES, 1).unwrap());
+        let largest = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+        for (found, expected) in output(&from_int8).iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-4 * largest);
+        }
+    }
+
+    #[test]
+    fn integers_that_the_kernel_cannot_have_are_refused() {
+        let [inputs, outputs] = SIZES;
+        let scales = vec![0.01; outputs];
+        let mut integers = vec![1; inputs * outputs];
+        assert!(PackedLinear::from_int8(&integers, SIZES, &scales).is_some());
+        for scale in [f32::NAN, f32::INFINITY, 1e38] {
+            let scales = vec![scale; outputs];
+            assert!(PackedLinear::from_int8(&integers, SIZES, &scales).is_none());
+        }
+        integers[7] = i8::MIN as u8;
+        assert!(PackedLinear::from_int8(&integers, SIZES, &scales).is_none());
+    }
 }

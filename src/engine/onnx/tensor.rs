@@ -167,6 +167,14 @@ impl<'a> Tensor<'a> {
         }
     }
 
+    /// The bytes of signed 8-bit integers, if they are stored as such.
+    pub(in crate::engine) fn i8_bytes(&self) -> Option<&'a [u8]> {
+        match (&self.data, self.element) {
+            (Data::Raw(raw), Element::I8) => Some(raw),
+            _ => None,
+        }
+    }
+
     /// The numbers as i64, if they are of a type for integers.
     pub(in crate::engine) fn to_i64(&self) -> Option<Vec<i64>> {
         match (&self.data, self.element) {

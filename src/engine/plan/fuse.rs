@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::gru::Gru;
-use super::ir::{Binary, Ir, Op, Source, Unary, ValueId};
+use super::ir::{Binary, Ir, Numbers, Op, Source, Unary, ValueId};
 use super::unsupported::Unsupported;
 use crate::engine::linear::PackedLinear;
 
@@ -52,7 +52,10 @@ pub(super) struct State {
 ///
 /// # Errors
 /// [`Unsupported::NonFinite`].
-pub(super) fn fuse(ir: &Ir, states: &[State]) -> Result<(Vec<Action>, Vec<ValueId>), Unsupported> {
+pub(super) fn fuse(
+    ir: &Ir<'_>,
+    states: &[State],
+) -> Result<(Vec<Action>, Vec<ValueId>), Unsupported> {
     let mut graph = Fusion::new(ir);
     for at in 0..ir.nodes.len() {
         graph.fuse_layer(at)?;
@@ -65,7 +68,7 @@ pub(super) fn fuse(ir: &Ir, states: &[State]) -> Result<(Vec<Action>, Vec<ValueI
 
 /// A graph that is being fused.
 struct Fusion<'a> {
-    ir: &'a Ir,
+    ir: &'a Ir<'a>,
     /// [values] the first value with the same elements
     roots: Vec<ValueId>,
     /// [values] nodes that use the elements of a root
@@ -79,7 +82,7 @@ struct Fusion<'a> {
 }
 
 impl<'a> Fusion<'a> {
-    fn new(ir: &'a Ir) -> Self {
+    fn new(ir: &'a Ir<'a>) -> Self {
         let mut roots: Vec<ValueId> = (0..ir.values.len()).collect();
         let mut users = vec![Vec::new(); ir.values.len()];
         for (at, node) in ir.nodes.iter().enumerate() {
@@ -125,7 +128,15 @@ impl<'a> Fusion<'a> {
         };
         let mut output = self.ir.nodes[first].output;
         let rows = self.ir.values[output].len() / sizes[1];
-        let Some(mut layer) = PackedLinear::new(weights, *sizes, rows) else {
+        let packed = match weights {
+            Numbers::Int8 {
+                integers,
+                scales: Some(scales),
+            } => PackedLinear::from_int8(integers, *sizes, scales),
+            _ => None,
+        };
+        let packed = packed.or_else(|| PackedLinear::new(&weights.to_f32(), *sizes, rows));
+        let Some(mut layer) = packed else {
             return Err(Unsupported::NonFinite);
         };
         let (mut residual, mut relu, mut last) = (None, false, first);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::ir::{Ir, Node, Op, Source, Value, ValueId, ZERO};
+use super::ir::{Ir, Node, Numbers, Op, Source, Value, ValueId, ZERO};
 use super::operators;
 use super::unsupported::Unsupported;
 use crate::engine::onnx::{self, Element, OnnxGraph, ValueInfo};
@@ -14,7 +14,11 @@ use crate::manifest::{Axis, GraphSpec, HOPS, TensorSpec};
 ///
 /// # Errors
 /// [`Unsupported`] for everything that this reader does not fully understand.
-pub(super) fn import(onnx: &[u8], spec: &GraphSpec, batched: bool) -> Result<Ir, Unsupported> {
+pub(super) fn import<'a>(
+    onnx: &'a [u8],
+    spec: &'a GraphSpec,
+    batched: bool,
+) -> Result<Ir<'a>, Unsupported> {
     let hops = Axis::Symbol(HOPS.into());
     let mut tensors = spec.inputs.iter().chain(&spec.outputs);
     if spec.hidden_states > 0 || tensors.any(|tensor| tensor.shape.contains(&hops)) {
@@ -105,7 +109,7 @@ fn check_declared(tensor: &TensorSpec, inputs: &[ValueInfo<'_>]) -> Result<(), U
 
 /// A graph that is being read.
 pub(super) struct Importer<'a> {
-    pub(super) ir: Ir,
+    pub(super) ir: Ir<'a>,
     names: HashMap<&'a str, ValueId>,
     /// how often nodes and outputs use each name
     uses: HashMap<&'a str, usize>,
@@ -126,7 +130,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    pub(super) fn value(&self, id: ValueId) -> &Value {
+    pub(super) fn value(&self, id: ValueId) -> &Value<'a> {
         &self.ir.values[id]
     }
 
@@ -142,14 +146,19 @@ impl<'a> Importer<'a> {
         }
     }
 
-    pub(super) fn add(&mut self, shape: Vec<usize>, source: Source) -> ValueId {
+    pub(super) fn add(&mut self, shape: Vec<usize>, source: Source<'a>) -> ValueId {
         self.ir.values.push(Value { shape, source });
         self.name_counts.push(0);
         self.ir.values.len() - 1
     }
 
     /// Adds a node and its output.
-    pub(super) fn add_node(&mut self, op: Op, inputs: &[ValueId], shape: Vec<usize>) -> ValueId {
+    pub(super) fn add_node(
+        &mut self,
+        op: Op<'a>,
+        inputs: &[ValueId],
+        shape: Vec<usize>,
+    ) -> ValueId {
         let output = self.add(shape, Source::Node(self.ir.nodes.len()));
         self.ir.nodes.push(Node {
             op,
@@ -163,12 +172,13 @@ impl<'a> Importer<'a> {
     /// them, as copies of all weights take most of the time to load a model.
     pub(super) fn take_numbers(&mut self, name: &str, value: ValueId) -> Option<Arc<[f32]>> {
         let is_only_use = self.uses.get(name) == Some(&1) && self.name_counts[value] == 1;
-        match &mut self.ir.values[value].source {
-            Source::F32(numbers) | Source::Narrow(numbers) if is_only_use => {
-                Some(std::mem::take(numbers))
-            }
-            Source::F32(numbers) | Source::Narrow(numbers) => Some(numbers.clone()),
-            _ => None,
+        let (Source::F32(numbers) | Source::Narrow(numbers)) = &mut self.ir.values[value].source
+        else {
+            return None;
+        };
+        match numbers {
+            Numbers::F32(numbers) if is_only_use => Some(std::mem::take(numbers)),
+            numbers => Some(numbers.to_f32()),
         }
     }
 
@@ -176,21 +186,25 @@ impl<'a> Importer<'a> {
     pub(super) fn add_tensor(
         &mut self,
         name: &'a str,
-        tensor: &onnx::Tensor<'_>,
+        tensor: &onnx::Tensor<'a>,
     ) -> Result<(), Unsupported> {
         let source = match tensor.element {
             Element::I64 | Element::I32 => tensor.to_i64().map(|n| Source::I64(n.into())),
-            Element::F32 => tensor.to_f32().map(Source::F32),
-            _ => tensor.to_f32().map(Source::Narrow),
+            Element::F32 => tensor.to_f32().map(|n| Source::F32(n.into())),
+            _ => match tensor.i8_bytes() {
+                Some(integers) => {
+                    let scales = None;
+                    Some(Source::Narrow(Numbers::Int8 { integers, scales }))
+                }
+                None => tensor.to_f32().map(|n| Source::Narrow(n.into())),
+            },
         };
         let Some(source) = source else {
             let reason = format!("a constant of type {:?}", tensor.element);
             return Err(tensor_error(name, &reason));
         };
         // The kernels hide NaN: integers have none, and the approximations have bounds.
-        let may_be_nan = matches!(tensor.element, Element::F16 | Element::F32 | Element::F64);
-        if let Source::F32(numbers) | Source::Narrow(numbers) = &source
-            && may_be_nan
+        if let Source::F32(Numbers::F32(numbers)) | Source::Narrow(Numbers::F32(numbers)) = &source
             && numbers
                 .iter()
                 .fold(false, |any, number| any | number.is_nan())
@@ -222,11 +236,11 @@ impl<'a> Importer<'a> {
                 self.add_node(op, &[value], shape)
             }
             Source::F32(numbers) => {
-                let source = Source::F32(pick(numbers, &index));
+                let source = Source::F32(pick(&numbers.to_f32(), &index).into());
                 self.add(shape, source)
             }
             Source::Narrow(numbers) => {
-                let source = Source::Narrow(pick(numbers, &index));
+                let source = Source::Narrow(pick(&numbers.to_f32(), &index).into());
                 self.add(shape, source)
             }
             Source::I64(numbers) => {

@@ -13,10 +13,10 @@ pub(super) const ZERO: u32 = u32::MAX;
 /// A graph for one hop of one stream. With a batch axis, it is the first axis of every value that is
 /// not constant, and no operator mixes the streams.
 #[derive(Debug, Default)]
-pub(super) struct Ir {
-    pub(super) values: Vec<Value>,
+pub(super) struct Ir<'a> {
+    pub(super) values: Vec<Value<'a>>,
     /// in the order of evaluation
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node<'a>>,
     /// in the manifest's order
     pub(super) inputs: Vec<ValueId>,
     /// in the manifest's order
@@ -24,35 +24,48 @@ pub(super) struct Ir {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Value {
+pub(super) struct Value<'a> {
     /// of one stream: a batch axis has the size 1
     pub(super) shape: Vec<usize>,
-    pub(super) source: Source,
+    pub(super) source: Source<'a>,
 }
 
 /// Where a value comes from.
 #[derive(Debug, Clone)]
-pub(super) enum Source {
+pub(super) enum Source<'a> {
     Input,
     Node(usize),
-    F32(Arc<[f32]>),
+    F32(Numbers<'a>),
     I64(Arc<[i64]>),
-    /// numbers of another type, as f32; only a `Cast` uses them
-    Narrow(Arc<[f32]>),
+    /// numbers of another type; only a `Cast` uses them
+    Narrow(Numbers<'a>),
+}
+
+/// The numbers of a constant. Weights of 8 bits stay as they are in the file until they are packed: as f32
+/// they would be most of the memory and of the time to load a model.
+#[derive(Debug, Clone)]
+pub(super) enum Numbers<'a> {
+    F32(Arc<[f32]>),
+    Int8 {
+        /// signed, in the order of the shape
+        integers: &'a [u8],
+        /// factors of the elements of the last axis; `None`: 1
+        scales: Option<Arc<[f32]>>,
+    },
 }
 
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) op: Op,
+pub(super) struct Node<'a> {
+    pub(super) op: Op<'a>,
     pub(super) inputs: Vec<ValueId>,
     pub(super) output: ValueId,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Op {
+pub(super) enum Op<'a> {
     /// [rows, inputs] times weights [inputs, outputs]
     Product {
-        weights: Arc<[f32]>,
+        weights: Numbers<'a>,
         sizes: [usize; 2],
     },
     /// both inputs and the output have one shape
@@ -86,15 +99,41 @@ pub(super) enum Unary {
     Tanh,
 }
 
-impl Value {
+impl From<Arc<[f32]>> for Numbers<'_> {
+    fn from(numbers: Arc<[f32]>) -> Self {
+        Self::F32(numbers)
+    }
+}
+
+impl Numbers<'_> {
+    pub(super) fn to_f32(&self) -> Arc<[f32]> {
+        match self {
+            Self::F32(numbers) => numbers.clone(),
+            Self::Int8 { integers, scales } => {
+                let mut numbers: Arc<[f32]> =
+                    integers.iter().map(|n| f32::from(*n as i8)).collect();
+                if let Some(scales) = scales {
+                    for row in Arc::make_mut(&mut numbers).chunks_exact_mut(scales.len()) {
+                        for (number, scale) in row.iter_mut().zip(&**scales) {
+                            *number *= scale;
+                        }
+                    }
+                }
+                numbers
+            }
+        }
+    }
+}
+
+impl Value<'_> {
     pub(super) fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// The numbers of a constant.
-    pub(super) fn constant(&self) -> Option<&Arc<[f32]>> {
+    /// The numbers of a constant of type f32.
+    pub(super) fn constant(&self) -> Option<Arc<[f32]>> {
         match &self.source {
-            Source::F32(numbers) => Some(numbers),
+            Source::F32(numbers) => Some(numbers.to_f32()),
             _ => None,
         }
     }

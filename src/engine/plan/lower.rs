@@ -3,7 +3,6 @@
 mod memory;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::fuse::{Action, Kernel, State, fuse};
 use super::import::import;
@@ -107,7 +106,7 @@ fn states(spec: &GraphSpec) -> Vec<State> {
 
 /// A graph whose values get places.
 struct Lowering<'a> {
-    ir: &'a Ir,
+    ir: &'a Ir<'a>,
     /// [values] the value with the same elements
     roots: Vec<ValueId>,
     /// of roots
@@ -270,7 +269,7 @@ impl Lowering<'_> {
                         op,
                         swapped,
                         at,
-                        numbers: numbers.clone(),
+                        numbers,
                     },
                     None => Step::Binary {
                         op,
@@ -355,10 +354,7 @@ impl Lowering<'_> {
         }
         let to = self.place(output, memory);
         self.steps.push(match self.ir.values[over].constant() {
-            Some(numbers) => Step::Set {
-                numbers: Arc::clone(numbers),
-                to,
-            },
+            Some(numbers) => Step::Set { numbers, to },
             None => Step::Copy {
                 from: self.spans[&over],
                 to,

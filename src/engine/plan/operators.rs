@@ -5,7 +5,7 @@ mod layout;
 mod recurrent;
 
 use super::import::Importer;
-use super::ir::{Binary, Source, Unary, Value, ValueId};
+use super::ir::{Binary, Numbers, Source, Unary, Value, ValueId};
 use super::unsupported::Unsupported;
 use crate::engine::onnx::{Attribute, Node};
 
@@ -95,7 +95,7 @@ struct Call<'n, 'a> {
     inputs: Vec<Option<ValueId>>,
 }
 
-impl Call<'_, '_> {
+impl<'a> Call<'_, 'a> {
     fn fail<T>(&self, reason: impl Into<String>) -> Result<T, Unsupported> {
         Err(Unsupported::Detail {
             op: self.node.op.into(),
@@ -136,7 +136,7 @@ impl Call<'_, '_> {
         }
     }
 
-    fn value(&self, at: usize) -> Result<&Value, Unsupported> {
+    fn value(&self, at: usize) -> Result<&Value<'a>, Unsupported> {
         Ok(self.importer.value(self.input(at)?))
     }
 
@@ -215,10 +215,13 @@ impl<'a> Call<'_, 'a> {
             ("value", Attribute::Tensor(tensor)) => {
                 return self.importer.add_tensor(output, tensor);
             }
-            ("value_float", Attribute::Float(number)) => (vec![], Source::F32([*number].into())),
-            ("value_floats", Attribute::Floats(numbers)) => {
-                (vec![numbers.len()], Source::F32(numbers[..].into()))
+            ("value_float", Attribute::Float(number)) => {
+                (vec![], Source::F32(Numbers::F32([*number].into())))
             }
+            ("value_floats", Attribute::Floats(numbers)) => (
+                vec![numbers.len()],
+                Source::F32(Numbers::F32(numbers[..].into())),
+            ),
             ("value_int", Attribute::Int(number)) => (vec![], Source::I64([*number].into())),
             ("value_ints", Attribute::Ints(numbers)) => {
                 (vec![numbers.len()], Source::I64(numbers[..].into()))
@@ -247,7 +250,7 @@ mod tests {
             importer.name(name, value).unwrap();
         };
         let ints = |numbers: &[i64]| Source::I64(numbers.into());
-        let floats = |len: usize| Source::F32(vec![1.0; len].into());
+        let floats = |len: usize| Source::F32(Numbers::F32(vec![1.0; len].into()));
         add("x", &[1, 4, 3], Source::Input);
         add("y", &[1, 4, 3], Source::Input);
         add("0", &[1], ints(&[0]));

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::Call;
 use crate::engine::onnx::Element;
-use crate::engine::plan::ir::{Binary, Op, Source, Unary, ValueId, strided, strides};
+use crate::engine::plan::ir::{Binary, Numbers, Op, Source, Unary, ValueId, strided, strides};
 use crate::engine::plan::unsupported::Unsupported;
 
-impl Call<'_, '_> {
+impl<'a> Call<'_, 'a> {
     /// To f32, of constants of any type and of values that are f32.
     pub(super) fn cast(&mut self) -> Result<ValueId, Unsupported> {
         self.expect([1, 1], &["to"])?;
@@ -18,11 +18,14 @@ impl Call<'_, '_> {
         let value = self.importer.value(input);
         let source = match &value.source {
             Source::Input | Source::Node(_) | Source::F32(_) => return Ok(input),
-            Source::Narrow(_) => {
+            Source::Narrow(numbers @ Numbers::Int8 { .. }) => Source::F32(numbers.clone()),
+            Source::Narrow(Numbers::F32(_)) => {
                 let numbers = self.importer.take_numbers(self.node.inputs[0], input);
-                Source::F32(numbers.expect("a constant"))
+                Source::F32(numbers.expect("a constant").into())
             }
-            Source::I64(numbers) => Source::F32(numbers.iter().map(|n| *n as f32).collect()),
+            Source::I64(numbers) => {
+                Source::F32(Numbers::F32(numbers.iter().map(|n| *n as f32).collect()))
+            }
         };
         let shape = self.importer.value(input).shape.clone();
         Ok(self.importer.add(shape, source))
@@ -32,7 +35,8 @@ impl Call<'_, '_> {
     pub(super) fn product(&mut self) -> Result<ValueId, Unsupported> {
         self.expect([2, 2], &[])?;
         let weights = self.value(1)?;
-        let (Some(numbers), [inputs, outputs]) = (weights.constant(), &weights.shape[..]) else {
+        let (Source::F32(numbers), [inputs, outputs]) = (&weights.source, &weights.shape[..])
+        else {
             return self.fail("the second factor is no constant matrix");
         };
         let (numbers, sizes) = (numbers.clone(), [*inputs, *outputs]);
@@ -42,7 +46,7 @@ impl Call<'_, '_> {
     fn add_product(
         &mut self,
         input: ValueId,
-        weights: Arc<[f32]>,
+        weights: Numbers<'a>,
         sizes: [usize; 2],
     ) -> Result<ValueId, Unsupported> {
         let value = self.importer.value(input);
@@ -70,7 +74,7 @@ impl Call<'_, '_> {
             return self.fail("with a scale, or of a transposed input");
         }
         let weights = self.value(1)?;
-        let (Some(numbers), [rows, columns]) = (weights.constant(), &weights.shape[..]) else {
+        let (Source::F32(numbers), [rows, columns]) = (&weights.source, &weights.shape[..]) else {
             return self.fail("the second factor is no constant matrix");
         };
         let (rows, columns) = (*rows, *columns);
@@ -79,8 +83,9 @@ impl Call<'_, '_> {
             self.add_product(input, numbers, [rows, columns])?
         } else {
             let index = strided(&[columns, rows], &[1, columns], 0);
+            let numbers = numbers.to_f32();
             let numbers = index.iter().map(|at| numbers[*at as usize]).collect();
-            self.add_product(input, numbers, [columns, rows])?
+            self.add_product(input, Numbers::F32(numbers), [columns, rows])?
         };
         if self.inputs.get(2).copied().flatten().is_none() {
             return Ok(product);
@@ -103,8 +108,8 @@ impl Call<'_, '_> {
         let (a, b) = (self.broadcast(a, &shape)?, self.broadcast(b, &shape)?);
         let (from_a, from_b) = (self.importer.value(a), self.importer.value(b));
         if let (Some(a), Some(b)) = (from_a.constant(), from_b.constant()) {
-            let numbers = a.iter().zip(&**b).map(|(a, b)| op.apply(*a, *b));
-            let source = Source::F32(numbers.collect());
+            let numbers = a.iter().zip(&*b).map(|(a, b)| op.apply(*a, *b));
+            let source = Source::F32(Numbers::F32(numbers.collect()));
             return Ok(self.importer.add(shape, source));
         }
         let is_f32 = |source: &Source| !matches!(source, Source::I64(_) | Source::Narrow(_));
@@ -130,9 +135,22 @@ impl Call<'_, '_> {
             .copied()
             .skip_while(|n| *n == 1)
             .collect();
-        let (_, others) = (from_a.constant()?, from_b.constant()?.clone());
+        let Source::F32(numbers) = &from_a.source else {
+            return None;
+        };
+        let others = from_b.constant()?;
         if from_a.shape != shape || !shape.ends_with(&row) || others.is_empty() {
             return None;
+        }
+        if let (Binary::Mul, Numbers::Int8 { integers, scales }) = (op, numbers)
+            && scales.is_none()
+            && shape.last() == Some(&others.len())
+        {
+            let source = Source::F32(Numbers::Int8 {
+                integers,
+                scales: Some(others),
+            });
+            return Some(self.importer.add(shape.to_vec(), source));
         }
         let mut numbers = self.importer.take_numbers(self.node.inputs[0], a)?;
         for row in Arc::make_mut(&mut numbers).chunks_exact_mut(others.len()) {
@@ -140,7 +158,7 @@ impl Call<'_, '_> {
                 *number = op.apply(*number, *other);
             }
         }
-        let source = Source::F32(numbers);
+        let source = Source::F32(numbers.into());
         Some(self.importer.add(shape.to_vec(), source))
     }
 

@@ -41,7 +41,7 @@ impl Call<'_, '_> {
             None => true,
             Some(value) => {
                 let zero = self.importer.value(value).constant();
-                zero.is_some_and(|numbers| **numbers == [0.0])
+                zero.is_some_and(|numbers| *numbers == [0.0])
             }
         };
         if self.text("mode", "constant")? != "constant" || !is_zero {

@@ -43,13 +43,12 @@ impl Call<'_, '_> {
         let (Some(w), Some(r), true) = (w.constant(), r.constant(), is_fit) else {
             return self.fail("weights that are not constant or of another shape");
         };
-        let (w, r) = (w.clone(), r.clone());
         let bias = match self.inputs.get(3).copied().flatten() {
             None => vec![0.0; directions * 6 * hidden].into(),
             Some(_) => {
                 let value = self.value(3)?;
                 match value.constant() {
-                    Some(bias) if value.shape == [directions, 6 * hidden] => bias.clone(),
+                    Some(bias) if value.shape == [directions, 6 * hidden] => bias,
                     _ => return self.fail("a bias that is not constant or of another shape"),
                 }
             }
