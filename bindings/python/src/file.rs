@@ -1,14 +1,15 @@
-//! The function `clean_file`.
+//! The functions `clean_file` and `read_audio`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use quietwire_file::{
-    CleanJob, CleanOptions, FileError, Input, Output, OutputFormat, Progress, ReportFormat, clean,
-    has_video_extension,
+    CleanJob, CleanOptions, FileError, Input, Output, OutputFormat, Progress, ReadOptions, Reader,
+    ReportFormat, clean, has_video_extension,
 };
 
+use crate::block::{Samples, Shape};
 use crate::error::{from_file, invalid_option};
 use crate::model::from_optional;
 use crate::options::common;
@@ -38,7 +39,8 @@ struct Interrupted(PyErr);
 ///     spectrogram: PNG file for the spectrograms of input and output.
 ///     telemetry: file for one line of JSON for each hop.
 ///     progress: called about once for each second of audio with the frames done and all frames, which
-///         may be an estimate or `None`. An exception of it stops the work and is raised here.
+///         may be an estimate or `None`; at the end both are the frames of the input. An exception of it
+///         stops the work and is raised here.
 ///
 /// Returns:
 ///     The report as a dict: format, levels and notes of input and output, `speech_share` (0 to 1), the
@@ -130,6 +132,66 @@ fn run(
             Err(panic) => resume_unwind(panic),
         },
     }
+}
+
+/// Reads an audio file of any format of `clean_file` into memory.
+///
+/// Args:
+///     source: WAV, FLAC, MP3, Ogg (Vorbis, Opus), AAC/M4A, MKV/WebM, AIFF or CAF.
+///     max_s: reads no more than this many seconds. `None`: the whole file.
+///     track: the audio track of a container, counted from 1. `None`: the default track.
+///     via_ffmpeg: whether ffmpeg decodes what this package cannot decode.
+///
+/// Returns:
+///     `(samples, rate_hz)`: float32 in [-1, 1], shape (n,) for one channel and (n, c) for several, and the
+///     sample rate, Hz. NaN and infinite samples of the file are 0.
+///
+/// Raises:
+///     FileMissingError, FileAccessError: the file cannot be read. Both are `OSError`.
+///     InvalidAudioError: the file is damaged or no audio.
+///     InvalidOptionError: `max_s` is not more than 0.
+#[pyfunction]
+#[pyo3(signature = (source, *, max_s=None, track=None, via_ffmpeg=false))]
+pub(crate) fn read_audio(
+    py: Python<'_>,
+    source: PathBuf,
+    max_s: Option<f64>,
+    track: Option<usize>,
+    via_ffmpeg: bool,
+) -> PyResult<(Bound<'_, PyAny>, u32)> {
+    if let Some(found) = max_s
+        && (found.is_nan() || found <= 0.0)
+    {
+        let text = format!("max_s: expected more than 0 s, found {found}");
+        return Err(invalid_option(py, text));
+    }
+    let mut options = ReadOptions::default();
+    options.track = track;
+    options.via_ffmpeg = via_ffmpeg;
+    let opened = py.detach(|| Reader::open_with(Input::File(source), &options));
+    let mut reader = opened.map_err(|error| from_file(py, &error))?;
+    let (rate_hz, channels) = (reader.info().rate_hz, usize::from(reader.info().channels));
+    // Rounds down; a number of frames that no file has is no limit.
+    let max_frames = max_s.map_or(usize::MAX, |max_s| (max_s * f64::from(rate_hz)) as usize);
+    let mut samples = Vec::new();
+    let mut second = Vec::new();
+    while samples.len() / channels < max_frames {
+        let frames = (max_frames - samples.len() / channels).min(rate_hz as usize);
+        let read = py.detach(|| reader.read(frames, &mut second));
+        if read.map_err(|error| from_file(py, &error))? == 0 {
+            break;
+        }
+        samples.extend_from_slice(&second);
+        // Ctrl-C can stop a long file.
+        py.check_signals()?;
+    }
+    let shape = if channels == 1 {
+        Shape::Flat
+    } else {
+        Shape::FramesFirst
+    };
+    let samples = Samples::F32(samples).into_array(py, shape, channels)?;
+    Ok((samples, rate_hz))
 }
 
 fn report_progress(done: Progress, progress: Option<&Py<PyAny>>) -> PyResult<()> {

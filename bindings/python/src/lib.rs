@@ -18,7 +18,7 @@ mod _native {
     #[pymodule_export]
     use crate::denoiser::Denoiser;
     #[pymodule_export]
-    use crate::file::clean_file;
+    use crate::file::{clean_file, read_audio};
     #[pymodule_export]
     use crate::model::Model;
     #[pymodule_export]

@@ -24,8 +24,6 @@ def test_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     # The content decides about the format, not the name.
     (tmp_path / "talk.mp3").write_bytes((SAMPLES / "office-fan.wav").read_bytes())
-    soundfile = types.ModuleType("soundfile")
-    soundfile.read = lambda name: (noisy(48_000, 2).astype(np.float64), 48_000)
     written: list[np.ndarray] = []
     names = {
         "block": noisy(480),
@@ -33,7 +31,6 @@ def test_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "quietwire": quietwire,
         "samples": noisy(44_100),
         "sink": types.SimpleNamespace(write=written.append),
-        "soundfile": soundfile,
     }
     for block in blocks:
         modules = re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,38 @@ def test_errors_of_files(tmp_path: Path) -> None:
         quietwire.clean_file(SAMPLES / "telephone.wav", tmp_path / "x.wav", format="mp3")
     quietwire.clean_file(SAMPLES / "telephone.wav", output, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.wav", "out.wav", "text.wav"]
+
+
+def test_audio_of_all_depths_is_read(tmp_path: Path) -> None:
+    signal = np.clip(noisy(100, channels=2), -0.9, 0.9)
+    write_float_wav(tmp_path / "float.wav", signal)
+    samples, rate_hz = quietwire.read_audio(tmp_path / "float.wav")
+    assert (samples.dtype, rate_hz) == (np.float32, RATE_HZ)
+    assert np.array_equal(samples, signal)
+    for bits in (8, 16, 24, 32):
+        scaled = np.round(signal.astype(np.float64) * 2.0 ** (bits - 1)).astype(np.int64)
+        raw = (scaled + 128 if bits == 8 else scaled).astype("<i8").view(np.uint8).reshape(-1, 8)
+        with wave.open(str(tmp_path / f"{bits}.wav"), "wb") as file:
+            file.setparams((2, bits // 8, RATE_HZ, 0, "NONE", ""))
+            file.writeframes(np.ascontiguousarray(raw[:, : bits // 8]).tobytes())
+        samples, _ = quietwire.read_audio(str(tmp_path / f"{bits}.wav"))
+        assert np.allclose(samples, scaled.reshape(signal.shape) / 2.0 ** (bits - 1), atol=1e-7)
+
+
+def test_the_first_seconds_of_a_file_are_read() -> None:
+    samples, rate_hz = quietwire.read_audio(SAMPLES / "telephone.wav")
+    assert (samples.shape, rate_hz) == ((51_200,), 8000)
+    for max_s in (0.5, 2.01, 1e300, float("inf")):
+        part, _ = quietwire.read_audio(SAMPLES / "telephone.wav", max_s=max_s)
+        assert np.array_equal(part, samples[: int(min(max_s * rate_hz, len(samples)))])
+    for max_s in (0.0, -1.0, float("nan")):
+        with pytest.raises(quietwire.InvalidOptionError, match="max_s: expected more than 0 s"):
+            quietwire.read_audio(SAMPLES / "telephone.wav", max_s=max_s)
+
+
+def test_what_is_no_audio_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no audio at all")
+    with pytest.raises(quietwire.InvalidAudioError, match=r"text\.wav"):
+        quietwire.read_audio(tmp_path / "text.wav")
+    with pytest.raises(FileNotFoundError):
+        quietwire.read_audio(tmp_path / "missing.wav")

@@ -26,6 +26,7 @@ def stream(block: npt.NDArray[np.int16], blocks: list[npt.NDArray[np.float32]]) 
 
 def recording(samples: npt.NDArray[np.float64]) -> None:
     assert_type(quietwire.clean_array(samples, 48_000), npt.NDArray[np.float64])
+    assert_type(quietwire.read_audio("a.mp3", max_s=60), tuple[npt.NDArray[np.float32], int])
     _, telemetry = quietwire.clean_array(samples, 48_000, telemetry=True)
     assert_type(telemetry, npt.NDArray[np.void])
     report = quietwire.clean_file(Path("a.wav"), "b.wav", progress=lambda done, total: print(done, total))

@@ -180,6 +180,14 @@ impl Run {
             });
             self.reader.read(hop, &mut self.block)?;
         }
+        if total != Some(frames) {
+            // The header did not state the length, or not this one.
+            progress(Progress {
+                frames,
+                total: Some(frames),
+                rate_hz,
+            });
+        }
         output.resize(self.denoiser.latency() * channels, 0.0);
         self.denoiser.flush(&mut output)?;
         self.sinks

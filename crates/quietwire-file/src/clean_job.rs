@@ -126,7 +126,7 @@ impl CleanJob {
 pub struct Progress {
     /// Frames read.
     pub frames: u64,
-    /// All frames of the input, if its header states them. May be an estimate.
+    /// All frames of the input, if its header states them. May be an estimate; at the end it is `frames`.
     pub total: Option<u64>,
     /// Sample rate, Hz.
     pub rate_hz: u32,

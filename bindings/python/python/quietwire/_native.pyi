@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["Denoiser", "Model", "VERSION", "clean_array", "clean_file", "level_db", "telemetry_dtype"]
+__all__ = ["Denoiser", "Model", "VERSION", "clean_array", "clean_file", "level_db", "read_audio", "telemetry_dtype"]
 
 VERSION: str
 
@@ -141,3 +141,10 @@ def clean_file(
     telemetry: _Path | None = None,
     progress: Callable[[int, int | None], object] | None = None,
 ) -> dict[str, Any]: ...
+def read_audio(
+    source: _Path,
+    *,
+    max_s: float | None = None,
+    track: int | None = None,
+    via_ffmpeg: bool = False,
+) -> tuple[npt.NDArray[np.float32], int]: ...

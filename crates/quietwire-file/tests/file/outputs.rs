@@ -202,6 +202,21 @@ fn progress_reaches_the_end() {
     );
 }
 
+/// A recording that was cut off: its header states more frames than there are.
+#[test]
+fn progress_reaches_the_end_of_an_input_that_ends_early() {
+    let folder = Folder::new("progress-early");
+    let bytes = fs::read(sample("street.flac")).unwrap();
+    let cut = folder.put("cut.flac", &bytes[..bytes.len() / 2]);
+    let job = CleanJob::new(Input::File(cut), Output::File(folder.join("out.wav")));
+    let mut seen = Vec::new();
+    let report = clean(job, &options(0.0), &mut |progress| seen.push(progress)).unwrap();
+    let last = seen.last().unwrap();
+    assert!(seen[0].total > Some(report.input.info.frames.unwrap()));
+    assert_eq!(Some(last.frames), report.input.info.frames);
+    assert_eq!(last.total, Some(last.frames));
+}
+
 #[test]
 fn no_file_is_overwritten_by_default() {
     let folder = Folder::new("overwrite");

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,13 +129,7 @@ def compare_file(
     Raises:
         InvalidOptionError, FileMissingError, InvalidAudioError: as `quietwire.clean_file`.
     """
-    if not max_s > 0:
-        raise quietwire.InvalidOptionError(f"max_s: expected more than 0 s, found {max_s}")
-    with tempfile.TemporaryDirectory(prefix="quietwire-") as work:
-        decoded = os.path.join(work, "decoded.wav")
-        # With a limit of 0 dB the output is the decoded input.
-        quietwire.clean_file(source, decoded, "tiny", attenuation_db=0, strip_metadata=True)
-        samples, rate_hz = _wav.read(decoded, max_s)
+    samples, rate_hz = quietwire.read_audio(source, max_s=max_s)
     return compare(
         samples, rate_hz, model, level=level, attenuation_db=attenuation_db, channel_mode=channel_mode
     )
