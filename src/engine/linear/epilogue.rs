@@ -24,27 +24,26 @@ impl Epilogue<'_> {
         self.sizes[1] - panel * PANEL
     }
 
-    /// Stores the sums of part `part` of a panel, `P` outputs in `V` vectors, in `row`. The sums are
+    /// Stores the sums of the `P` outputs from `begin` on, which are `V` vectors, in `row`. The sums are
     /// multiplied by `row_scale` too, if there is one.
     #[inline(always)]
     pub(super) fn store<S: pulp::Simd, const V: usize, const P: usize>(
         &self,
-        (simd, panel, part): (S, usize, usize),
+        (simd, begin): (S, usize),
         (sums, row_scale): ([S::f32s; V], Option<f32>),
         row: &mut [f32],
     ) {
-        let begin = panel * PANEL + part * P;
         let end = (begin + P).min(self.sizes[1]);
         let output = &mut row[begin..end];
         // A constant length compiles to a few moves, any other length to a call.
         if let Ok(output) = <&mut [f32; P]>::try_from(&mut *output) {
-            self.store_part::<S, V, P>((simd, panel, part), (sums, row_scale), output);
+            self.store_part::<S, V, P>((simd, begin), (sums, row_scale), output);
         } else {
             let mut padded = [0.0f32; P];
             if self.residual {
                 padded[..end - begin].copy_from_slice(output);
             }
-            self.store_part::<S, V, P>((simd, panel, part), (sums, row_scale), &mut padded);
+            self.store_part::<S, V, P>((simd, begin), (sums, row_scale), &mut padded);
             output.copy_from_slice(&padded[..end - begin]);
         }
     }
@@ -53,12 +52,12 @@ impl Epilogue<'_> {
     #[inline(always)]
     fn store_part<S: pulp::Simd, const V: usize, const P: usize>(
         &self,
-        (simd, panel, part): (S, usize, usize),
-        (sums, row_scale): ([S::f32s; V], Option<f32>),
+        (simd, begin): (S, usize),
+        (mut sums, row_scale): ([S::f32s; V], Option<f32>),
         output: &mut [f32; P],
     ) {
-        let (scales, _) = S::as_simd_f32s(&self.scales[panel][part * P..][..P]);
-        let (biases, _) = S::as_simd_f32s(&self.biases[panel][part * P..][..P]);
+        let (scales, _) = S::as_simd_f32s(&self.scales.as_flattened()[begin..][..P]);
+        let (biases, _) = S::as_simd_f32s(&self.biases.as_flattened()[begin..][..P]);
         let (output, _) = S::as_mut_simd_f32s(output);
         let zero = simd.splat_f32s(0.0);
         for vector in 0..V {
@@ -67,14 +66,20 @@ impl Epilogue<'_> {
                 None => scales[vector],
             };
             let scaled = simd.mul_f32s(sums[vector], scale);
-            let mut sum = simd.add_f32s(scaled, biases[vector]);
-            if self.residual {
-                sum = simd.add_f32s(sum, output[vector]);
+            sums[vector] = simd.add_f32s(scaled, biases[vector]);
+        }
+        if self.residual {
+            for vector in 0..V {
+                sums[vector] = simd.add_f32s(sums[vector], output[vector]);
             }
-            if self.relu {
-                sum = simd.select_f32s(simd.greater_than_f32s(sum, zero), sum, zero);
+        }
+        if self.relu {
+            for sum in &mut sums {
+                *sum = simd.select_f32s(simd.greater_than_f32s(*sum, zero), *sum, zero);
             }
-            output[vector] = sum;
+        }
+        for vector in 0..V {
+            output[vector] = sums[vector];
         }
     }
 }

@@ -184,8 +184,11 @@ impl<W: Weight> FloatLinear<'_, W> {
             // By index: an iterator over the sums would move them through memory.
             for at in 0..R {
                 let row = &mut output[at * outputs..][..outputs];
-                self.epilogue
-                    .store::<S, V, P>((simd, panel, part), (sums[at], None), row);
+                self.epilogue.store::<S, V, P>(
+                    (simd, panel * PANEL + part * P),
+                    (sums[at], None),
+                    row,
+                );
             }
         }
         R

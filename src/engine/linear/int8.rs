@@ -9,7 +9,7 @@ mod quantize;
 mod vnni;
 
 use super::epilogue::Epilogue;
-use super::layer::{LayerVisitor, PANEL};
+use super::layer::LayerVisitor;
 
 pub(super) use quantize::is_supported;
 
@@ -18,8 +18,8 @@ pub(super) use quantize::is_supported;
 pub(super) struct Int8Weights {
     /// [panels, inputs, PANEL], or another order of the same numbers
     packed: Vec<i8>,
-    /// [panels, PANEL] what a kernel adds to the sums; empty for other kernels
-    offsets: Vec<[i32; PANEL]>,
+    /// what the kernel of VNNI adds to the sums, for 16 outputs each; empty for other kernels
+    offsets: Vec<[i32; 16]>,
     kernel: Kernel,
 }
 
@@ -54,9 +54,9 @@ impl Kernel {
 }
 
 impl Int8Weights {
-    /// `weights`: [panels, inputs, PANEL].
-    pub(super) fn new(weights: &[i8], inputs: usize) -> Self {
-        Self::with_kernel(weights, inputs, Kernel::new())
+    /// `weights`: [panels, inputs, PANEL]. `sizes`: inputs and outputs.
+    pub(super) fn new(weights: &[i8], sizes: [usize; 2]) -> Self {
+        Self::with_kernel(weights, sizes, Kernel::new())
     }
 
     #[cfg_attr(
@@ -66,16 +66,16 @@ impl Int8Weights {
             reason = "the portable kernel keeps the order of the weights"
         )
     )]
-    fn with_kernel(weights: &[i8], inputs: usize, kernel: Kernel) -> Self {
+    fn with_kernel(weights: &[i8], sizes: [usize; 2], kernel: Kernel) -> Self {
         let (packed, offsets) = match kernel {
             Kernel::Portable => (weights.to_vec(), Vec::new()),
             #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
             Kernel::Pairs => {
-                let packed = pairs::pack_pairs(weights.as_chunks().0, inputs);
+                let packed = pairs::pack_pairs(weights.as_chunks().0, sizes[0]);
                 (packed, Vec::new())
             }
             #[cfg(target_arch = "x86_64")]
-            Kernel::Vnni => vnni::pack_quads(weights.as_chunks().0, inputs),
+            Kernel::Vnni => vnni::pack_quads(weights.as_chunks().0, sizes),
         };
         Self {
             packed,
@@ -98,7 +98,7 @@ impl Int8Weights {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layer::{LinearRows, scratch_len};
+    use super::super::layer::{LinearRows, PANEL, scratch_len};
     use super::*;
 
     fn noise(seed: &mut u32) -> f32 {
@@ -132,7 +132,7 @@ mod tests {
             output: &mut output,
             scratch: &mut scratch,
         };
-        Int8Weights::with_kernel(&weights, inputs, kernel).visit(epilogue, rows);
+        Int8Weights::with_kernel(&weights, [inputs, outputs], kernel).visit(epilogue, rows);
         output.iter().map(|x| x.to_bits()).collect()
     }
 
@@ -147,6 +147,8 @@ mod tests {
             [96, 288, 40],
             [2000, 17, 3],
             [75, 31, 33],
+            [30, 97, 4],
+            [17, 130, 1],
         ] {
             for full_scale in [false, true] {
                 let expected = outputs(Kernel::Portable, sizes, full_scale);

@@ -74,7 +74,10 @@ impl PackedLinear {
         let is_int8 = is_int8(weights, &max_abs);
         let (weights, scales) = if is_int8 && int8::is_supported(inputs) {
             let (weights, scales) = pack::<i8>(weights, inputs, &max_abs);
-            (Weights::Int8(Int8Weights::new(&weights, inputs)), scales)
+            (
+                Weights::Int8(Int8Weights::new(&weights, [inputs, outputs])),
+                scales,
+            )
         } else if rows >= MIN_SHARED_ROWS && weights.len() < MIN_WEIGHTS {
             let (weights, scales) = pack(weights, inputs, &max_abs);
             (Weights::F32(weights), scales)
@@ -112,7 +115,7 @@ impl PackedLinear {
         }
         let mut padded = vec![[0.0; PANEL]; panels];
         padded.as_flattened_mut()[..outputs].copy_from_slice(scales);
-        let weights = Weights::Int8(Int8Weights::new(&packed, inputs));
+        let weights = Weights::Int8(Int8Weights::new(&packed, [inputs, outputs]));
         Some(Self::without_bias([inputs, outputs], weights, padded))
     }
 

@@ -189,7 +189,7 @@ impl Int8Linear<'_> {
                     floats[vector] = simd.to_f32s(sums[at][vector]);
                 }
                 self.epilogue.store::<S, V, P>(
-                    (simd, panel, part),
+                    (simd, panel * PANEL + part * P),
                     (floats, Some(row_scales[at])),
                     row,
                 );

@@ -87,7 +87,7 @@ impl PortableLinear<'_> {
                 }
             }
             let floats = sums.map(|sum| sum as f32);
-            let at = (simd, panel, part);
+            let at = (simd, panel * PANEL + part * PART);
             match S::F32_LANES {
                 16 => self.store::<S, 1>(at, &floats, row_scale, output),
                 8 => self.store::<S, 2>(at, &floats, row_scale, output),
@@ -101,7 +101,7 @@ impl PortableLinear<'_> {
     #[inline(always)]
     fn store<S: pulp::Simd, const V: usize>(
         &self,
-        at: (S, usize, usize),
+        at: (S, usize),
         sums: &[f32; PART],
         row_scale: f32,
         output: &mut [f32],

@@ -58,9 +58,15 @@ impl Vnni {
 
 /// Outputs of a vector.
 const LANES: usize = 16;
+/// Vectors of a panel. With four rows their sums take 24 of the 32 registers.
+const VECTORS: usize = 3;
+/// Outputs whose weights are contiguous in memory.
+const WIDTH: usize = VECTORS * LANES;
 
-/// The weights of four inputs for each output of a panel.
-type Quads = [[i8; 4]; PANEL];
+/// The weights of four inputs for each output of a vector.
+type Quads = [[i8; 4]; LANES];
+/// Four inputs of a row: their high bytes, then their low bytes.
+type Inputs = [i32; 2];
 
 /// Whether the processor has the instructions.
 pub(super) fn is_available() -> bool {
@@ -72,31 +78,37 @@ fn quad_count(inputs: usize) -> usize {
     inputs.div_ceil(4)
 }
 
-/// Weights [panels, inputs, PANEL] as [panels, quads, PANEL, 4], and -2^15 times the sum of the weights of
-/// each output [panels, PANEL].
-pub(super) fn pack_quads(weights: &[[i8; PANEL]], inputs: usize) -> (Vec<i8>, Vec<[i32; PANEL]>) {
+/// Weights [panels, inputs, PANEL] of `outputs` outputs as [panels, quads, VECTORS, LANES, 4], with panels of
+/// WIDTH outputs, and -2^15 times the sum of the weights of each output [panels, VECTORS, LANES].
+pub(super) fn pack_quads(
+    weights: &[[i8; PANEL]],
+    [inputs, outputs]: [usize; 2],
+) -> (Vec<i8>, Vec<[i32; LANES]>) {
     let quads = quad_count(inputs);
-    let panels = weights.chunks_exact(inputs);
-    let mut packed = vec![0; panels.len() * quads * size_of::<Quads>()];
-    let mut offsets = vec![[0i32; PANEL]; panels.len()];
-    let (to, _) = packed.as_chunks_mut().0.as_chunks_mut::<PANEL>();
-    let to = to.chunks_exact_mut(quads).zip(&mut offsets);
-    for (from, (to, offsets)) in panels.zip(to) {
+    let vectors = outputs.div_ceil(WIDTH) * VECTORS;
+    let mut packed = vec![[[0i8; 4]; LANES]; vectors * quads];
+    let mut offsets = vec![[0i32; LANES]; vectors];
+    for vector in 0..outputs.div_ceil(LANES) {
+        let (panel, part) = (vector / VECTORS, vector % VECTORS);
+        let from = &weights[vector * LANES / PANEL * inputs..][..inputs];
+        let offsets = &mut offsets[vector];
         for (input, weights) in from.iter().enumerate() {
-            let quad: &mut Quads = &mut to[input / 4];
+            let weights = &weights[vector * LANES % PANEL..][..LANES];
+            let quad = &mut packed[(panel * quads + input / 4) * VECTORS + part];
             for ((quad, offset), weight) in quad.iter_mut().zip(&mut *offsets).zip(weights) {
                 quad[input % 4] = *weight;
                 *offset = offset.wrapping_sub(i32::from(*weight) << 15);
             }
         }
     }
+    let packed = packed.as_flattened().as_flattened().to_vec();
     (packed, offsets)
 }
 
 /// Runs `visitor` with a layer whose weights were packed by [`pack_quads`].
 pub(super) fn visit(
     weights: &[i8],
-    offsets: &[[i32; PANEL]],
+    offsets: &[[i32; LANES]],
     epilogue: Epilogue<'_>,
     visitor: impl LayerVisitor,
 ) {
@@ -105,8 +117,8 @@ pub(super) fn visit(
     };
     let layer = VnniLinear {
         vnni,
-        weights: weights.as_chunks().0.as_chunks().0,
-        offsets,
+        weights: weights.as_chunks().0.as_chunks().0.as_chunks().0,
+        offsets: offsets.as_chunks().0,
         quantized_max: quantized_max(epilogue.sizes[0]),
         epilogue,
     };
@@ -136,11 +148,20 @@ impl<T: LayerVisitor> pulp::NullaryFnOnce for Visit<'_, T> {
 struct VnniLinear<'a> {
     vnni: Vnni,
     /// [panels, quads]
-    weights: &'a [Quads],
+    weights: &'a [[Quads; VECTORS]],
     /// [panels]
-    offsets: &'a [[i32; PANEL]],
+    offsets: &'a [[[i32; LANES]; VECTORS]],
     quantized_max: f32,
     epilogue: Epilogue<'a>,
+}
+
+/// Rows of inputs as integers.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    /// [rows, quads]
+    inputs: &'a [Inputs],
+    /// [rows] the value of the integer 1
+    scales: &'a [f32],
 }
 
 impl Layer<V4> for VnniLinear<'_> {
@@ -148,135 +169,151 @@ impl Layer<V4> for VnniLinear<'_> {
     fn run(&self, simd: V4, input: &[f32], output: &mut [f32], scratch: &mut [i32]) {
         let [inputs, outputs] = self.epilogue.sizes;
         let quads = quad_count(inputs);
-        let mut row_scales = [0.0f32; ROWS];
+        let mut scales = [0.0f32; ROWS];
         let groups = input.chunks(ROWS * inputs);
         for (input, output) in groups.zip(output.chunks_mut(ROWS * outputs)) {
-            // Of each row the high bytes, then the low bytes.
             let rows = input.chunks_exact(inputs);
-            let quantized = scratch.chunks_exact_mut(2 * quads);
-            for ((row, quantized), row_scale) in rows.zip(quantized).zip(&mut row_scales) {
-                *row_scale =
-                    quantize_bytes(simd, row, self.quantized_max, cast_slice_mut(quantized));
+            let integers = scratch.chunks_exact_mut(2 * quads);
+            for ((row, integers), scale) in rows.zip(integers).zip(&mut scales) {
+                *scale = quantize_bytes(simd, row, self.quantized_max, cast_slice_mut(integers));
             }
-            for panel in 0..self.offsets.len() {
-                self.add_panel((simd, panel), (scratch, &row_scales), output);
-            }
+            let rows = Rows {
+                inputs: scratch.as_chunks().0,
+                scales: &scales[..output.len() / outputs],
+            };
+            self.add_panels(simd, rows, output);
         }
     }
 }
 
 impl VnniLinear<'_> {
-    /// Computes the outputs of a panel for all rows, as many rows at a time as registers hold.
+    /// Computes all outputs of `rows`.
     #[inline(always)]
-    fn add_panel(
-        &self,
-        panel: (V4, usize),
-        (mut quantized, mut row_scales): (&[i32], &[f32]),
-        mut output: &mut [f32],
-    ) {
-        let [inputs, outputs] = self.epilogue.sizes;
-        let left = self.epilogue.outputs_from(panel.1);
-        while !output.is_empty() {
-            let out = &mut *output;
-            // The sums take (2 x rows x vectors of a part) registers.
-            let rows = match out.len() / outputs {
-                3.. if left <= 16 => self.add_rows::<3, 1, 16>(panel, quantized, row_scales, out),
-                3.. if left <= 32 => self.add_rows::<3, 2, 32>(panel, quantized, row_scales, out),
-                3.. => self.add_rows::<3, 4, 64>(panel, quantized, row_scales, out),
-                _ if left <= 16 => self.add_rows::<1, 1, 16>(panel, quantized, row_scales, out),
-                _ if left <= 32 => self.add_rows::<1, 2, 32>(panel, quantized, row_scales, out),
-                2.. => self.add_rows::<2, 4, 64>(panel, quantized, row_scales, out),
-                _ => self.add_rows::<1, 4, 64>(panel, quantized, row_scales, out),
-            };
-            quantized = &quantized[rows * 2 * quad_count(inputs)..];
-            (row_scales, output) = (&row_scales[rows..], &mut output[rows * outputs..]);
+    fn add_panels(&self, simd: V4, rows: Rows<'_>, output: &mut [f32]) {
+        let outputs = self.epilogue.sizes[1];
+        let mut panel = 0;
+        if rows.scales.len() == 1 {
+            // The sums of a panel are too few: each waits for the sum before it.
+            while (panel + 2) * WIDTH <= outputs {
+                self.add_rows::<1, 2, 3, 48>((simd, panel), rows, output);
+                panel += 2;
+            }
+        }
+        while panel * WIDTH < outputs {
+            match outputs - panel * WIDTH {
+                ..=16 => self.add_panel::<1, 16>((simd, panel), rows, output),
+                17..=32 => self.add_panel::<2, 32>((simd, panel), rows, output),
+                _ => self.add_panel::<3, 48>((simd, panel), rows, output),
+            }
+            panel += 1;
         }
     }
 
-    /// Computes the outputs of a panel for the first `R` rows, in parts of `P` outputs, which are `V`
-    /// vectors. Returns `R`.
+    /// Computes the outputs of a panel, `P` outputs in `V` vectors, for all rows.
     #[inline(always)]
-    fn add_rows<const R: usize, const V: usize, const P: usize>(
+    fn add_panel<const V: usize, const P: usize>(
+        &self,
+        panel: (V4, usize),
+        mut rows: Rows<'_>,
+        mut output: &mut [f32],
+    ) {
+        let [inputs, outputs] = self.epilogue.sizes;
+        while !output.is_empty() {
+            let out = &mut *output;
+            let count = match rows.scales.len() {
+                4.. => self.add_rows::<4, 1, V, P>(panel, rows, out),
+                3 => self.add_rows::<3, 1, V, P>(panel, rows, out),
+                2 => self.add_rows::<2, 1, V, P>(panel, rows, out),
+                _ => self.add_rows::<1, 1, V, P>(panel, rows, out),
+            };
+            rows.inputs = &rows.inputs[count * quad_count(inputs)..];
+            rows.scales = &rows.scales[count..];
+            output = &mut output[count * outputs..];
+        }
+    }
+
+    /// Computes the outputs of `N` panels from `panel` on for the first `R` rows. Each panel has `P` outputs
+    /// in `V` vectors. Returns `R`.
+    #[inline(always)]
+    fn add_rows<const R: usize, const N: usize, const V: usize, const P: usize>(
         &self,
         (simd, panel): (V4, usize),
-        quantized: &[i32],
-        row_scales: &[f32],
+        rows: Rows<'_>,
         output: &mut [f32],
     ) -> usize {
         let [inputs, outputs] = self.epilogue.sizes;
         let quads = quad_count(inputs);
-        let weights = &self.weights[panel * quads..][..quads];
-        let rows: [(&[i32], &[i32]); R] = std::array::from_fn(|at| {
-            let (high, low) = quantized[at * 2 * quads..][..2 * quads].split_at(quads);
-            (high, low)
-        });
-        let offsets: &[[i32; LANES]] = self.offsets[panel].as_chunks().0;
-        for part in 0..PANEL.min(self.epilogue.outputs_from(panel)).div_ceil(P) {
-            let zero = simd.avx512f._mm512_setzero_si512();
-            let mut high = [[zero; V]; R];
-            let mut low = [[zero; V]; R];
-            for (quad, weights) in weights.iter().enumerate() {
-                let (vectors, _) = weights.as_chunks::<LANES>();
-                let mut vector = [zero; V];
-                for (at, vector) in vector.iter_mut().enumerate() {
-                    let bytes: &[[i8; 4]; LANES] = &vectors[part * V + at];
-                    *vector = cast(*bytes);
+        // Slices of one length, so that the loop over the quads has no bounds checks.
+        let weights: [&[[Quads; VECTORS]]; N] =
+            std::array::from_fn(|n| &self.weights[(panel + n) * quads..][..quads]);
+        let inputs: [&[Inputs]; R] = std::array::from_fn(|at| &rows.inputs[at * quads..][..quads]);
+        let zero = simd.avx512f._mm512_setzero_si512();
+        let mut high = [[[zero; V]; N]; R];
+        let mut low = [[[zero; V]; N]; R];
+        for quad in 0..quads {
+            let mut vectors = [[zero; V]; N];
+            for n in 0..N {
+                for v in 0..V {
+                    vectors[n][v] = cast(weights[n][quad][v]);
                 }
-                for at in 0..R {
-                    let (from_high, from_low) = rows[at];
-                    let inputs = simd.avx512f._mm512_set1_epi32(from_high[quad]);
+            }
+            for at in 0..R {
+                let [from_high, from_low] = inputs[at][quad];
+                let from_high = simd.avx512f._mm512_set1_epi32(from_high);
+                let from_low = simd.avx512f._mm512_set1_epi32(from_low);
+                for n in 0..N {
                     for v in 0..V {
-                        high[at][v] = self.vnni.add_products(high[at][v], inputs, vector[v]);
-                    }
-                    let inputs = simd.avx512f._mm512_set1_epi32(from_low[quad]);
-                    for v in 0..V {
-                        low[at][v] = self.vnni.add_products(low[at][v], inputs, vector[v]);
+                        let (high, low) = (&mut high[at][n][v], &mut low[at][n][v]);
+                        *high = self.vnni.add_products(*high, from_high, vectors[n][v]);
+                        *low = self.vnni.add_products(*low, from_low, vectors[n][v]);
                     }
                 }
             }
-            // By index: an iterator over the sums would move them through memory.
-            for at in 0..R {
-                let row = &mut output[at * outputs..][..outputs];
+        }
+        // By index: an iterator over the sums would move them through memory.
+        for at in 0..R {
+            let row = &mut output[at * outputs..][..outputs];
+            for n in 0..N {
+                let offsets = &self.offsets[panel + n];
                 let mut floats = [simd.splat_f32s(0.0); V];
                 for v in 0..V {
-                    let offset: __m512i = cast(offsets[part * V + v]);
-                    let sum = simd.avx512f._mm512_slli_epi32::<8>(high[at][v]);
-                    let sum = simd.avx512f._mm512_add_epi32(sum, low[at][v]);
-                    let sum = simd.avx512f._mm512_add_epi32(sum, offset);
+                    let sum = simd.avx512f._mm512_slli_epi32::<8>(high[at][n][v]);
+                    let sum = simd.avx512f._mm512_add_epi32(sum, low[at][n][v]);
+                    let sum = simd.avx512f._mm512_add_epi32(sum, cast(offsets[v]));
                     floats[v] = cast(simd.avx512f._mm512_cvtepi32_ps(sum));
                 }
-                self.epilogue.store::<V4, V, P>(
-                    (simd, panel, part),
-                    (floats, Some(row_scales[at])),
-                    row,
-                );
+                let sums = (floats, Some(rows.scales[at]));
+                let begin = (panel + n) * WIDTH;
+                self.epilogue.store::<V4, V, P>((simd, begin), sums, row);
             }
         }
         R
     }
 }
 
-/// Quantizes a row: its integers plus 2^15, first all high bytes, then all low bytes. Returns their
-/// scale. `bytes`: [2, a multiple of 4].
+/// Quantizes a row: its integers plus 2^15, of each four first the high bytes, then the low bytes. Returns
+/// their scale. `bytes`: [quads, 2, 4].
 #[inline(always)]
 fn quantize_bytes(simd: V4, row: &[f32], quantized_max: f32, bytes: &mut [u8]) -> f32 {
+    // Of each four 16-bit integers the high bytes, then the low bytes.
+    const ORDER: [u8; 16] = [1, 3, 5, 7, 0, 2, 4, 6, 9, 11, 13, 15, 8, 10, 12, 14];
     let range = Range::new(row, quantized_max);
     // The weights of padding are zero, whatever is there.
-    let (high, low) = bytes.split_at_mut(bytes.len() / 2);
-    let (high, high_rest) = high[..row.len()].as_chunks_mut::<LANES>();
-    let (low, low_rest) = low[..row.len()].as_chunks_mut::<LANES>();
-    let (row, row_rest) = row.as_chunks::<LANES>();
-    for (row, (high, low)) in row.iter().zip(high.iter_mut().zip(low)) {
-        let integers = range.integers(simd, cast(*row));
-        let offset = simd.avx512f._mm512_set1_epi32(0x8000);
-        let integers = simd.avx512f._mm512_xor_si512(cast(integers), offset);
-        *low = cast(simd.avx512f._mm512_cvtepi32_epi8(integers));
-        let integers = simd.avx512f._mm512_srli_epi32::<8>(integers);
-        *high = cast(simd.avx512f._mm512_cvtepi32_epi8(integers));
+    let (vectors, rest) = row.as_chunks::<LANES>();
+    let (to, to_rest) = bytes.split_at_mut(vectors.len() * 2 * LANES);
+    let (to, _) = to.as_chunks_mut::<{ 2 * LANES }>();
+    for (vector, to) in vectors.iter().zip(to) {
+        let integers = cast(range.integers(simd, cast(*vector)));
+        let integers = simd.avx512f._mm512_cvtepi32_epi16(integers);
+        let integers = simd
+            .avx2
+            ._mm256_xor_si256(integers, cast([0x8000u16; LANES]));
+        *to = cast(simd.avx2._mm256_shuffle_epi8(integers, cast([ORDER; 2])));
     }
-    for ((number, high), low) in row_rest.iter().zip(high_rest).zip(low_rest) {
+    for (at, number) in rest.iter().enumerate() {
         let integer = range.integer(*number) as u16 ^ 0x8000;
-        (*high, *low) = ((integer >> 8) as u8, integer as u8);
+        let at = at / 4 * 8 + at % 4;
+        (to_rest[at], to_rest[at + 4]) = ((integer >> 8) as u8, integer as u8);
     }
     range.row_scale
 }
