@@ -73,10 +73,13 @@ fn run_row<S: pulp::Simd>(gates: &[f32], state: &mut [f32], output: &mut [f32]) 
     for (((update, candidate), output_gate), (state, output)) in
         gates.zip(states.iter_mut().zip(outputs))
     {
+        // Copies: then no check whether the slices overlap is needed.
+        let (mut next, mut sum) = (*state, *output);
         for at in 0..BLOCK {
             let gates = [update[at], candidate[at], output_gate[at]];
-            run_element::<S>(gates, &mut state[at], &mut output[at]);
+            run_element::<S>(gates, &mut next[at], &mut sum[at]);
         }
+        (*state, *output) = (next, sum);
     }
     let gates = update.iter().zip(candidate).zip(output_gate);
     for (((update, candidate), output_gate), (state, output)) in

@@ -291,12 +291,18 @@ impl VnniLinear<'_> {
     }
 }
 
+/// The order of bytes in each half of a vector of 16-bit integers: of each four the high bytes, then the low
+/// bytes.
+const ORDER: [u64; 4] = {
+    let half = u128::from_le_bytes([1, 3, 5, 7, 0, 2, 4, 6, 9, 11, 13, 15, 8, 10, 12, 14]);
+    let (first, last) = (half as u64, (half >> 64) as u64);
+    [first, last, first, last]
+};
+
 /// Quantizes a row: its integers plus 2^15, of each four first the high bytes, then the low bytes. Returns
 /// their scale. `bytes`: [quads, 2, 4].
 #[inline(always)]
 fn quantize_bytes(simd: V4, row: &[f32], quantized_max: f32, bytes: &mut [u8]) -> f32 {
-    // Of each four 16-bit integers the high bytes, then the low bytes.
-    const ORDER: [u8; 16] = [1, 3, 5, 7, 0, 2, 4, 6, 9, 11, 13, 15, 8, 10, 12, 14];
     let range = Range::new(row, quantized_max);
     // The weights of padding are zero, whatever is there.
     let (vectors, rest) = row.as_chunks::<LANES>();
@@ -308,7 +314,7 @@ fn quantize_bytes(simd: V4, row: &[f32], quantized_max: f32, bytes: &mut [u8]) -
         let integers = simd
             .avx2
             ._mm256_xor_si256(integers, cast([0x8000u16; LANES]));
-        *to = cast(simd.avx2._mm256_shuffle_epi8(integers, cast([ORDER; 2])));
+        *to = cast(simd.avx2._mm256_shuffle_epi8(integers, cast(ORDER)));
     }
     for (at, number) in rest.iter().enumerate() {
         let integer = range.integer(*number) as u16 ^ 0x8000;
