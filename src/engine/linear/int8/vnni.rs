@@ -270,20 +270,24 @@ impl VnniLinear<'_> {
                 }
             }
         }
+        let mut sums = [[[simd.splat_f32s(0.0); V]; N]; R];
         // By index: an iterator over the sums would move them through memory.
+        for n in 0..N {
+            for v in 0..V {
+                let offset = cast(self.offsets[panel + n][v]);
+                for at in 0..R {
+                    let sum = simd.avx512f._mm512_slli_epi32::<8>(high[at][n][v]);
+                    let sum = simd.avx512f._mm512_add_epi32(sum, low[at][n][v]);
+                    let sum = simd.avx512f._mm512_add_epi32(sum, offset);
+                    sums[at][n][v] = cast(simd.avx512f._mm512_cvtepi32_ps(sum));
+                }
+            }
+        }
         for at in 0..R {
             let row = &mut output[at * outputs..][..outputs];
             for n in 0..N {
-                let offsets = &self.offsets[panel + n];
-                let mut floats = [simd.splat_f32s(0.0); V];
-                for v in 0..V {
-                    let sum = simd.avx512f._mm512_slli_epi32::<8>(high[at][n][v]);
-                    let sum = simd.avx512f._mm512_add_epi32(sum, low[at][n][v]);
-                    let sum = simd.avx512f._mm512_add_epi32(sum, cast(offsets[v]));
-                    floats[v] = cast(simd.avx512f._mm512_cvtepi32_ps(sum));
-                }
-                let sums = (floats, Some(rows.scales[at]));
                 let begin = (panel + n) * WIDTH;
+                let sums = (sums[at][n], Some(rows.scales[at]));
                 self.epilogue.store::<V4, V, P>((simd, begin), sums, row);
             }
         }
