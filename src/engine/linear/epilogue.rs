@@ -78,8 +78,8 @@ impl Epilogue<'_> {
                 *sum = simd.select_f32s(simd.greater_than_f32s(*sum, zero), *sum, zero);
             }
         }
-        for vector in 0..V {
-            output[vector] = sums[vector];
+        for (output, sum) in output.iter_mut().zip(sums) {
+            *output = sum;
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) use quantize::is_supported;
 pub(super) struct Int8Weights {
     /// [panels, inputs, PANEL], or another order of the same numbers
     packed: Vec<i8>,
-    /// what the kernel of VNNI adds to the sums, for 16 outputs each; empty for other kernels
+    /// what a kernel of VNNI adds to the sums, for 16 outputs each; empty for other kernels
     offsets: Vec<[i32; 16]>,
     kernel: Kernel,
 }
@@ -29,7 +29,9 @@ enum Kernel {
     #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
     Pairs,
     #[cfg(target_arch = "x86_64")]
-    Vnni,
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
 }
 
 impl Kernel {
@@ -45,7 +47,9 @@ impl Kernel {
     fn available() -> Vec<Self> {
         let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        kernels.extend(vnni::is_available().then_some(Self::Vnni));
+        kernels.extend(vnni::is_avx512_available().then_some(Self::Avx512Vnni));
+        #[cfg(target_arch = "x86_64")]
+        kernels.extend(vnni::is_avx_available().then_some(Self::AvxVnni));
         #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
         kernels.extend(pairs::is_available().then_some(Self::Pairs));
         kernels.push(Self::Portable);
@@ -75,7 +79,7 @@ impl Int8Weights {
                 (packed, Vec::new())
             }
             #[cfg(target_arch = "x86_64")]
-            Kernel::Vnni => vnni::pack_quads(weights.as_chunks().0, sizes),
+            Kernel::AvxVnni | Kernel::Avx512Vnni => vnni::pack_quads(weights.as_chunks().0, sizes),
         };
         Self {
             packed,
@@ -91,7 +95,11 @@ impl Int8Weights {
             #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
             Kernel::Pairs => pairs::visit(&self.packed, epilogue, visitor),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Vnni => vnni::visit(&self.packed, &self.offsets, epilogue, visitor),
+            Kernel::AvxVnni => vnni::visit_avx((&self.packed, &self.offsets), epilogue, visitor),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => {
+                vnni::visit_avx512((&self.packed, &self.offsets), epilogue, visitor);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! AVX-512 with VNNI: one instruction multiplies four 8-bit integers without sign with four that have
+//! VNNI, of AVX-512 or of AVX: one instruction multiplies four 8-bit integers without sign with four that have
 //! one and adds the products to a 32-bit sum. A 16-bit input is two integers of 8 bits:
 //!
 //! ```text
@@ -9,56 +9,21 @@
 //! The last term is known when the weights are packed. All arithmetic is modulo 2^32 and the result
 //! fits, so the sums are those of the other kernels.
 
-use std::arch::x86_64::{__m512i, _mm512_dpbusd_epi32};
+mod x86_64;
 
-use pulp::Simd as _;
-use pulp::bytemuck::{cast, cast_slice_mut};
-use pulp::x86::V4;
+use pulp::Simd;
+use pulp::bytemuck::cast_slice_mut;
 
 use super::super::epilogue::Epilogue;
 use super::super::layer::{Layer, LayerVisitor, PANEL, ROWS};
 use super::quantize::{Range, quantized_max};
 
-pulp::simd_type! {
-    /// AVX-512 with VNNI.
-    struct Vnni {
-        sse: "sse",
-        sse2: "sse2",
-        fxsr: "fxsr",
-        sse3: "sse3",
-        ssse3: "ssse3",
-        sse4_1: "sse4.1",
-        sse4_2: "sse4.2",
-        popcnt: "popcnt",
-        avx: "avx",
-        avx2: "avx2",
-        bmi1: "bmi1",
-        bmi2: "bmi2",
-        fma: "fma",
-        lzcnt: "lzcnt",
-        avx512f: "avx512f",
-        avx512bw: "avx512bw",
-        avx512cd: "avx512cd",
-        avx512dq: "avx512dq",
-        avx512vl: "avx512vl",
-        avx512vnni: "avx512vnni",
-    }
-}
+pub(super) use x86_64::{is_avx_available, is_avx512_available};
+pub(super) use x86_64::{visit_avx, visit_avx512};
 
-impl Vnni {
-    /// `sums` plus the four products of each 32-bit lane: of `inputs` without sign and `weights` with one.
-    #[inline(always)]
-    #[expect(unsafe_code, reason = "pulp has no safe function for this instruction")]
-    fn add_products(self, sums: __m512i, inputs: __m512i, weights: __m512i) -> __m512i {
-        // SAFETY: the instruction needs AVX-512 VNNI and AVX-512F. `self` exists only where the processor
-        // has both: `try_new` is the only safe function that makes one, and it asks for each feature.
-        unsafe { _mm512_dpbusd_epi32(sums, inputs, weights) }
-    }
-}
-
-/// Outputs of a vector.
+/// Outputs of a vector. With AVX it is two registers.
 const LANES: usize = 16;
-/// Vectors of a panel. With four rows their sums take 24 of the 32 registers.
+/// Vectors of a panel. With AVX-512 and four rows their sums take 24 of the 32 registers.
 const VECTORS: usize = 3;
 /// Outputs whose weights are contiguous in memory.
 const WIDTH: usize = VECTORS * LANES;
@@ -68,9 +33,39 @@ type Quads = [[i8; 4]; LANES];
 /// Four inputs of a row: their high bytes, then their low bytes.
 type Inputs = [i32; 2];
 
-/// Whether the processor has the instructions.
-pub(super) fn is_available() -> bool {
-    Vnni::try_new().is_some() && V4::try_new().is_some()
+/// The instructions of one of both extensions.
+trait Vnni: Copy {
+    /// f32 vectors of the same width
+    type Simd: Simd;
+    /// LANES 32-bit integers
+    type Ints: Copy;
+    /// whether the processor has 32 registers, not 16
+    const HAS_32_REGISTERS: bool;
+
+    fn simd(self) -> Self::Simd;
+
+    fn zeros(self) -> Self::Ints;
+
+    /// A vector of copies of one quad.
+    fn splat(self, quad: i32) -> Self::Ints;
+
+    fn load(self, quads: &Quads) -> Self::Ints;
+
+    /// `sums` plus the four products of each 32-bit lane: of `inputs` without sign and `weights` with one.
+    fn add_products(self, sums: Self::Ints, inputs: Self::Ints, weights: Self::Ints) -> Self::Ints;
+
+    /// 2^8 times the first of `bytes` plus the second plus `offsets`, as vector `at` of f32.
+    fn store_sums<const F: usize>(
+        self,
+        bytes: [Self::Ints; 2],
+        offsets: &[i32; LANES],
+        floats: &mut [<Self::Simd as Simd>::f32s; F],
+        at: usize,
+    );
+
+    /// The bytes of LANES inputs: of each four the high bytes, then the low bytes of their integers plus
+    /// 2^15.
+    fn quantize(self, range: &Range, numbers: &[f32; LANES]) -> [u8; 2 * LANES];
 }
 
 /// Groups of four inputs. The last one is padded with zeros.
@@ -105,48 +100,9 @@ pub(super) fn pack_quads(
     (packed, offsets)
 }
 
-/// Runs `visitor` with a layer whose weights were packed by [`pack_quads`].
-pub(super) fn visit(
-    weights: &[i8],
-    offsets: &[[i32; LANES]],
-    epilogue: Epilogue<'_>,
-    visitor: impl LayerVisitor,
-) {
-    let (Some(vnni), Some(simd)) = (Vnni::try_new(), V4::try_new()) else {
-        unreachable!("weights are packed in quads only where the instructions are available");
-    };
-    let layer = VnniLinear {
-        vnni,
-        weights: weights.as_chunks().0.as_chunks().0.as_chunks().0,
-        offsets: offsets.as_chunks().0,
-        quantized_max: quantized_max(epilogue.sizes[0]),
-        epilogue,
-    };
-    vnni.vectorize(Visit {
-        simd,
-        layer,
-        visitor,
-    });
-}
-
-struct Visit<'a, T> {
-    simd: V4,
-    layer: VnniLinear<'a>,
-    visitor: T,
-}
-
-impl<T: LayerVisitor> pulp::NullaryFnOnce for Visit<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        self.visitor.visit(self.simd, &self.layer);
-    }
-}
-
-/// A layer in 8-bit weights.
-struct VnniLinear<'a> {
-    vnni: Vnni,
+/// A layer in 8-bit weights that were packed by [`pack_quads`].
+struct VnniLinear<'a, I> {
+    instructions: I,
     /// [panels, quads]
     weights: &'a [[Quads; VECTORS]],
     /// [panels]
@@ -164,9 +120,41 @@ struct Rows<'a> {
     scales: &'a [f32],
 }
 
-impl Layer<V4> for VnniLinear<'_> {
+impl<'a, I: Vnni> VnniLinear<'a, I> {
+    fn new(
+        instructions: I,
+        weights: &'a [i8],
+        offsets: &'a [[i32; LANES]],
+        epilogue: Epilogue<'a>,
+    ) -> Self {
+        Self {
+            instructions,
+            weights: weights.as_chunks().0.as_chunks().0.as_chunks().0,
+            offsets: offsets.as_chunks().0,
+            quantized_max: quantized_max(epilogue.sizes[0]),
+            epilogue,
+        }
+    }
+}
+
+struct Visit<'a, I, T> {
+    layer: VnniLinear<'a, I>,
+    visitor: T,
+}
+
+impl<I: Vnni, T: LayerVisitor> pulp::NullaryFnOnce for Visit<'_, I, T> {
+    type Output = ();
+
     #[inline(always)]
-    fn run(&self, simd: V4, input: &[f32], output: &mut [f32], scratch: &mut [i32]) {
+    fn call(self) {
+        let simd = self.layer.instructions.simd();
+        self.visitor.visit(simd, &self.layer);
+    }
+}
+
+impl<I: Vnni> Layer<I::Simd> for VnniLinear<'_, I> {
+    #[inline(always)]
+    fn run(&self, _: I::Simd, input: &[f32], output: &mut [f32], scratch: &mut [i32]) {
         let [inputs, outputs] = self.epilogue.sizes;
         let quads = quad_count(inputs);
         let mut scales = [0.0f32; ROWS];
@@ -175,56 +163,84 @@ impl Layer<V4> for VnniLinear<'_> {
             let rows = input.chunks_exact(inputs);
             let integers = scratch.chunks_exact_mut(2 * quads);
             for ((row, integers), scale) in rows.zip(integers).zip(&mut scales) {
-                *scale = quantize_bytes(simd, row, self.quantized_max, cast_slice_mut(integers));
+                *scale = self.quantize_row(row, cast_slice_mut(integers));
             }
             let rows = Rows {
                 inputs: scratch.as_chunks().0,
                 scales: &scales[..output.len() / outputs],
             };
-            self.add_panels(simd, rows, output);
+            self.add_panels(rows, output);
         }
     }
 }
 
-impl VnniLinear<'_> {
+impl<I: Vnni> VnniLinear<'_, I> {
+    /// Quantizes a row. Returns the value of the integer 1. `bytes`: [quads, 2, 4].
+    #[inline(always)]
+    fn quantize_row(&self, row: &[f32], bytes: &mut [u8]) -> f32 {
+        let range = Range::new(row, self.quantized_max);
+        // The weights of padding are zero, whatever is there.
+        let (vectors, rest) = row.as_chunks::<LANES>();
+        let (to, to_rest) = bytes.split_at_mut(vectors.len() * 2 * LANES);
+        let (to, _) = to.as_chunks_mut::<{ 2 * LANES }>();
+        for (vector, to) in vectors.iter().zip(to) {
+            *to = self.instructions.quantize(&range, vector);
+        }
+        for (at, number) in rest.iter().enumerate() {
+            let integer = range.integer(*number) as u16 ^ 0x8000;
+            let at = at / 4 * 8 + at % 4;
+            (to_rest[at], to_rest[at + 4]) = ((integer >> 8) as u8, integer as u8);
+        }
+        range.row_scale
+    }
+
     /// Computes all outputs of `rows`.
     #[inline(always)]
-    fn add_panels(&self, simd: V4, rows: Rows<'_>, output: &mut [f32]) {
+    fn add_panels(&self, rows: Rows<'_>, output: &mut [f32]) {
         let outputs = self.epilogue.sizes[1];
         let mut panel = 0;
-        if rows.scales.len() == 1 {
+        if I::HAS_32_REGISTERS && rows.scales.len() == 1 {
             // The sums of a panel are too few: each waits for the sum before it.
             while (panel + 2) * WIDTH <= outputs {
-                self.add_rows::<1, 2, 3, 48>((simd, panel), rows, output);
+                self.add_rows::<1, 2, 3, 3, 48>((panel, 0), rows, output);
                 panel += 2;
             }
         }
         while panel * WIDTH < outputs {
-            match outputs - panel * WIDTH {
-                ..=16 => self.add_panel::<1, 16>((simd, panel), rows, output),
-                17..=32 => self.add_panel::<2, 32>((simd, panel), rows, output),
-                _ => self.add_panel::<3, 48>((simd, panel), rows, output),
-            }
+            self.add_panel(panel, rows, output);
             panel += 1;
         }
     }
 
-    /// Computes the outputs of a panel, `P` outputs in `V` vectors, for all rows.
+    /// Computes the outputs of a panel for all rows, as many rows and vectors at a time as registers hold.
     #[inline(always)]
-    fn add_panel<const V: usize, const P: usize>(
-        &self,
-        panel: (V4, usize),
-        mut rows: Rows<'_>,
-        mut output: &mut [f32],
-    ) {
+    fn add_panel(&self, panel: usize, mut rows: Rows<'_>, mut output: &mut [f32]) {
         let [inputs, outputs] = self.epilogue.sizes;
+        let vectors = VECTORS.min((outputs - panel * WIDTH).div_ceil(LANES));
         while !output.is_empty() {
             let out = &mut *output;
-            let count = match rows.scales.len() {
-                4.. => self.add_rows::<4, 1, V, P>(panel, rows, out),
-                3 => self.add_rows::<3, 1, V, P>(panel, rows, out),
-                2 => self.add_rows::<2, 1, V, P>(panel, rows, out),
-                _ => self.add_rows::<1, 1, V, P>(panel, rows, out),
+            let at = (panel, 0);
+            let count = match (I::HAS_32_REGISTERS, rows.scales.len(), vectors) {
+                (true, 4.., 3) => self.add_rows::<4, 1, 3, 3, 48>(at, rows, out),
+                (true, 3, 3) => self.add_rows::<3, 1, 3, 3, 48>(at, rows, out),
+                (true, 2, 3) => self.add_rows::<2, 1, 3, 3, 48>(at, rows, out),
+                (true, _, 3) => self.add_rows::<1, 1, 3, 3, 48>(at, rows, out),
+                (true, 4.., 2) => self.add_rows::<4, 1, 2, 2, 32>(at, rows, out),
+                (true, _, 2) => self.add_rows::<1, 1, 2, 2, 32>(at, rows, out),
+                (true, 4.., _) => self.add_rows::<4, 1, 1, 1, 16>(at, rows, out),
+                (true, _, _) => self.add_rows::<1, 1, 1, 1, 16>(at, rows, out),
+                (false, 1, 3) => self.add_rows::<1, 1, 3, 6, 48>(at, rows, out),
+                (false, count, _) => {
+                    for vector in 0..vectors {
+                        let at = (panel, vector);
+                        match count {
+                            // With three the compiler would keep a sum in memory.
+                            2.. => self.add_rows::<2, 1, 1, 2, 16>(at, rows, out),
+                            _ => self.add_rows::<1, 1, 1, 2, 16>(at, rows, out),
+                        };
+                    }
+                    count.min(2)
+                }
             };
             rows.inputs = &rows.inputs[count * quad_count(inputs)..];
             rows.scales = &rows.scales[count..];
@@ -232,98 +248,65 @@ impl VnniLinear<'_> {
         }
     }
 
-    /// Computes the outputs of `N` panels from `panel` on for the first `R` rows. Each panel has `P` outputs
-    /// in `V` vectors. Returns `R`.
+    /// Computes outputs for the first `R` rows: those of `N` panels from `panel` on, in each panel `V`
+    /// vectors from `first` on, which are `F` vectors of f32 and `P` outputs. Returns `R`.
     #[inline(always)]
-    fn add_rows<const R: usize, const N: usize, const V: usize, const P: usize>(
+    fn add_rows<const R: usize, const N: usize, const V: usize, const F: usize, const P: usize>(
         &self,
-        (simd, panel): (V4, usize),
+        (panel, first): (usize, usize),
         rows: Rows<'_>,
         output: &mut [f32],
     ) -> usize {
         let [inputs, outputs] = self.epilogue.sizes;
+        let (instructions, simd) = (self.instructions, self.instructions.simd());
         let quads = quad_count(inputs);
         // Slices of one length, so that the loop over the quads has no bounds checks.
         let weights: [&[[Quads; VECTORS]]; N] =
             std::array::from_fn(|n| &self.weights[(panel + n) * quads..][..quads]);
         let inputs: [&[Inputs]; R] = std::array::from_fn(|at| &rows.inputs[at * quads..][..quads]);
-        let zero = simd.avx512f._mm512_setzero_si512();
-        let mut high = [[[zero; V]; N]; R];
-        let mut low = [[[zero; V]; N]; R];
+        let zeros = instructions.zeros();
+        let mut high = [[[zeros; V]; N]; R];
+        let mut low = [[[zeros; V]; N]; R];
         for quad in 0..quads {
-            let mut vectors = [[zero; V]; N];
+            let mut vectors = [[zeros; V]; N];
             for n in 0..N {
                 for v in 0..V {
-                    vectors[n][v] = cast(weights[n][quad][v]);
+                    vectors[n][v] = instructions.load(&weights[n][quad][first + v]);
                 }
             }
             for at in 0..R {
                 let [from_high, from_low] = inputs[at][quad];
-                let from_high = simd.avx512f._mm512_set1_epi32(from_high);
-                let from_low = simd.avx512f._mm512_set1_epi32(from_low);
+                let from_high = instructions.splat(from_high);
+                let from_low = instructions.splat(from_low);
                 for n in 0..N {
                     for v in 0..V {
                         let (high, low) = (&mut high[at][n][v], &mut low[at][n][v]);
-                        *high = self.vnni.add_products(*high, from_high, vectors[n][v]);
-                        *low = self.vnni.add_products(*low, from_low, vectors[n][v]);
+                        *high = instructions.add_products(*high, from_high, vectors[n][v]);
+                        *low = instructions.add_products(*low, from_low, vectors[n][v]);
                     }
                 }
             }
         }
-        let mut sums = [[[simd.splat_f32s(0.0); V]; N]; R];
+        let mut sums = [[[simd.splat_f32s(0.0); F]; N]; R];
         // By index: an iterator over the sums would move them through memory.
         for n in 0..N {
             for v in 0..V {
-                let offset = cast(self.offsets[panel + n][v]);
+                let offsets = &self.offsets[panel + n][first + v];
                 for at in 0..R {
-                    let sum = simd.avx512f._mm512_slli_epi32::<8>(high[at][n][v]);
-                    let sum = simd.avx512f._mm512_add_epi32(sum, low[at][n][v]);
-                    let sum = simd.avx512f._mm512_add_epi32(sum, offset);
-                    sums[at][n][v] = cast(simd.avx512f._mm512_cvtepi32_ps(sum));
+                    let bytes = [high[at][n][v], low[at][n][v]];
+                    instructions.store_sums(bytes, offsets, &mut sums[at][n], v);
                 }
             }
         }
         for at in 0..R {
             let row = &mut output[at * outputs..][..outputs];
             for n in 0..N {
-                let begin = (panel + n) * WIDTH;
+                let begin = (panel + n) * WIDTH + first * LANES;
                 let sums = (sums[at][n], Some(rows.scales[at]));
-                self.epilogue.store::<V4, V, P>((simd, begin), sums, row);
+                self.epilogue
+                    .store::<I::Simd, F, P>((simd, begin), sums, row);
             }
         }
         R
     }
-}
-
-/// The order of bytes in each half of a vector of 16-bit integers: of each four the high bytes, then the low
-/// bytes.
-const ORDER: [u64; 4] = {
-    let half = u128::from_le_bytes([1, 3, 5, 7, 0, 2, 4, 6, 9, 11, 13, 15, 8, 10, 12, 14]);
-    let (first, last) = (half as u64, (half >> 64) as u64);
-    [first, last, first, last]
-};
-
-/// Quantizes a row: its integers plus 2^15, of each four first the high bytes, then the low bytes. Returns
-/// their scale. `bytes`: [quads, 2, 4].
-#[inline(always)]
-fn quantize_bytes(simd: V4, row: &[f32], quantized_max: f32, bytes: &mut [u8]) -> f32 {
-    let range = Range::new(row, quantized_max);
-    // The weights of padding are zero, whatever is there.
-    let (vectors, rest) = row.as_chunks::<LANES>();
-    let (to, to_rest) = bytes.split_at_mut(vectors.len() * 2 * LANES);
-    let (to, _) = to.as_chunks_mut::<{ 2 * LANES }>();
-    for (vector, to) in vectors.iter().zip(to) {
-        let integers = cast(range.integers(simd, cast(*vector)));
-        let integers = simd.avx512f._mm512_cvtepi32_epi16(integers);
-        let integers = simd
-            .avx2
-            ._mm256_xor_si256(integers, cast([0x8000u16; LANES]));
-        *to = cast(simd.avx2._mm256_shuffle_epi8(integers, cast(ORDER)));
-    }
-    for (at, number) in rest.iter().enumerate() {
-        let integer = range.integer(*number) as u16 ^ 0x8000;
-        let at = at / 4 * 8 + at % 4;
-        (to_rest[at], to_rest[at + 4]) = ((integer >> 8) as u8, integer as u8);
-    }
-    range.row_scale
 }

@@ -1,0 +1,266 @@
+//! The instructions.
+
+use std::arch::x86_64::{__m256i, __m512i, _mm256_dpbusd_avx_epi32, _mm512_dpbusd_epi32};
+
+use pulp::bytemuck::cast;
+use pulp::x86::{V3, V4};
+
+use super::super::super::epilogue::Epilogue;
+use super::super::super::layer::LayerVisitor;
+use super::super::quantize::Range;
+use super::{LANES, Quads, Visit, Vnni, VnniLinear};
+
+pulp::simd_type! {
+    /// AVX-512 with VNNI.
+    struct Vnni512 {
+        sse: "sse",
+        sse2: "sse2",
+        fxsr: "fxsr",
+        sse3: "sse3",
+        ssse3: "ssse3",
+        sse4_1: "sse4.1",
+        sse4_2: "sse4.2",
+        popcnt: "popcnt",
+        avx: "avx",
+        avx2: "avx2",
+        bmi1: "bmi1",
+        bmi2: "bmi2",
+        fma: "fma",
+        lzcnt: "lzcnt",
+        avx512f: "avx512f",
+        avx512bw: "avx512bw",
+        avx512cd: "avx512cd",
+        avx512dq: "avx512dq",
+        avx512vl: "avx512vl",
+        avx512vnni: "avx512vnni",
+    }
+}
+
+/// AVX-512 with VNNI, and the vectors of f32 of the same width.
+#[derive(Clone, Copy)]
+struct Avx512 {
+    vnni: Vnni512,
+    simd: V4,
+}
+
+/// AVX-VNNI, which pulp does not know, and the vectors of f32 of the same width.
+#[derive(Clone, Copy)]
+struct Avx {
+    simd: V3,
+}
+
+impl Avx512 {
+    fn new() -> Option<Self> {
+        let (vnni, simd) = (Vnni512::try_new()?, V4::try_new()?);
+        Some(Self { vnni, simd })
+    }
+}
+
+impl Avx {
+    fn new() -> Option<Self> {
+        let has_vnni = std::arch::is_x86_feature_detected!("avxvnni");
+        let simd = V3::try_new().filter(|_| has_vnni)?;
+        Some(Self { simd })
+    }
+
+    /// Runs `function` compiled for these instructions.
+    #[inline(always)]
+    #[expect(
+        unsafe_code,
+        reason = "a function with features of the processor is called"
+    )]
+    fn vectorize<F: pulp::NullaryFnOnce>(self, function: F) -> F::Output {
+        // The features of `V3`, and AVX-VNNI.
+        #[target_feature(
+            enable = "sse,sse2,fxsr,sse3,ssse3,sse4.1,sse4.2,popcnt,avx,avx2,bmi1,bmi2,fma,lzcnt,avxvnni"
+        )]
+        fn run<F: pulp::NullaryFnOnce>(function: F) -> F::Output {
+            function.call()
+        }
+        // SAFETY: an `Avx` exists only where the processor has AVX-VNNI and the features of `V3`: only `new`
+        // makes one, and it asks for both.
+        unsafe { run(function) }
+    }
+}
+
+/// Whether the processor has AVX-512 with VNNI.
+pub(in super::super) fn is_avx512_available() -> bool {
+    Avx512::new().is_some()
+}
+
+/// Whether the processor has AVX-VNNI.
+pub(in super::super) fn is_avx_available() -> bool {
+    Avx::new().is_some()
+}
+
+const UNAVAILABLE: &str = "weights are packed in quads only where the instructions are available";
+
+/// Runs `visitor` with a layer whose weights were packed by [`pack_quads`](super::pack_quads), with AVX-512.
+pub(in super::super) fn visit_avx512(
+    (weights, offsets): (&[i8], &[[i32; LANES]]),
+    epilogue: Epilogue<'_>,
+    visitor: impl LayerVisitor,
+) {
+    let instructions = Avx512::new().expect(UNAVAILABLE);
+    let layer = VnniLinear::new(instructions, weights, offsets, epilogue);
+    instructions.vnni.vectorize(Visit { layer, visitor });
+}
+
+/// [`visit_avx512`] with AVX.
+pub(in super::super) fn visit_avx(
+    (weights, offsets): (&[i8], &[[i32; LANES]]),
+    epilogue: Epilogue<'_>,
+    visitor: impl LayerVisitor,
+) {
+    let instructions = Avx::new().expect(UNAVAILABLE);
+    let layer = VnniLinear::new(instructions, weights, offsets, epilogue);
+    instructions.vectorize(Visit { layer, visitor });
+}
+
+impl Vnni for Avx512 {
+    type Simd = V4;
+    type Ints = __m512i;
+    const HAS_32_REGISTERS: bool = true;
+
+    #[inline(always)]
+    fn simd(self) -> V4 {
+        self.simd
+    }
+
+    #[inline(always)]
+    fn zeros(self) -> __m512i {
+        self.simd.avx512f._mm512_setzero_si512()
+    }
+
+    #[inline(always)]
+    fn splat(self, quad: i32) -> __m512i {
+        self.simd.avx512f._mm512_set1_epi32(quad)
+    }
+
+    #[inline(always)]
+    fn load(self, quads: &Quads) -> __m512i {
+        cast(*quads)
+    }
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "pulp has no safe function for this instruction")]
+    fn add_products(self, sums: __m512i, inputs: __m512i, weights: __m512i) -> __m512i {
+        // SAFETY: the instruction needs AVX-512 VNNI and AVX-512F. A `Vnni512` exists only where the
+        // processor has both: `try_new` is the only safe function that makes one, and it asks for each
+        // feature.
+        unsafe { _mm512_dpbusd_epi32(sums, inputs, weights) }
+    }
+
+    #[inline(always)]
+    fn store_sums<const F: usize>(
+        self,
+        [high, low]: [__m512i; 2],
+        offsets: &[i32; LANES],
+        floats: &mut [<V4 as pulp::Simd>::f32s; F],
+        at: usize,
+    ) {
+        let avx512f = self.simd.avx512f;
+        let sum = avx512f._mm512_slli_epi32::<8>(high);
+        let sum = avx512f._mm512_add_epi32(sum, low);
+        let sum = avx512f._mm512_add_epi32(sum, cast(*offsets));
+        floats[at] = cast(avx512f._mm512_cvtepi32_ps(sum));
+    }
+
+    #[inline(always)]
+    fn quantize(self, range: &Range, numbers: &[f32; LANES]) -> [u8; 2 * LANES] {
+        let integers = cast(range.integers(self.simd, cast(*numbers)));
+        let integers = self.simd.avx512f._mm512_cvtepi32_epi16(integers);
+        let integers = self
+            .simd
+            .avx2
+            ._mm256_xor_si256(integers, cast([0x8000u16; LANES]));
+        cast(self.simd.avx2._mm256_shuffle_epi8(integers, cast(ORDER_16)))
+    }
+}
+
+/// The order of bytes in each half of a vector of 16-bit integers: of each four the high bytes, then the low
+/// bytes.
+const ORDER_16: [u128; 2] = [0x0e0c_0a08_0f0d_0b09_0604_0200_0705_0301; 2];
+/// The same of 32-bit integers, whose upper 16 bits are left out.
+const ORDER_32: [u128; 2] = [0x8080_8080_8080_8080_0c08_0400_0d09_0501; 2];
+
+impl Vnni for Avx {
+    type Simd = V3;
+    type Ints = [__m256i; 2];
+    const HAS_32_REGISTERS: bool = false;
+
+    #[inline(always)]
+    fn simd(self) -> V3 {
+        self.simd
+    }
+
+    #[inline(always)]
+    fn zeros(self) -> [__m256i; 2] {
+        [self.simd.avx._mm256_setzero_si256(); 2]
+    }
+
+    #[inline(always)]
+    fn splat(self, quad: i32) -> [__m256i; 2] {
+        [self.simd.avx._mm256_set1_epi32(quad); 2]
+    }
+
+    #[inline(always)]
+    fn load(self, quads: &Quads) -> [__m256i; 2] {
+        cast(*quads)
+    }
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "pulp has no safe function for this instruction")]
+    fn add_products(
+        self,
+        sums: [__m256i; 2],
+        inputs: [__m256i; 2],
+        weights: [__m256i; 2],
+    ) -> [__m256i; 2] {
+        // SAFETY: the instruction needs AVX-VNNI. An `Avx` exists only where the processor has it: only
+        // `new` makes one, and it asks for the feature.
+        unsafe {
+            [
+                _mm256_dpbusd_avx_epi32(sums[0], inputs[0], weights[0]),
+                _mm256_dpbusd_avx_epi32(sums[1], inputs[1], weights[1]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn store_sums<const F: usize>(
+        self,
+        [high, low]: [[__m256i; 2]; 2],
+        offsets: &[i32; LANES],
+        floats: &mut [<V3 as pulp::Simd>::f32s; F],
+        at: usize,
+    ) {
+        let avx2 = self.simd.avx2;
+        let offsets: [__m256i; 2] = cast(*offsets);
+        for half in 0..2 {
+            let sum = avx2._mm256_slli_epi32::<8>(high[half]);
+            let sum = avx2._mm256_add_epi32(sum, low[half]);
+            let sum = avx2._mm256_add_epi32(sum, offsets[half]);
+            floats[2 * at + half] = cast(self.simd.avx._mm256_cvtepi32_ps(sum));
+        }
+    }
+
+    #[inline(always)]
+    fn quantize(self, range: &Range, numbers: &[f32; LANES]) -> [u8; 2 * LANES] {
+        let numbers: [<V3 as pulp::Simd>::f32s; 2] = cast(*numbers);
+        // Not a closure: the compiler would not compile it for the instructions.
+        let mut bytes = [[0u64; 2]; 2];
+        for at in 0..2 {
+            let integers: __m256i = cast(range.integers(self.simd, numbers[at]));
+            let integers = self
+                .simd
+                .avx2
+                ._mm256_xor_si256(integers, cast([0x8000u32; 8]));
+            // The bytes of four integers are in the lower half of each half.
+            let [low, _, high, _]: [u64; 4] =
+                cast(self.simd.avx2._mm256_shuffle_epi8(integers, cast(ORDER_32)));
+            bytes[at] = [low, high];
+        }
+        cast(bytes)
+    }
+}
