@@ -55,7 +55,7 @@ async function start(makeSource) {
     const raw = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
     source.node.connect(raw);
     // The track of a microphone would do as it is; here a file has the same path.
-    const denoised = await denoiseTrack(raw.stream.getAudioTracks()[0], { context, enabled: element('enabled').checked });
+    const denoised = await denoiseTrack(raw.stream.getAudioTracks()[0], { enabled: element('enabled').checked });
     ends.push(denoised.stop);
     denoised.node.on('error', ({ message }) => show('message', message));
     const sending = makeTransform('send', PASSWORD);

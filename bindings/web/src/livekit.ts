@@ -7,7 +7,7 @@
 import type { TrackOptions, DenoisedTrack } from './track.js';
 import { denoiseTrack } from './track.js';
 
-/** What LiveKit passes to `init` and `restart`. */
+/** What LiveKit passes to `init` and `restart`. Its AudioContext is not used: LiveKit may close it in a call. */
 export interface AudioProcessorOptions {
   track: MediaStreamTrack;
   audioContext?: AudioContext;
@@ -28,9 +28,9 @@ export function quietwire(options: TrackOptions = {}): QuietwireProcessor {
   const processor: QuietwireProcessor = {
     name: 'quietwire',
     processedTrack: undefined,
-    async init({ track, audioContext }) {
+    async init({ track }) {
       await denoised?.stop();
-      denoised = await denoiseTrack(track, audioContext ? { ...options, context: audioContext } : options);
+      denoised = await denoiseTrack(track, options);
       processor.processedTrack = denoised.track;
     },
     // The microphone has changed.

@@ -3,8 +3,6 @@ import { createDenoiser, type DenoiserNode, type DenoiserOptions } from './node.
 import { QuietwireError } from './engine.js';
 
 export interface TrackOptions extends DenoiserOptions {
-  /** Used instead of a context of its own. It is not closed then. */
-  context?: AudioContext;
   /**
    * Whether the browser gets the constraints that switch its own noise suppression and voice isolation off. Chromium does so only
    * in `getUserMedia`. Default: true.
@@ -39,21 +37,21 @@ function checkSource(source: MediaStreamTrack): void {
 
 /**
  * Cleans the track of a microphone. The clean track follows its source: `enabled` at the start, `muted` with its
- * events, and its end. Constraints and settings of the clean track are those of the source. Its `stop`, and a
- * context that closes, free everything.
+ * events, and its end. Constraints and settings of the clean track are those of the source. Its `stop` frees
+ * everything. It has an AudioContext of its own, which no other code closes: a track ends with its context. If the
+ * browser ends the processor, the node has an `error` event and the clean track goes on with the sound of its source.
  *
  * @throws QuietwireError as {@link createDenoiser}, and for a track that has ended or has no sound. The source is
  * as it was then: it can be used instead.
  */
 export async function denoiseTrack(source: MediaStreamTrack, options: TrackOptions = {}): Promise<DenoisedTrack> {
   checkSource(source);
-  const isOwn = options.context === undefined;
-  const context = options.context ?? new AudioContext({ latencyHint: 'interactive' });
+  const context = new AudioContext({ latencyHint: 'interactive' });
   let node: DenoiserNode;
   try {
     node = await createDenoiser(context, options);
   } catch (error) {
-    if (isOwn) await context.close();
+    await context.close();
     throw error;
   }
   const destination = new MediaStreamAudioDestinationNode(context, { channelCount: node.channelCount });
@@ -65,6 +63,7 @@ export async function denoiseTrack(source: MediaStreamTrack, options: TrackOptio
   let current = source;
   let replacements = 0;
   let isStopped = false;
+  let hasFailed = false;
 
   const onMute = (event: Event) => track.dispatchEvent(new Event(event.type));
   const onEnded = () => {
@@ -76,7 +75,12 @@ export async function denoiseTrack(source: MediaStreamTrack, options: TrackOptio
     if (isStopped || context.state === 'running') return;
     if (context.state === 'closed') onEnded();
     // The system has interrupted it.
-    else if (isOwn) void context.resume();
+    else void context.resume();
+  };
+  const onFailure = () => {
+    hasFailed = true;
+    input?.disconnect();
+    input?.connect(destination);
   };
   const leave = () => {
     for (const name of ['mute', 'unmute']) current.removeEventListener(name, onMute);
@@ -96,7 +100,7 @@ export async function denoiseTrack(source: MediaStreamTrack, options: TrackOptio
     for (const name of ['mute', 'unmute']) current.addEventListener(name, onMute);
     current.addEventListener('ended', onEnded);
     input = new MediaStreamAudioSourceNode(context, { mediaStream: new MediaStream([next]) });
-    input.connect(node);
+    input.connect(hasFailed ? destination : node);
     if (!isFirst && current.muted !== wasMuted) track.dispatchEvent(new Event(current.muted ? 'mute' : 'unmute'));
     // No event follows for a track that has ended while this function waited.
     if ((current.readyState as string) === 'ended') onEnded();
@@ -108,7 +112,7 @@ export async function denoiseTrack(source: MediaStreamTrack, options: TrackOptio
     context.removeEventListener('statechange', onStateChange);
     node.dispose();
     stopTrack();
-    if (isOwn && context.state !== 'closed') await context.close();
+    if (context.state !== 'closed') await context.close();
   };
   Object.defineProperty(track, 'muted', { get: () => current.muted, configurable: true });
   Object.assign(track, {
@@ -123,6 +127,7 @@ export async function denoiseTrack(source: MediaStreamTrack, options: TrackOptio
   else await use(source);
   track.enabled = source.enabled;
   context.addEventListener('statechange', onStateChange);
+  node.addEventListener('processorerror', onFailure);
   // Browsers start a context only after a gesture; the track of a microphone was granted by one.
   if (context.state === 'suspended') void context.resume();
   return { track, node, latencySeconds: node.latencySeconds, replaceSource: use, stop };
