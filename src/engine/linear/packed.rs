@@ -100,7 +100,9 @@ impl PackedLinear {
     ) -> Option<Self> {
         let is_in_range = |all: bool, integer: &u8| all & (*integer as i8 != i8::MIN);
         let is_finite = scales.iter().all(|scale| (scale * INT8_MAX).is_finite());
-        if !int8::is_supported(inputs) || !is_finite || !integers.iter().fold(true, is_in_range) {
+        // A constant may have another shape than when it was multiplied by its scales.
+        let is_fit = scales.len() == outputs && int8::is_supported(inputs);
+        if !is_fit || !is_finite || !integers.iter().fold(true, is_in_range) {
             return None;
         }
         let panels = outputs.div_ceil(PANEL);
@@ -256,6 +258,7 @@ mod tests {
             let scales = vec![scale; outputs];
             assert!(PackedLinear::from_int8(&integers, SIZES, &scales).is_none());
         }
+        assert!(PackedLinear::from_int8(&integers, [outputs, inputs], &scales).is_none());
         integers[7] = i8::MIN as u8;
         assert!(PackedLinear::from_int8(&integers, SIZES, &scales).is_none());
     }
