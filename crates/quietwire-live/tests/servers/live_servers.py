@@ -233,7 +233,20 @@ def play_and_record(
 
 
 def check_quality(server: Server, program: str, folder: Path) -> None:
-    """The noise floor falls, and the speech keeps its level within 1 dB."""
+    """The noise floor falls, the speech keeps its level within 1 dB, and there are no xruns.
+
+    A virtual machine can stop for some milliseconds, which is an xrun of any program. So one run of three has to be
+    without. A machine that is busy with other work may have some in all of them.
+    """
+    for _ in range(3):
+        xruns = measure_quality(server, program, folder)
+        if xruns == 0 or not is_idle():
+            return
+    raise AssertionError(f"{xruns} xruns on an idle machine, and some in the two runs before")
+
+
+def measure_quality(server: Server, program: str, folder: Path) -> int:
+    """Checks levels. Returns the xruns."""
     clip = read_wav(ROOT / "samples/office-fan.wav")[:, 0]
     record = folder / "both.wav"
     with live(server, program, "--virtual-mic", "Test Mic", "--record", str(record), "--buffer-ms", "20") as run:
@@ -260,13 +273,7 @@ def check_quality(server: Server, program: str, folder: Path) -> None:
     assert abs(speech_out - speech_in) < 1.0
     assert len(clean) > RATE, "the virtual microphone gave nothing"
     assert db(np.mean(clean**2)) > -50
-    check_xruns(xruns)
-
-
-def check_xruns(xruns: int) -> None:
-    """None on an idle machine. A machine that is busy with other work may have some."""
-    if is_idle():
-        assert xruns == 0, xruns
+    return xruns
 
 
 def is_idle() -> bool:
