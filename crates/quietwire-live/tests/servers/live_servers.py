@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -233,20 +233,7 @@ def play_and_record(
 
 
 def check_quality(server: Server, program: str, folder: Path) -> None:
-    """The noise floor falls, the speech keeps its level within 1 dB, and there are no xruns.
-
-    A virtual machine can stop for some milliseconds, which is an xrun of any program. So one run of three has to be
-    without. A machine that is busy with other work may have some in all of them.
-    """
-    for _ in range(3):
-        xruns = measure_quality(server, program, folder)
-        if xruns == 0 or not is_idle():
-            return
-    raise AssertionError(f"{xruns} xruns on an idle machine, and some in the two runs before")
-
-
-def measure_quality(server: Server, program: str, folder: Path) -> int:
-    """Checks levels. Returns the xruns."""
+    """The noise floor falls, the speech keeps its level within 1 dB, and there are no xruns."""
     clip = read_wav(ROOT / "samples/office-fan.wav")[:, 0]
     record = folder / "both.wav"
     with live(server, program, "--virtual-mic", "Test Mic", "--record", str(record), "--buffer-ms", "20") as run:
@@ -273,7 +260,17 @@ def measure_quality(server: Server, program: str, folder: Path) -> int:
     assert abs(speech_out - speech_in) < 1.0
     assert len(clean) > RATE, "the virtual microphone gave nothing"
     assert db(np.mean(clean**2)) > -50
-    return xruns
+    check_timing(xruns == 0, xruns)
+
+
+class TimingError(AssertionError):
+    """Sound was late on an idle machine."""
+
+
+def check_timing(is_met: bool, *details: object) -> None:
+    """Not on a machine that is busy with other work. `main` repeats a check that fails here."""
+    if is_idle() and not is_met:
+        raise TimingError(*details)
 
 
 def is_idle() -> bool:
@@ -372,7 +369,8 @@ def check_latency(server: Server, program: str, folder: Path) -> None:
         print(f"{server.kind}: the recorder has {len(raw)} of {count} impulses before quietwire")
     # A busy machine loses some.
     pairs = [(at, later[0]) for at in raw if (later := clean[(clean > at) & (clean < at + RATE // 4)]).size]
-    assert len(pairs) == count or (not is_idle() and len(pairs) >= 2), (raw, clean)
+    assert len(pairs) >= 2, (raw, clean)
+    check_timing(len(pairs) == count, raw, clean)
     measured_ms = np.array([1e3 * (to - at) / RATE for at, to in pairs])
     stated_ms = np.array([parts["total_ms"] for parts in stated])
     parts = {key: round(float(np.median([p[key] for p in stated])), 1) for key in stated[0]}
@@ -380,9 +378,7 @@ def check_latency(server: Server, program: str, folder: Path) -> None:
     print(f"{server.kind}: latency measured {np.round(measured_ms, 1)} ms, stated {parts}; {playout}")
     measured, total = float(np.median(measured_ms)), float(np.median(stated_ms))
     print(f"{server.kind}: {measured:.1f} ms measured, {total:.1f} ms stated, of which devices {devices:.1f} ms")
-    if is_idle():
-        assert abs(measured - total) < 2
-        assert measured < 40
+    check_timing(abs(measured - total) < 2 and measured < 40, measured, total)
 
 
 def check_control(server: Server, program: str) -> None:
@@ -511,9 +507,8 @@ def check_overload(server: Server, program: str) -> None:
             f"{server.kind}: overload: {during['deadline_misses']} missed hops, {during['step_downs']} steps down, "
             f"{during['playout']['underruns']} underruns, queue {during['playout']['queue_ms']:.1f} ms"
         )
-        if is_idle():
-            assert after["playout"]["underruns"] == underruns, after
         assert run.stop() == 0
+    check_timing(after["playout"]["underruns"] == underruns, after)
 
 
 def check_restart(server: Server, program: str) -> None:
@@ -553,6 +548,21 @@ def check_failures(server: Server, program: str) -> None:
     print(f"{server.kind}: failures are reported")
 
 
+def run_check(kind: str, name: str, check: Callable[[], None]) -> None:
+    """A virtual machine can stop for some milliseconds, which makes sound late in any program: one run of three has
+    to be in time."""
+    for repetitions_left in (2, 1, 0):
+        try:
+            check()
+        except TimingError as error:
+            if repetitions_left == 0:
+                raise
+            print(f"{kind}: {name} is repeated, sound was late: {error}", flush=True)
+        else:
+            print(f"{kind}: {name} passed", flush=True)
+            return
+
+
 def main() -> int:
     kind, program = sys.argv[1:3]
     selected = sys.argv[3:]
@@ -576,8 +586,7 @@ def main() -> int:
         }
         for name, check in checks.items():
             if not selected or name in selected:
-                check()
-                print(f"{kind}: {name} passed", flush=True)
+                run_check(kind, name, check)
     finally:
         server.stop()
         shutil.rmtree(work, ignore_errors=True)
