@@ -88,10 +88,15 @@ def check_noise(server: Server, folder: Path) -> None:
         ("mic_sink", ("mic_sink", MICROPHONE)),
         (LOUDSPEAKER, (LOUDSPEAKER, "spk_sink")),
     ):
-        raw, clean = play(server, sink, clip, nodes, folder)
+        # The recorder sometimes gets no sound of a node.
+        for _ in range(3):
+            raw, clean = play(server, sink, clip, nodes, folder)
+            if min(np.abs(raw).max(), np.abs(clean).max()) > 0.05:
+                break
+            print(f"{nodes[1]}: a recording without sound, peaks {np.abs(raw).max():.3f}, {np.abs(clean).max():.3f}")
+        assert len(clean) > RATE and np.abs(clean).max() > 0.05, "no sound arrived"
         before, after = noise_floor(raw), noise_floor(clean)
         print(f"{nodes[1]}: noise floor {before:.1f} -> {after:.1f} dBFS")
-        assert len(clean) > RATE and np.abs(clean).max() > 0.05, "no sound arrived"
         assert after < before - 15
 
 
