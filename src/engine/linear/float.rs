@@ -63,16 +63,31 @@ pub(super) fn pack<W: Weight>(
     for (scale, max_abs) in scales.as_flattened_mut().iter_mut().zip(max_abs) {
         *scale = W::scale(*max_abs);
     }
-    let mut packed = vec![W::nearest(0.0); panels * inputs * PANEL];
+    let zero = W::nearest(0.0);
+    let packed = to_panels(weights, [inputs, outputs], zero, |panel, row, to| {
+        for ((to, weight), scale) in to.iter_mut().zip(row).zip(&scales[panel]) {
+            *to = W::nearest(weight / scale);
+        }
+    });
+    (packed, scales)
+}
+
+/// Weights [inputs, outputs] as [panels, inputs, PANEL] with `zero` as padding. `convert` gets a panel, its part
+/// of a row, and the place of that.
+pub(super) fn to_panels<T, W: Copy>(
+    weights: &[T],
+    [inputs, outputs]: [usize; 2],
+    zero: W,
+    convert: impl Fn(usize, &[T], &mut [W]),
+) -> Vec<W> {
+    let mut packed = vec![zero; outputs.div_ceil(PANEL) * inputs * PANEL];
     for (input, row) in weights.chunks_exact(outputs).enumerate() {
         for (panel, row) in row.chunks(PANEL).enumerate() {
             let to = &mut packed[(panel * inputs + input) * PANEL..][..row.len()];
-            for ((to, weight), scale) in to.iter_mut().zip(row).zip(&scales[panel]) {
-                *to = W::nearest(weight / scale);
-            }
+            convert(panel, row, to);
         }
     }
-    (packed, scales)
+    packed
 }
 
 /// Runs `visitor` with a layer whose weights were packed by [`pack`].

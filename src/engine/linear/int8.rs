@@ -47,9 +47,9 @@ impl Kernel {
     fn available() -> Vec<Self> {
         let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        kernels.extend(vnni::is_avx512_available().then_some(Self::Avx512Vnni));
+        kernels.extend(vnni::is_available::<vnni::Avx512>().then_some(Self::Avx512Vnni));
         #[cfg(target_arch = "x86_64")]
-        kernels.extend(vnni::is_avx_available().then_some(Self::AvxVnni));
+        kernels.extend(vnni::is_available::<vnni::Avx>().then_some(Self::AvxVnni));
         #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
         kernels.extend(pairs::is_available().then_some(Self::Pairs));
         kernels.push(Self::Portable);
@@ -95,10 +95,12 @@ impl Int8Weights {
             #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
             Kernel::Pairs => pairs::visit(&self.packed, epilogue, visitor),
             #[cfg(target_arch = "x86_64")]
-            Kernel::AvxVnni => vnni::visit_avx((&self.packed, &self.offsets), epilogue, visitor),
+            Kernel::AvxVnni => {
+                vnni::visit::<vnni::Avx>((&self.packed, &self.offsets), epilogue, visitor)
+            }
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512Vnni => {
-                vnni::visit_avx512((&self.packed, &self.offsets), epilogue, visitor);
+                vnni::visit::<vnni::Avx512>((&self.packed, &self.offsets), epilogue, visitor);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::epilogue::Epilogue;
-use super::float::{self, pack};
+use super::float::{self, pack, to_panels};
 use super::int8::{self, Int8Weights};
 use super::layer::{INT8_MAX, LayerVisitor, PANEL};
 use crate::fast_math::ROUNDER;
@@ -105,17 +105,12 @@ impl PackedLinear {
         if !is_fit || !is_finite || !integers.iter().fold(true, is_in_range) {
             return None;
         }
-        let panels = outputs.div_ceil(PANEL);
-        let mut packed = vec![0; panels * inputs * PANEL];
-        for (input, row) in integers.chunks_exact(outputs).enumerate() {
-            for (panel, row) in row.chunks(PANEL).enumerate() {
-                let to = &mut packed[(panel * inputs + input) * PANEL..][..row.len()];
-                for (to, integer) in to.iter_mut().zip(row) {
-                    *to = *integer as i8;
-                }
+        let packed = to_panels(integers, [inputs, outputs], 0, |_, row, to| {
+            for (to, integer) in to.iter_mut().zip(row) {
+                *to = *integer as i8;
             }
-        }
-        let mut padded = vec![[0.0; PANEL]; panels];
+        });
+        let mut padded = vec![[0.0; PANEL]; outputs.div_ceil(PANEL)];
         padded.as_flattened_mut()[..outputs].copy_from_slice(scales);
         let weights = Weights::Int8(Int8Weights::new(&packed, [inputs, outputs]));
         Some(Self::without_bias([inputs, outputs], weights, padded))

@@ -137,7 +137,8 @@ impl<'a> Tensor<'a> {
         })
     }
 
-    /// The numbers as f32, if they are of a type for floating-point numbers or have 8 bits.
+    /// The numbers as f32, if they are of a type for floating-point numbers or have 8 bits, except for
+    /// [`i8_bytes`](Self::i8_bytes).
     pub(in crate::engine) fn to_f32(&self) -> Option<Arc<[f32]>> {
         match (&self.data, self.element) {
             (Data::Raw(raw), Element::F32) => {
@@ -148,9 +149,6 @@ impl<'a> Tensor<'a> {
                 let (numbers, _) = raw.as_chunks();
                 let from = |n: &[u8; 2]| from_f16(u16::from_le_bytes(*n));
                 Some(numbers.iter().map(from).collect())
-            }
-            (Data::Raw(raw), Element::I8) => {
-                Some(raw.iter().map(|n| f32::from(*n as i8)).collect())
             }
             (Data::Raw(raw), Element::U8) => Some(raw.iter().map(|n| f32::from(*n)).collect()),
             (Data::Floats(floats), Element::F32) => Some(floats[..].into()),

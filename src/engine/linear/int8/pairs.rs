@@ -29,16 +29,17 @@ fn pair_count(inputs: usize) -> usize {
 /// Weights [panels, inputs, PANEL] as [panels, pairs, PANEL, 2].
 pub(super) fn pack_pairs(weights: &[[i8; PANEL]], inputs: usize) -> Vec<i8> {
     let pairs = pair_count(inputs);
-    let mut packed = vec![[[0i8; 2]; PANEL]; weights.len() / inputs * pairs];
+    let mut packed = vec![0i8; weights.len() / inputs * pairs * size_of::<WeightPairs>()];
+    let (to, _) = packed.as_chunks_mut::<2>().0.as_chunks_mut::<PANEL>();
     let panels = weights.chunks_exact(inputs);
-    for (from, to) in panels.zip(packed.chunks_exact_mut(pairs)) {
+    for (from, to) in panels.zip(to.chunks_exact_mut(pairs)) {
         for (input, weights) in from.iter().enumerate() {
             for (pair, weight) in to[input / 2].iter_mut().zip(weights) {
                 pair[input % 2] = *weight;
             }
         }
     }
-    packed.as_flattened().as_flattened().to_vec()
+    packed
 }
 
 /// Runs `visitor` with a layer whose weights were packed by [`pack_pairs`].

@@ -18,8 +18,7 @@ use super::super::epilogue::Epilogue;
 use super::super::layer::{Layer, LayerVisitor, PANEL, ROWS};
 use super::quantize::{Range, quantized_max};
 
-pub(super) use x86_64::{is_avx_available, is_avx512_available};
-pub(super) use x86_64::{visit_avx, visit_avx512};
+pub(super) use x86_64::{Avx, Avx512};
 
 /// Outputs of a vector. With AVX it is two registers.
 const LANES: usize = 16;
@@ -34,13 +33,19 @@ type Quads = [[i8; 4]; LANES];
 type Inputs = [i32; 2];
 
 /// The instructions of one of both extensions.
-trait Vnni: Copy {
+pub(super) trait Vnni: Copy {
     /// f32 vectors of the same width
     type Simd: Simd;
     /// LANES 32-bit integers
     type Ints: Copy;
     /// whether the processor has 32 registers, not 16
     const HAS_32_REGISTERS: bool;
+
+    /// `None` where the processor has not the instructions.
+    fn new() -> Option<Self>;
+
+    /// Runs `function` compiled for the instructions.
+    fn vectorize<F: pulp::NullaryFnOnce>(self, function: F) -> F::Output;
 
     fn simd(self) -> Self::Simd;
 
@@ -81,7 +86,8 @@ pub(super) fn pack_quads(
 ) -> (Vec<i8>, Vec<[i32; LANES]>) {
     let quads = quad_count(inputs);
     let vectors = outputs.div_ceil(WIDTH) * VECTORS;
-    let mut packed = vec![[[0i8; 4]; LANES]; vectors * quads];
+    let mut packed = vec![0i8; vectors * quads * size_of::<Quads>()];
+    let (to, _) = packed.as_chunks_mut().0.as_chunks_mut::<LANES>();
     let mut offsets = vec![[0i32; LANES]; vectors];
     for vector in 0..outputs.div_ceil(LANES) {
         let (panel, part) = (vector / VECTORS, vector % VECTORS);
@@ -89,14 +95,13 @@ pub(super) fn pack_quads(
         let offsets = &mut offsets[vector];
         for (input, weights) in from.iter().enumerate() {
             let weights = &weights[vector * LANES % PANEL..][..LANES];
-            let quad = &mut packed[(panel * quads + input / 4) * VECTORS + part];
+            let quad: &mut Quads = &mut to[(panel * quads + input / 4) * VECTORS + part];
             for ((quad, offset), weight) in quad.iter_mut().zip(&mut *offsets).zip(weights) {
                 quad[input % 4] = *weight;
                 *offset = offset.wrapping_sub(i32::from(*weight) << 15);
             }
         }
     }
-    let packed = packed.as_flattened().as_flattened().to_vec();
     (packed, offsets)
 }
 
@@ -135,6 +140,23 @@ impl<'a, I: Vnni> VnniLinear<'a, I> {
             epilogue,
         }
     }
+}
+
+/// Whether the processor has the instructions.
+pub(super) fn is_available<I: Vnni>() -> bool {
+    I::new().is_some()
+}
+
+/// Runs `visitor` with a layer whose weights were packed by [`pack_quads`].
+pub(super) fn visit<I: Vnni>(
+    (weights, offsets): (&[i8], &[[i32; LANES]]),
+    epilogue: Epilogue<'_>,
+    visitor: impl LayerVisitor,
+) {
+    let instructions =
+        I::new().expect("weights are packed in quads only where the instructions are available");
+    let layer = VnniLinear::new(instructions, weights, offsets, epilogue);
+    instructions.vectorize(Visit { layer, visitor });
 }
 
 struct Visit<'a, I, T> {

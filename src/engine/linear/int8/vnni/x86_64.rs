@@ -5,10 +5,8 @@ use std::arch::x86_64::{__m256i, __m512i, _mm256_dpbusd_avx_epi32, _mm512_dpbusd
 use pulp::bytemuck::cast;
 use pulp::x86::{V3, V4};
 
-use super::super::super::epilogue::Epilogue;
-use super::super::super::layer::LayerVisitor;
 use super::super::quantize::Range;
-use super::{LANES, Quads, Visit, Vnni, VnniLinear};
+use super::{LANES, Quads, Vnni};
 
 pulp::simd_type! {
     /// AVX-512 with VNNI.
@@ -38,89 +36,31 @@ pulp::simd_type! {
 
 /// AVX-512 with VNNI, and the vectors of f32 of the same width.
 #[derive(Clone, Copy)]
-struct Avx512 {
+pub(in super::super) struct Avx512 {
     vnni: Vnni512,
     simd: V4,
 }
 
 /// AVX-VNNI, which pulp does not know, and the vectors of f32 of the same width.
 #[derive(Clone, Copy)]
-struct Avx {
+pub(in super::super) struct Avx {
     simd: V3,
-}
-
-impl Avx512 {
-    fn new() -> Option<Self> {
-        let (vnni, simd) = (Vnni512::try_new()?, V4::try_new()?);
-        Some(Self { vnni, simd })
-    }
-}
-
-impl Avx {
-    fn new() -> Option<Self> {
-        let has_vnni = std::arch::is_x86_feature_detected!("avxvnni");
-        let simd = V3::try_new().filter(|_| has_vnni)?;
-        Some(Self { simd })
-    }
-
-    /// Runs `function` compiled for these instructions.
-    #[inline(always)]
-    #[expect(
-        unsafe_code,
-        reason = "a function with features of the processor is called"
-    )]
-    fn vectorize<F: pulp::NullaryFnOnce>(self, function: F) -> F::Output {
-        // The features of `V3`, and AVX-VNNI.
-        #[target_feature(
-            enable = "sse,sse2,fxsr,sse3,ssse3,sse4.1,sse4.2,popcnt,avx,avx2,bmi1,bmi2,fma,lzcnt,avxvnni"
-        )]
-        fn run<F: pulp::NullaryFnOnce>(function: F) -> F::Output {
-            function.call()
-        }
-        // SAFETY: an `Avx` exists only where the processor has AVX-VNNI and the features of `V3`: only `new`
-        // makes one, and it asks for both.
-        unsafe { run(function) }
-    }
-}
-
-/// Whether the processor has AVX-512 with VNNI.
-pub(in super::super) fn is_avx512_available() -> bool {
-    Avx512::new().is_some()
-}
-
-/// Whether the processor has AVX-VNNI.
-pub(in super::super) fn is_avx_available() -> bool {
-    Avx::new().is_some()
-}
-
-const UNAVAILABLE: &str = "weights are packed in quads only where the instructions are available";
-
-/// Runs `visitor` with a layer whose weights were packed by [`pack_quads`](super::pack_quads), with AVX-512.
-pub(in super::super) fn visit_avx512(
-    (weights, offsets): (&[i8], &[[i32; LANES]]),
-    epilogue: Epilogue<'_>,
-    visitor: impl LayerVisitor,
-) {
-    let instructions = Avx512::new().expect(UNAVAILABLE);
-    let layer = VnniLinear::new(instructions, weights, offsets, epilogue);
-    instructions.vnni.vectorize(Visit { layer, visitor });
-}
-
-/// [`visit_avx512`] with AVX.
-pub(in super::super) fn visit_avx(
-    (weights, offsets): (&[i8], &[[i32; LANES]]),
-    epilogue: Epilogue<'_>,
-    visitor: impl LayerVisitor,
-) {
-    let instructions = Avx::new().expect(UNAVAILABLE);
-    let layer = VnniLinear::new(instructions, weights, offsets, epilogue);
-    instructions.vectorize(Visit { layer, visitor });
 }
 
 impl Vnni for Avx512 {
     type Simd = V4;
     type Ints = __m512i;
     const HAS_32_REGISTERS: bool = true;
+
+    fn new() -> Option<Self> {
+        let (vnni, simd) = (Vnni512::try_new()?, V4::try_new()?);
+        Some(Self { vnni, simd })
+    }
+
+    #[inline(always)]
+    fn vectorize<F: pulp::NullaryFnOnce>(self, function: F) -> F::Output {
+        self.vnni.vectorize(function)
+    }
 
     #[inline(always)]
     fn simd(self) -> V4 {
@@ -188,6 +128,30 @@ impl Vnni for Avx {
     type Simd = V3;
     type Ints = [__m256i; 2];
     const HAS_32_REGISTERS: bool = false;
+
+    fn new() -> Option<Self> {
+        let has_vnni = std::arch::is_x86_feature_detected!("avxvnni");
+        let simd = V3::try_new().filter(|_| has_vnni)?;
+        Some(Self { simd })
+    }
+
+    #[inline(always)]
+    #[expect(
+        unsafe_code,
+        reason = "a function with features of the processor is called"
+    )]
+    fn vectorize<F: pulp::NullaryFnOnce>(self, function: F) -> F::Output {
+        // The features of `V3`, and AVX-VNNI.
+        #[target_feature(
+            enable = "sse,sse2,fxsr,sse3,ssse3,sse4.1,sse4.2,popcnt,avx,avx2,bmi1,bmi2,fma,lzcnt,avxvnni"
+        )]
+        fn run<F: pulp::NullaryFnOnce>(function: F) -> F::Output {
+            function.call()
+        }
+        // SAFETY: an `Avx` exists only where the processor has AVX-VNNI and the features of `V3`: only `new`
+        // makes one, and it asks for both.
+        unsafe { run(function) }
+    }
 
     #[inline(always)]
     fn simd(self) -> V3 {
