@@ -55,6 +55,10 @@ export interface DenoiserNode extends AudioWorkletNode {
   setTelemetry(telemetryHz: number): void;
   /** Ends the processor and frees its memory. The node must not be used any more. */
   dispose(): void;
+  /**
+   * Adds a listener; the returned function removes it. What holds already is reported to a new listener too: that the
+   * node runs, and the error that ended it.
+   */
   on<K extends keyof DenoiserEvents>(name: K, listener: (detail: DenoiserEvents[K]) => void): () => void;
 }
 
@@ -140,21 +144,27 @@ function withMethods(
 ): DenoiserNode {
   const send = (request: Request) => node.port.postMessage(request);
   const emit = (name: keyof DenoiserEvents, detail?: unknown) => node.dispatchEvent(new CustomEvent(name, { detail }));
+  // Events that stay true. An app may get the node after them: it waits for a track or for a library.
+  const lasting = new Map<keyof DenoiserEvents, unknown>();
+  const emitLasting = (name: keyof DenoiserEvents, detail?: unknown) => {
+    lasting.set(name, detail);
+    emit(name, detail);
+  };
   node.port.onmessage = (event: MessageEvent<Report>) => {
     const report = event.data;
-    if (report.type === 'running') emit('running');
+    if (report.type === 'running') emitLasting('running');
     if (report.type === 'telemetry') emit('telemetry', report.telemetry);
     if (report.type === 'overload') emit('overload', report.overload);
     if (report.type === 'error') emit('error', { message: report.message });
   };
   // Chromium calls `onprocessorerror` for events with the name `error`, those of this node among them.
   node.addEventListener('processorerror', () => {
-    emit('error', { message: 'the AudioWorklet has ended the processor: its output is silence, create another denoiser' });
+    emitLasting('error', { message: 'the AudioWorklet has ended the processor: its output is silence, create another denoiser' });
   });
   const onStateChange = () => {
     if (context.state !== 'closed') return;
     context.removeEventListener('statechange', onStateChange);
-    emit('error', { message: 'the AudioContext was closed: the node is silent, create another context and denoiser' });
+    emitLasting('error', { message: 'the AudioContext was closed: the node is silent, create another context and denoiser' });
   };
   // An OfflineAudioContext closes when it has rendered.
   if (context instanceof AudioContext) context.addEventListener('statechange', onStateChange);
@@ -180,6 +190,7 @@ function withMethods(
       const handler = (event: Event) => {
         if (event instanceof CustomEvent) listener(event.detail);
       };
+      if (lasting.has(name)) handler(new CustomEvent(name, { detail: lasting.get(name) }));
       node.addEventListener(name, handler);
       return () => node.removeEventListener(name, handler);
     },

@@ -123,11 +123,11 @@ export async function denoiseTrack(source: MediaStreamTrack, options: TrackOptio
     applyConstraints: (constraints: MediaTrackConstraints = {}) =>
       current.applyConstraints(adjustConstraints ? { ...constraints, ...SUPPRESSION_OFF } : constraints),
   });
+  context.addEventListener('statechange', onStateChange);
+  node.addEventListener('processorerror', onFailure);
   if ((source.readyState as string) === 'ended') onEnded();
   else await use(source);
   track.enabled = source.enabled;
-  context.addEventListener('statechange', onStateChange);
-  node.addEventListener('processorerror', onFailure);
   // Browsers start a context only after a gesture; the track of a microphone was granted by one.
   if (context.state === 'suspended') void context.resume();
   return { track, node, latencySeconds: node.latencySeconds, replaceSource: use, stop };

@@ -3,7 +3,7 @@
 //     npm test          CHROMIUM=/path/to/chromium, default: the first one on the path
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, test as run } from 'node:test';
 
 import { launch } from './browser.mjs';
 import { root, serve } from './server.mjs';
@@ -11,6 +11,9 @@ import { throttle } from './throttle.mjs';
 
 const microphone = path.resolve(root, '../../samples/office-fan.wav');
 let server, browser, page;
+
+// A promise of the page that never settles fails its test, by name.
+const test = (name, work) => run(name, { timeout: 180_000 }, work);
 
 async function open(where = '/', own = browser) {
   const context = await own.newContext({ permissions: ['microphone'] });
@@ -256,6 +259,29 @@ test('the clean track follows its source, and frees everything when it is stoppe
     states: ['ended', 'live'],
     context: 'closed',
   });
+});
+
+test('a listener that is added late gets what holds already', async () => {
+  const result = await page.evaluate(async () => {
+    const context = new AudioContext();
+    const node = await createDenoiser(context, { models: ['tiny'] });
+    node.connect(context.destination);
+    await context.resume();
+    await new Promise((resolve) => node.addEventListener('running', resolve));
+    const names = [];
+    const remove = node.on('running', () => names.push('running'));
+    node.on('error', () => names.push('error'));
+    const before = [...names];
+    await context.close();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    remove();
+    node.on('error', ({ message }) => names.push(message));
+    return { before, names };
+  });
+  assert.deepEqual(result.before, ['running']);
+  assert.deepEqual(result.names.slice(0, 2), ['running', 'error']);
+  assert.match(result.names[2], /create another context/);
+  assert.equal(result.names.length, 3);
 });
 
 test('a processor that the browser ends is an error', async () => {
