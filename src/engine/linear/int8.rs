@@ -4,9 +4,9 @@
 #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
 mod pairs;
 mod portable;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod quads;
 mod quantize;
-#[cfg(target_arch = "x86_64")]
-mod vnni;
 
 use super::epilogue::Epilogue;
 use super::layer::LayerVisitor;
@@ -18,7 +18,7 @@ pub(super) use quantize::is_supported;
 pub(super) struct Int8Weights {
     /// [panels, inputs, PANEL], or another order of the same numbers
     packed: Vec<i8>,
-    /// what a kernel of VNNI adds to the sums, for 16 outputs each; empty for other kernels
+    /// what a kernel of quads adds to the sums, for 16 outputs each; empty for other kernels
     offsets: Vec<[i32; 16]>,
     kernel: Kernel,
 }
@@ -32,6 +32,8 @@ enum Kernel {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    #[cfg(target_arch = "aarch64")]
+    NeonDotProduct,
 }
 
 impl Kernel {
@@ -47,9 +49,11 @@ impl Kernel {
     fn available() -> Vec<Self> {
         let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        kernels.extend(vnni::is_available::<vnni::Avx512>().then_some(Self::Avx512Vnni));
+        kernels.extend(quads::is_available::<quads::Avx512>().then_some(Self::Avx512Vnni));
         #[cfg(target_arch = "x86_64")]
-        kernels.extend(vnni::is_available::<vnni::Avx>().then_some(Self::AvxVnni));
+        kernels.extend(quads::is_available::<quads::Avx>().then_some(Self::AvxVnni));
+        #[cfg(target_arch = "aarch64")]
+        kernels.extend(quads::is_available::<quads::Neon>().then_some(Self::NeonDotProduct));
         #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
         kernels.extend(pairs::is_available().then_some(Self::Pairs));
         kernels.push(Self::Portable);
@@ -64,7 +68,11 @@ impl Int8Weights {
     }
 
     #[cfg_attr(
-        not(any(target_arch = "wasm32", target_arch = "x86_64")),
+        not(any(
+            target_arch = "aarch64",
+            target_arch = "wasm32",
+            target_arch = "x86_64"
+        )),
         expect(
             unused_variables,
             reason = "the portable kernel keeps the order of the weights"
@@ -79,7 +87,13 @@ impl Int8Weights {
                 (packed, Vec::new())
             }
             #[cfg(target_arch = "x86_64")]
-            Kernel::AvxVnni | Kernel::Avx512Vnni => vnni::pack_quads(weights.as_chunks().0, sizes),
+            Kernel::AvxVnni => quads::pack_quads::<quads::Avx>(weights.as_chunks().0, sizes),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => quads::pack_quads::<quads::Avx512>(weights.as_chunks().0, sizes),
+            #[cfg(target_arch = "aarch64")]
+            Kernel::NeonDotProduct => {
+                quads::pack_quads::<quads::Neon>(weights.as_chunks().0, sizes)
+            }
         };
         Self {
             packed,
@@ -96,11 +110,15 @@ impl Int8Weights {
             Kernel::Pairs => pairs::visit(&self.packed, epilogue, visitor),
             #[cfg(target_arch = "x86_64")]
             Kernel::AvxVnni => {
-                vnni::visit::<vnni::Avx>((&self.packed, &self.offsets), epilogue, visitor)
+                quads::visit::<quads::Avx>((&self.packed, &self.offsets), epilogue, visitor)
             }
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512Vnni => {
-                vnni::visit::<vnni::Avx512>((&self.packed, &self.offsets), epilogue, visitor);
+                quads::visit::<quads::Avx512>((&self.packed, &self.offsets), epilogue, visitor);
+            }
+            #[cfg(target_arch = "aarch64")]
+            Kernel::NeonDotProduct => {
+                quads::visit::<quads::Neon>((&self.packed, &self.offsets), epilogue, visitor);
             }
         }
     }

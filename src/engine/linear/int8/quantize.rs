@@ -48,7 +48,7 @@ impl Range {
     }
 
     /// [`Self::integer`] of a vector, in the lower 16 bits of each lane.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
     #[inline(always)]
     pub(super) fn integers<S: pulp::Simd>(&self, simd: S, numbers: S::f32s) -> S::f32s {
         let scaled = simd.mul_f32s(numbers, simd.splat_f32s(self.scale));

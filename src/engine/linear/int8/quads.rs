@@ -1,14 +1,18 @@
-//! VNNI, of AVX-512 or of AVX: one instruction multiplies four 8-bit integers without sign with four that have
-//! one and adds the products to a 32-bit sum. A 16-bit input is two integers of 8 bits:
+//! VNNI of AVX-512 or of AVX, and the dot product of NEON: one instruction multiplies four 8-bit integers with
+//! four others and adds the products to a 32-bit sum. A 16-bit input is two integers of 8 bits, and a constant
+//! because their signs are those that the instruction expects:
 //!
 //! ```text
-//! input + 2^15 = 2^8 high + low
-//! sum(weight * input) = 2^8 sum(weight * high) + sum(weight * low) - 2^15 sum(weight)
+//! input = 2^8 high + low + constant
+//! sum(weight * input) = 2^8 sum(weight * high) + sum(weight * low) + constant sum(weight)
 //! ```
 //!
 //! The last term is known when the weights are packed. All arithmetic is modulo 2^32 and the result
 //! fits, so the sums are those of the other kernels.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 use pulp::Simd;
@@ -18,11 +22,14 @@ use super::super::epilogue::Epilogue;
 use super::super::layer::{Layer, LayerVisitor, PANEL, ROWS};
 use super::quantize::{Range, quantized_max};
 
+#[cfg(target_arch = "aarch64")]
+pub(super) use aarch64::Neon;
+#[cfg(target_arch = "x86_64")]
 pub(super) use x86_64::{Avx, Avx512};
 
-/// Outputs of a vector. With AVX it is two registers.
+/// Outputs of a vector.
 const LANES: usize = 16;
-/// Vectors of a panel. With AVX-512 and four rows their sums take 24 of the 32 registers.
+/// Vectors of a panel. With AVX-512 and four rows, or NEON and one, their sums take 24 of the 32 registers.
 const VECTORS: usize = 3;
 /// Outputs whose weights are contiguous in memory.
 const WIDTH: usize = VECTORS * LANES;
@@ -32,14 +39,19 @@ type Quads = [[i8; 4]; LANES];
 /// Four inputs of a row: their high bytes, then their low bytes.
 type Inputs = [i32; 2];
 
-/// The instructions of one of both extensions.
-pub(super) trait Vnni: Copy {
+/// The instructions of one extension.
+pub(super) trait DotProduct: Copy {
     /// f32 vectors of the same width
     type Simd: Simd;
     /// LANES 32-bit integers
     type Ints: Copy;
-    /// whether the processor has 32 registers, not 16
-    const HAS_32_REGISTERS: bool;
+    /// registers that a vector takes: 1 of 32, 2 of 16, or 4 of 32
+    const REGISTERS: usize;
+    /// The bits of an input that are flipped, so that both of its bytes have the signs that the instruction
+    /// expects.
+    const FLIPPED: u16;
+    /// an input less the value of its two bytes
+    const CONSTANT: i32;
 
     /// `None` where the processor has not the instructions.
     fn new() -> Option<Self>;
@@ -56,7 +68,7 @@ pub(super) trait Vnni: Copy {
 
     fn load(self, quads: &Quads) -> Self::Ints;
 
-    /// `sums` plus the four products of each 32-bit lane: of `inputs` without sign and `weights` with one.
+    /// `sums` plus the four products of each 32-bit lane.
     fn add_products(self, sums: Self::Ints, inputs: Self::Ints, weights: Self::Ints) -> Self::Ints;
 
     /// 2^8 times the first of `bytes` plus the second plus `offsets`, as vector `at` of f32.
@@ -68,8 +80,8 @@ pub(super) trait Vnni: Copy {
         at: usize,
     );
 
-    /// The bytes of LANES inputs: of each four the high bytes, then the low bytes of their integers plus
-    /// 2^15.
+    /// The bytes of LANES inputs: of each four the high bytes, then the low bytes of their integers with
+    /// [`Self::FLIPPED`] flipped.
     fn quantize(self, range: &Range, numbers: &[f32; LANES]) -> [u8; 2 * LANES];
 }
 
@@ -79,8 +91,9 @@ fn quad_count(inputs: usize) -> usize {
 }
 
 /// Weights [panels, inputs, PANEL] of `outputs` outputs as [panels, quads, VECTORS, LANES, 4], with panels of
-/// WIDTH outputs, and -2^15 times the sum of the weights of each output [panels, VECTORS, LANES].
-pub(super) fn pack_quads(
+/// WIDTH outputs, and [`DotProduct::CONSTANT`] times the sum of the weights of each output
+/// [panels, VECTORS, LANES].
+pub(super) fn pack_quads<I: DotProduct>(
     weights: &[[i8; PANEL]],
     [inputs, outputs]: [usize; 2],
 ) -> (Vec<i8>, Vec<[i32; LANES]>) {
@@ -98,7 +111,7 @@ pub(super) fn pack_quads(
             let quad: &mut Quads = &mut to[(panel * quads + input / 4) * VECTORS + part];
             for ((quad, offset), weight) in quad.iter_mut().zip(&mut *offsets).zip(weights) {
                 quad[input % 4] = *weight;
-                *offset = offset.wrapping_sub(i32::from(*weight) << 15);
+                *offset = offset.wrapping_add(i32::from(*weight).wrapping_mul(I::CONSTANT));
             }
         }
     }
@@ -106,7 +119,7 @@ pub(super) fn pack_quads(
 }
 
 /// A layer in 8-bit weights that were packed by [`pack_quads`].
-struct VnniLinear<'a, I> {
+struct QuadLinear<'a, I> {
     instructions: I,
     /// [panels, quads]
     weights: &'a [[Quads; VECTORS]],
@@ -125,7 +138,7 @@ struct Rows<'a> {
     scales: &'a [f32],
 }
 
-impl<'a, I: Vnni> VnniLinear<'a, I> {
+impl<'a, I: DotProduct> QuadLinear<'a, I> {
     fn new(
         instructions: I,
         weights: &'a [i8],
@@ -143,28 +156,28 @@ impl<'a, I: Vnni> VnniLinear<'a, I> {
 }
 
 /// Whether the processor has the instructions.
-pub(super) fn is_available<I: Vnni>() -> bool {
+pub(super) fn is_available<I: DotProduct>() -> bool {
     I::new().is_some()
 }
 
 /// Runs `visitor` with a layer whose weights were packed by [`pack_quads`].
-pub(super) fn visit<I: Vnni>(
+pub(super) fn visit<I: DotProduct>(
     (weights, offsets): (&[i8], &[[i32; LANES]]),
     epilogue: Epilogue<'_>,
     visitor: impl LayerVisitor,
 ) {
     let instructions =
         I::new().expect("weights are packed in quads only where the instructions are available");
-    let layer = VnniLinear::new(instructions, weights, offsets, epilogue);
+    let layer = QuadLinear::new(instructions, weights, offsets, epilogue);
     instructions.vectorize(Visit { layer, visitor });
 }
 
 struct Visit<'a, I, T> {
-    layer: VnniLinear<'a, I>,
+    layer: QuadLinear<'a, I>,
     visitor: T,
 }
 
-impl<I: Vnni, T: LayerVisitor> pulp::NullaryFnOnce for Visit<'_, I, T> {
+impl<I: DotProduct, T: LayerVisitor> pulp::NullaryFnOnce for Visit<'_, I, T> {
     type Output = ();
 
     #[inline(always)]
@@ -174,7 +187,7 @@ impl<I: Vnni, T: LayerVisitor> pulp::NullaryFnOnce for Visit<'_, I, T> {
     }
 }
 
-impl<I: Vnni> Layer<I::Simd> for VnniLinear<'_, I> {
+impl<I: DotProduct> Layer<I::Simd> for QuadLinear<'_, I> {
     #[inline(always)]
     fn run(&self, _: I::Simd, input: &[f32], output: &mut [f32], scratch: &mut [i32]) {
         let [inputs, outputs] = self.epilogue.sizes;
@@ -196,7 +209,7 @@ impl<I: Vnni> Layer<I::Simd> for VnniLinear<'_, I> {
     }
 }
 
-impl<I: Vnni> VnniLinear<'_, I> {
+impl<I: DotProduct> QuadLinear<'_, I> {
     /// Quantizes a row. Returns the value of the integer 1. `bytes`: [quads, 2, 4].
     #[inline(always)]
     fn quantize_row(&self, row: &[f32], bytes: &mut [u8]) -> f32 {
@@ -209,7 +222,7 @@ impl<I: Vnni> VnniLinear<'_, I> {
             *to = self.instructions.quantize(&range, vector);
         }
         for (at, number) in rest.iter().enumerate() {
-            let integer = range.integer(*number) as u16 ^ 0x8000;
+            let integer = range.integer(*number) as u16 ^ I::FLIPPED;
             let at = at / 4 * 8 + at % 4;
             (to_rest[at], to_rest[at + 4]) = ((integer >> 8) as u8, integer as u8);
         }
@@ -221,7 +234,7 @@ impl<I: Vnni> VnniLinear<'_, I> {
     fn add_panels(&self, rows: Rows<'_>, output: &mut [f32]) {
         let outputs = self.epilogue.sizes[1];
         let mut panel = 0;
-        if I::HAS_32_REGISTERS && rows.scales.len() == 1 {
+        if I::REGISTERS == 1 && rows.scales.len() == 1 {
             // The sums of a panel are too few: each waits for the sum before it.
             while (panel + 2) * WIDTH <= outputs {
                 self.add_rows::<1, 2, 3, 3, 48>((panel, 0), rows, output);
@@ -242,23 +255,26 @@ impl<I: Vnni> VnniLinear<'_, I> {
         while !output.is_empty() {
             let out = &mut *output;
             let at = (panel, 0);
-            let count = match (I::HAS_32_REGISTERS, rows.scales.len(), vectors) {
-                (true, 4.., 3) => self.add_rows::<4, 1, 3, 3, 48>(at, rows, out),
-                (true, 3, 3) => self.add_rows::<3, 1, 3, 3, 48>(at, rows, out),
-                (true, 2, 3) => self.add_rows::<2, 1, 3, 3, 48>(at, rows, out),
-                (true, _, 3) => self.add_rows::<1, 1, 3, 3, 48>(at, rows, out),
-                (true, 4.., 2) => self.add_rows::<4, 1, 2, 2, 32>(at, rows, out),
-                (true, _, 2) => self.add_rows::<1, 1, 2, 2, 32>(at, rows, out),
-                (true, 4.., _) => self.add_rows::<4, 1, 1, 1, 16>(at, rows, out),
-                (true, _, _) => self.add_rows::<1, 1, 1, 1, 16>(at, rows, out),
-                (false, 1, 3) => self.add_rows::<1, 1, 3, 6, 48>(at, rows, out),
-                (false, count, _) => {
+            let count = match (I::REGISTERS, rows.scales.len(), vectors) {
+                (1, 4.., 3) => self.add_rows::<4, 1, 3, 3, 48>(at, rows, out),
+                (1, 3, 3) => self.add_rows::<3, 1, 3, 3, 48>(at, rows, out),
+                (1, 2, 3) => self.add_rows::<2, 1, 3, 3, 48>(at, rows, out),
+                (1, _, 3) => self.add_rows::<1, 1, 3, 3, 48>(at, rows, out),
+                (1, 4.., 2) => self.add_rows::<4, 1, 2, 2, 32>(at, rows, out),
+                (1, _, 2) => self.add_rows::<1, 1, 2, 2, 32>(at, rows, out),
+                (1, 4.., _) => self.add_rows::<4, 1, 1, 1, 16>(at, rows, out),
+                (1, _, _) => self.add_rows::<1, 1, 1, 1, 16>(at, rows, out),
+                (2, 1, 3) => self.add_rows::<1, 1, 3, 6, 48>(at, rows, out),
+                (4, 1, 3) => self.add_rows::<1, 1, 3, 12, 48>(at, rows, out),
+                (registers, count, _) => {
                     for vector in 0..vectors {
                         let at = (panel, vector);
-                        match count {
+                        match (registers, count) {
                             // With three the compiler would keep a sum in memory.
-                            2.. => self.add_rows::<2, 1, 1, 2, 16>(at, rows, out),
-                            _ => self.add_rows::<1, 1, 1, 2, 16>(at, rows, out),
+                            (2, 2..) => self.add_rows::<2, 1, 1, 2, 16>(at, rows, out),
+                            (2, _) => self.add_rows::<1, 1, 1, 2, 16>(at, rows, out),
+                            (_, 2..) => self.add_rows::<2, 1, 1, 4, 16>(at, rows, out),
+                            _ => self.add_rows::<1, 1, 1, 4, 16>(at, rows, out),
                         };
                     }
                     count.min(2)

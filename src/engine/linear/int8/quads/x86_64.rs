@@ -1,4 +1,4 @@
-//! The instructions.
+//! VNNI: the inputs have no sign.
 
 use std::arch::x86_64::{__m256i, __m512i, _mm256_dpbusd_avx_epi32, _mm512_dpbusd_epi32};
 
@@ -6,7 +6,7 @@ use pulp::bytemuck::cast;
 use pulp::x86::{V3, V4};
 
 use super::super::quantize::Range;
-use super::{LANES, Quads, Vnni};
+use super::{DotProduct, LANES, Quads};
 
 pulp::simd_type! {
     /// AVX-512 with VNNI.
@@ -47,10 +47,13 @@ pub(in super::super) struct Avx {
     simd: V3,
 }
 
-impl Vnni for Avx512 {
+impl DotProduct for Avx512 {
     type Simd = V4;
     type Ints = __m512i;
-    const HAS_32_REGISTERS: bool = true;
+    const REGISTERS: usize = 1;
+    /// input + 2^15 = 2^8 high + low
+    const FLIPPED: u16 = 0x8000;
+    const CONSTANT: i32 = -(1 << 15);
 
     fn new() -> Option<Self> {
         let (vnni, simd) = (Vnni512::try_new()?, V4::try_new()?);
@@ -113,7 +116,7 @@ impl Vnni for Avx512 {
         let integers = self
             .simd
             .avx2
-            ._mm256_xor_si256(integers, cast([0x8000u16; LANES]));
+            ._mm256_xor_si256(integers, cast([Self::FLIPPED; LANES]));
         cast(self.simd.avx2._mm256_shuffle_epi8(integers, cast(ORDER_16)))
     }
 }
@@ -124,10 +127,13 @@ const ORDER_16: [u128; 2] = [0x0e0c_0a08_0f0d_0b09_0604_0200_0705_0301; 2];
 /// The same of 32-bit integers, whose upper 16 bits are left out.
 const ORDER_32: [u128; 2] = [0x8080_8080_8080_8080_0c08_0400_0d09_0501; 2];
 
-impl Vnni for Avx {
+impl DotProduct for Avx {
     type Simd = V3;
     type Ints = [__m256i; 2];
-    const HAS_32_REGISTERS: bool = false;
+    const REGISTERS: usize = 2;
+    /// input + 2^15 = 2^8 high + low
+    const FLIPPED: u16 = 0x8000;
+    const CONSTANT: i32 = -(1 << 15);
 
     fn new() -> Option<Self> {
         let has_vnni = std::arch::is_x86_feature_detected!("avxvnni");
@@ -219,7 +225,7 @@ impl Vnni for Avx {
             let integers = self
                 .simd
                 .avx2
-                ._mm256_xor_si256(integers, cast([0x8000u32; 8]));
+                ._mm256_xor_si256(integers, cast([u32::from(Self::FLIPPED); 8]));
             // The bytes of four integers are in the lower half of each half.
             let [low, _, high, _]: [u64; 4] =
                 cast(self.simd.avx2._mm256_shuffle_epi8(integers, cast(ORDER_32)));
