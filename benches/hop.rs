@@ -1,5 +1,5 @@
-//! Runs hops and prints how long they took, for counts of instructions, which other programs do not
-//! change:
+//! Runs hops and prints how long they took and what memory a stream has, for counts of instructions, which
+//! other programs do not change:
 //!
 //! ```text
 //! cargo build --bench hop
@@ -47,6 +47,7 @@ fn main() {
     let second = stream();
     let second_stream = start.elapsed();
     drop(second);
+    let memory = quietwire_testing::measure(|| std::mem::forget(stream()));
     if rows == 1 {
         let (mut stream, mut block) = (first, block);
         for _ in 0..hops {
@@ -66,7 +67,8 @@ fn main() {
         }
     }
     println!(
-        "load {load:?}, first stream {first_stream:?}, second stream {second_stream:?}, shortest hop of a stream \
-         {shortest:?}"
+        "load {load:?}, first stream {first_stream:?}, second stream {second_stream:?} with {} bytes of its own, \
+         shortest hop of a stream {shortest:?}",
+        memory.bytes_current
     );
 }

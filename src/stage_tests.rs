@@ -177,6 +177,23 @@ fn our_stages_do_not_allocate_with(model: &Arc<Model>) {
     }
 }
 
+/// The filter tables of a rate belong to all streams: a stream that had its own would need several times this.
+#[test]
+fn a_stream_has_less_than_200_kb_of_its_own() {
+    for rate_hz in [48_000, 44_100, 16_000, 11_025] {
+        let stream = || {
+            let builder = Denoiser::builder(Model::embedded("base").unwrap());
+            builder.rate_hz(rate_hz).build().unwrap()
+        };
+        let _first = stream();
+        let mut second = None;
+        let counted = quietwire_testing::measure(|| second = Some(stream()));
+        assert!(second.is_some());
+        let bytes = counted.bytes_current;
+        assert!((1..200_000).contains(&bytes), "{rate_hz} Hz: {bytes} bytes");
+    }
+}
+
 #[test]
 fn a_stream_that_is_off_does_not_allocate_at_all() {
     let model = Model::from_folder(&folders()[0]).unwrap();
