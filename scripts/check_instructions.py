@@ -2,11 +2,15 @@
 
     python scripts/check_instructions.py             checks
     python scripts/check_instructions.py --update    writes the limits after an intended change
+    python scripts/check_instructions.py --aarch64   prints the counts of an emulated aarch64, minutes
 
 Valgrind counts instructions, so other programs and the clock of the processor have no influence. It has no
 AVX-512: the counts are those of the kernels for AVX2, on every processor. They include the checks of the dev
 profile and depend on the compiler, so the limits have a tolerance and name the compiler. The difference
 between two runs with different numbers of hops has no start and no load of the model in it.
+
+On aarch64 qemu counts, without and with the dot product of NEON. It needs aarch64-linux-gnu-gcc and the target
+aarch64-unknown-linux-gnu.
 """
 
 from __future__ import annotations
@@ -34,11 +38,19 @@ PATHS = {
 }
 
 
-def build() -> str:
+# Emulated processors by what they have.
+AARCH64 = {"NEON": "cortex-a72", "NEON with the dot product": "neoverse-n1"}
+AARCH64_TARGET = "aarch64-unknown-linux-gnu"
+# A hop takes seconds.
+AARCH64_HOPS = (1, 3)
+
+
+def build(*arguments: str) -> str:
     """The program benches/hop.rs."""
-    command = ["cargo", "build", "-q", "--workspace", "--all-features", "-p", "quietwire", "--bench", "hop"]
+    command = ["cargo", "build", "-q", "-p", "quietwire", "--bench", "hop", "--message-format", "json", *arguments]
+    linker = {"CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER": "aarch64-linux-gnu-gcc"}
     output = subprocess.run(
-        [*command, "--message-format", "json"], cwd=ROOT, check=True, capture_output=True, text=True
+        command, cwd=ROOT, check=True, capture_output=True, text=True, env={**linker, **os.environ}
     ).stdout
     messages = [json.loads(line) for line in output.splitlines()]
     programs = [m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == "hop"]
@@ -63,12 +75,36 @@ def per_hop(program: str, before: list[str], after: list[str]) -> int:
     return round((many - few) / (HOPS[1] - HOPS[0]) / int(before[1]))
 
 
+def emulated_instructions(program: str, processor: str, hops: int) -> int:
+    """Instructions of a whole run. Each is a block of its own, and qemu traces blocks."""
+    trace = ["-singlestep", "-d", "exec,nochain", "-D", "/dev/stdout"]
+    command = ["qemu-aarch64", *trace, "-L", "/usr/aarch64-linux-gnu", "-cpu", processor, program]
+    with subprocess.Popen([*command, "base", "1", str(hops)], stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        count = sum(line.startswith(b"Trace") for line in run.stdout)
+    if run.returncode != 0 or count == 0:
+        raise SystemExit(f"error: {' '.join(command)}: exit status {run.returncode}, {count} instructions")
+    return count
+
+
+def print_aarch64() -> int:
+    program = build("--no-default-features", "--features", "embedded-model", "--target", AARCH64_TARGET)
+    for name, processor in AARCH64.items():
+        few, many = (emulated_instructions(program, processor, hops) for hops in AARCH64_HOPS)
+        count = round((many - few) / (AARCH64_HOPS[1] - AARCH64_HOPS[0]))
+        print(f"base, a stream alone, {name} ({processor}): {count} instructions per hop")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--update", action="store_true", help="write the limits")
+    parser.add_argument("--aarch64", action="store_true", help="print the counts of an emulated aarch64")
     arguments = parser.parse_args()
+    if arguments.aarch64:
+        return print_aarch64()
     compiler = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.strip()
-    program = build()
+    program = build("--workspace", "--all-features")
     found = {name: per_hop(program, *parts) for name, parts in PATHS.items()}
     if arguments.update:
         document = {"compiler": compiler, "instructions_per_hop": found}
