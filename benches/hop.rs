@@ -47,7 +47,9 @@ fn main() {
     let second = stream();
     let second_stream = start.elapsed();
     drop(second);
-    let memory = quietwire_testing::measure(|| std::mem::forget(stream()));
+    let mut third = None;
+    let memory = quietwire_testing::measure(|| third = Some(stream()));
+    drop(third);
     if rows == 1 {
         let (mut stream, mut block) = (first, block);
         for _ in 0..hops {
