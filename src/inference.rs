@@ -249,7 +249,7 @@ impl ChannelGroup {
         row: usize,
         channels: &mut [SpectralChannel],
     ) {
-        shared.load_states(row, &self.session);
+        shared.load_states(row, &mut self.session);
         let channels = &mut channels[self.channels.clone()];
         self.bindings.compute_features(shared, row, channels);
     }
@@ -281,7 +281,7 @@ impl ChannelGroup {
     /// Ends row `row` of a step.
     pub(crate) fn end_row(
         &mut self,
-        shared: &Session,
+        shared: &mut Session,
         row: usize,
         channels: &mut [SpectralChannel],
     ) {

@@ -110,6 +110,7 @@ impl<S: BatchStream> Step<'_, S> {
         let mut hops = 0;
         for (at, row) in self.rows.iter().enumerate() {
             let Some(mut open) = OpenBlock::new(self.streams, self.cursors, row.stream) else {
+                // It is reset before its next block.
                 continue;
             };
             let pipeline = open.stream.pipeline(row.pipeline);

@@ -31,6 +31,7 @@ pub(super) fn run_gates(width: usize, gates: &[f32], state: &mut [f32], output: 
 }
 
 /// Rows of the recurrence.
+#[cfg(feature = "onnx")]
 struct GateRows<'a> {
     width: usize,
     /// [rows, 3, width]
@@ -41,6 +42,7 @@ struct GateRows<'a> {
     output: &'a mut [f32],
 }
 
+#[cfg(feature = "onnx")]
 impl pulp::WithSimd for GateRows<'_> {
     type Output = ();
 
@@ -108,33 +110,30 @@ fn run_element<S: pulp::Simd>(
 /// The recurrence with the layer that computes its gates from the input. The gates of a tile of rows are
 /// used while they are in the cache; there is no tensor of all gates. Run it with
 /// [`PackedLinear::visit`](super::linear::PackedLinear::visit) of that layer.
-pub(super) struct LayerRows<'a> {
+pub(super) struct LayerRows<'a, I> {
     pub(super) width: usize,
     /// [tile, 3, width] scratch
     pub(super) gates: &'a mut [f32],
     /// scratch of the layer
     pub(super) scratch: &'a mut [i32],
-    /// [rows, width]
-    pub(super) state: &'a mut [f32],
+    /// the state of each row [width]
+    pub(super) states: I,
     /// [rows, width] the input, which becomes the output
     pub(super) output: &'a mut [f32],
 }
 
-impl LayerVisitor for LayerRows<'_> {
+impl<'a, I: Iterator<Item = &'a mut [f32]>> LayerVisitor for LayerRows<'_, I> {
     #[inline(always)]
-    fn visit<S: pulp::Simd>(self, simd: S, layer: &impl Layer<S>) {
+    fn visit<S: pulp::Simd>(mut self, simd: S, layer: &impl Layer<S>) {
         let width = self.width;
-        let tiles = self.state.chunks_mut(TILE * width);
-        for (state, output) in tiles.zip(self.output.chunks_mut(TILE * width)) {
-            let gates = &mut self.gates[..3 * state.len()];
+        for output in self.output.chunks_mut(TILE * width) {
+            let gates = &mut self.gates[..3 * output.len()];
             layer.run(simd, output, gates, self.scratch);
-            let rows = GateRows {
-                width,
-                gates,
-                state,
-                output,
-            };
-            pulp::WithSimd::with_simd(rows, simd);
+            let rows = output.chunks_exact_mut(width);
+            let rows = rows.zip(gates.chunks_exact(3 * width));
+            for ((output, gates), state) in rows.zip(&mut self.states) {
+                run_row::<S>(gates, state, output);
+            }
         }
     }
 }

@@ -100,8 +100,9 @@ impl Session {
         with_session!(self, session => session.output(graph, output, row))
     }
 
-    /// Copies the states of `stream`, a session of one stream, into row `row` of this batch.
-    pub(crate) fn load_states(&mut self, row: usize, stream: &Self) {
+    /// Moves the states of `stream`, a session of one stream, into row `row` of this batch. Until
+    /// [`Self::store_states`], `stream` has none: when it is interrupted, it must be reset.
+    pub(crate) fn load_states(&mut self, row: usize, stream: &mut Self) {
         match (self, stream) {
             (Self::Plan(to), Self::Plan(from)) => to.load_states(row, from),
             #[cfg(feature = "onnx")]
@@ -111,11 +112,11 @@ impl Session {
         }
     }
 
-    /// Copies the states of row `row` of this batch into `stream`, a session of one stream.
+    /// Moves the states of row `row` of this batch back into `stream`, the session that they come from.
     ///
     /// # Real-time
     /// In tract: allocates when `stream` itself ran the latest step.
-    pub(crate) fn store_states(&self, row: usize, stream: &mut Self) {
+    pub(crate) fn store_states(&mut self, row: usize, stream: &mut Self) {
         match (self, stream) {
             (Self::Plan(from), Self::Plan(to)) => from.store_states(row, to),
             #[cfg(feature = "onnx")]

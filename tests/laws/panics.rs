@@ -301,11 +301,28 @@ fn a_block_that_changes_during_the_call_is_an_error_of_its_own() {
     ));
     streams[0].inner.result().unwrap();
     streams[2].inner.result().unwrap();
-    // The stream is reset before its next block.
-    streams[1].calls = usize::MAX / 2;
-    batch.process(&mut streams);
-    streams[1].inner.result().unwrap();
-    assert_eq!(streams[1].inner.stream().stats().interrupted_blocks, 1);
+    // The stream is reset before its next block, and the others have lost nothing.
+    let block = voice(48_000, 1, 1.0, 5)[..4800].to_vec();
+    for stream in &mut streams {
+        stream.calls = 0;
+        stream.inner.samples_mut().copy_from_slice(&block);
+    }
+    let mut inner: Vec<OwnedBatchStream> = streams.into_iter().map(|s| s.inner).collect();
+    batch.process(&mut inner);
+    inner[1].result().unwrap();
+    assert_eq!(inner[1].stream().stats().interrupted_blocks, 1);
+    let mut fresh = stream();
+    let mut expected = block.clone();
+    fresh.process_in_place(&mut expected).unwrap();
+    assert!(inner[1].samples() == expected, "the stream was reset");
+    let mut alone = stream();
+    let mut first = voice(48_000, 1, 1.0, 3)[..100].to_vec();
+    let mut expected = block.clone();
+    alone.process_in_place(&mut first).unwrap();
+    alone.process_in_place(&mut expected).unwrap();
+    for n in [0, 2] {
+        assert!(inner[n].samples() == expected, "stream {n}");
+    }
 }
 
 #[cfg(not(feature = "onnx"))]

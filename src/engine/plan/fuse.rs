@@ -18,6 +18,13 @@ pub(super) struct Action {
     pub(super) output: ValueId,
 }
 
+impl Action {
+    /// The state of a recurrence, which no other action uses.
+    pub(super) fn recurrence_state(&self) -> Option<ValueId> {
+        matches!(self.kernel, Kernel::MinGru { .. }).then(|| self.inputs[1])
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Kernel {
     /// of an input and, with `residual`, of a value that is added

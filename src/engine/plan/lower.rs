@@ -17,8 +17,10 @@ use memory::Memory;
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Plan {
     pub(super) graphs: Vec<GraphPlan>,
-    /// memory of one stream, numbers
+    /// numbers of a row in the memory of a session
     pub(super) len: usize,
+    /// numbers in the memory of a stream
+    pub(super) stream_len: usize,
 }
 
 #[derive(Debug, Default)]
@@ -27,12 +29,21 @@ pub(super) struct GraphPlan {
     /// in the manifest's order
     pub(super) inputs: Vec<Input>,
     /// in the manifest's order
-    pub(super) outputs: Vec<Span>,
+    pub(super) outputs: Vec<Place>,
+}
+
+/// Where the numbers of an input or of an output are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// in the memory of the session
+    Session(Span),
+    /// in the memory of each stream: the state of a recurrence, which nothing else uses
+    Stream(Span),
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Input {
-    pub(super) span: Span,
+    pub(super) place: Place,
     pub(super) kind: InputKind,
 }
 
@@ -60,6 +71,7 @@ impl Plan {
     ) -> Result<Self, (usize, Unsupported)> {
         let mut plan = Self::default();
         let mut memory = Memory::default();
+        let mut stream_memory = Memory::default();
         let mut imported = Vec::with_capacity(onnx.len());
         for (at, (onnx, spec)) in onnx.iter().zip(specs).enumerate() {
             let ir = import(onnx, spec, batched).map_err(|reason| (at, reason))?;
@@ -70,9 +82,13 @@ impl Plan {
         for (at, (ir, spec)) in imported.iter().zip(specs).enumerate() {
             let states = states(spec);
             let (actions, roots) = fuse(ir, &states).map_err(|reason| (at, reason))?;
+            let recurrences = actions.iter().filter_map(Action::recurrence_state);
+            let recurrences =
+                recurrences.map(|state| (state, stream_memory.place(ir.values[state].len())));
             let mut lowering = Lowering {
                 ir,
                 roots,
+                stream_spans: recurrences.collect(),
                 spans: HashMap::new(),
                 is_lasting: vec![false; ir.values.len()],
                 uses: vec![0; ir.values.len()],
@@ -87,6 +103,7 @@ impl Plan {
             lowering.lower(graph, actions, &states, &mut memory);
         }
         plan.len = memory.len();
+        plan.stream_len = stream_memory.len();
         Ok(plan)
     }
 }
@@ -109,7 +126,9 @@ struct Lowering<'a> {
     ir: &'a Ir<'a>,
     /// [values] the value with the same elements
     roots: Vec<ValueId>,
-    /// of roots
+    /// of the states of recurrences, in the memory of a stream
+    stream_spans: HashMap<ValueId, Span>,
+    /// of all other roots, in the memory of the session
     spans: HashMap<ValueId, Span>,
     /// [values] whether a root keeps its place
     is_lasting: Vec<bool>,
@@ -130,7 +149,7 @@ impl Lowering<'_> {
         let mut graph = GraphPlan::default();
         for (tensor, value) in spec.inputs.iter().zip(&self.ir.inputs) {
             let len = self.ir.values[*value].len();
-            let (span, kind) = match tensor.role {
+            let (place, kind) = match tensor.role {
                 Role::Intermediate => {
                     let name = tensor.source.as_ref().unwrap_or(&tensor.name);
                     let found = specs.iter().zip(earlier).find_map(|(spec, graph)| {
@@ -146,20 +165,32 @@ impl Lowering<'_> {
                 Role::State => {
                     let initial = tensor.initial;
                     let initial = initial.expect("a checked manifest has an initial value");
-                    (memory.place(len), InputKind::State { initial })
+                    let place = match self.stream_spans.get(value) {
+                        Some(span) => Place::Stream(*span),
+                        None => Place::Session(memory.place(len)),
+                    };
+                    (place, InputKind::State { initial })
                 }
-                _ => (memory.place(len), InputKind::Fed),
+                _ => (Place::Session(memory.place(len)), InputKind::Fed),
             };
-            self.spans.insert(*value, span);
+            if let Place::Session(span) = place {
+                self.spans.insert(*value, span);
+            }
             self.is_lasting[*value] = true;
-            graph.inputs.push(Input { span, kind });
+            graph.inputs.push(Input { place, kind });
         }
         for value in &self.ir.outputs {
             let root = self.roots[*value];
             let len = self.ir.values[root].len();
-            let span = *self.spans.entry(root).or_insert_with(|| memory.place(len));
+            let place = match self.stream_spans.get(&root) {
+                Some(span) => Place::Stream(*span),
+                None => {
+                    let span = self.spans.entry(root).or_insert_with(|| memory.place(len));
+                    Place::Session(*span)
+                }
+            };
             self.is_lasting[root] = true;
-            graph.outputs.push(span);
+            graph.outputs.push(place);
         }
         graph
     }
@@ -196,11 +227,11 @@ impl Lowering<'_> {
         for state in states {
             let (from, to) = (self.ir.outputs[state.next], self.ir.inputs[state.input]);
             let root = self.roots[from];
-            let to_span = self.spans[&to];
             if root == to {
                 // A recurrence has updated it, or it never changes.
                 continue;
             }
+            let to_span = self.spans[&to];
             let is_state = states
                 .iter()
                 .any(|other| self.ir.inputs[other.input] == root);
@@ -211,7 +242,7 @@ impl Lowering<'_> {
                     from: from_span,
                     to: copy,
                 });
-                graph.outputs[state.next] = copy;
+                graph.outputs[state.next] = Place::Session(copy);
                 from_span = copy;
             }
             copies.push(Step::Copy {
@@ -250,7 +281,7 @@ impl Lowering<'_> {
             Kernel::MinGru { layer, width } => Step::MinGru {
                 layer,
                 width,
-                state: self.spans[&inputs[1]],
+                state: self.stream_spans[&inputs[1]],
                 at: self.place_over(inputs[0], &[inputs[1]], output, memory),
             },
             Kernel::Unary(op) => Step::Unary {

@@ -2,16 +2,39 @@
 
 use std::sync::Arc;
 
-use super::lower::{Input, InputKind, Plan};
-use super::step::{Scratch, Span};
+use super::lower::{Input, InputKind, Place, Plan};
+use super::step::Scratch;
 
 /// The states and the outputs of the latest step of all graphs of a model, for one stream or for the
 /// streams that share a step.
 pub(crate) struct PlanSession {
     plan: Arc<Plan>,
-    rows: usize,
-    memory: Vec<f32>,
+    numbers: Numbers,
     scratch: Scratch,
+}
+
+struct Numbers {
+    /// [values, rows]
+    session: Vec<f32>,
+    /// [rows] memory of each stream: the states of recurrences. While a stream takes part in a step of a batch,
+    /// the batch has it.
+    streams: Vec<Box<[f32]>>,
+}
+
+impl Numbers {
+    fn row(&self, place: Place, row: usize) -> &[f32] {
+        match place {
+            Place::Session(span) => &self.session[span.row(row, self.streams.len())],
+            Place::Stream(span) => &self.streams[row][span.range(1)],
+        }
+    }
+
+    fn row_mut(&mut self, place: Place, row: usize) -> &mut [f32] {
+        match place {
+            Place::Session(span) => &mut self.session[span.row(row, self.streams.len())],
+            Place::Stream(span) => &mut self.streams[row][span.range(1)],
+        }
+    }
 }
 
 impl PlanSession {
@@ -19,8 +42,10 @@ impl PlanSession {
     pub(in crate::engine) fn new(plan: &Arc<Plan>, rows: usize) -> Self {
         let steps = plan.graphs.iter().flat_map(|graph| &graph.steps);
         let mut session = Self {
-            rows,
-            memory: vec![0.0; plan.len * rows],
+            numbers: Numbers {
+                session: vec![0.0; plan.len * rows],
+                streams: vec![vec![0.0; plan.stream_len].into(); rows],
+            },
             scratch: Scratch::new(steps, rows),
             plan: plan.clone(),
         };
@@ -35,8 +60,8 @@ impl PlanSession {
         input: usize,
         row: usize,
     ) -> &mut [f32] {
-        let span = self.plan.graphs[graph].inputs[input].span;
-        &mut self.memory[span.row(row, self.rows)]
+        let place = self.plan.graphs[graph].inputs[input].place;
+        self.numbers.row_mut(place, row)
     }
 
     /// Runs one graph for every row.
@@ -45,47 +70,54 @@ impl PlanSession {
     /// No allocation.
     pub(in crate::engine) fn run(&mut self, graph: usize) {
         for step in &self.plan.graphs[graph].steps {
-            step.run(&mut self.memory, self.rows, &mut self.scratch);
+            let Numbers { session, streams } = &mut self.numbers;
+            step.run(session, streams, &mut self.scratch);
         }
     }
 
     /// Row `row` of an output of the latest step.
     pub(in crate::engine) fn output(&self, graph: usize, output: usize, row: usize) -> &[f32] {
-        let span = self.plan.graphs[graph].outputs[output];
-        &self.memory[span.row(row, self.rows)]
+        self.numbers
+            .row(self.plan.graphs[graph].outputs[output], row)
     }
 
     /// Copies the inputs that are filled from row `row` of another session.
     pub(in crate::engine) fn copy_inputs(&mut self, from: &Self, row: usize) {
-        let plan = &*self.plan;
-        for input in plan.inputs() {
+        for input in self.plan.inputs() {
             if let InputKind::Fed = input.kind {
-                let source = &from.memory[input.span.row(row, from.rows)];
-                self.memory[input.span.row(0, self.rows)].copy_from_slice(source);
+                let source = from.numbers.row(input.place, row);
+                self.numbers.row_mut(input.place, 0).copy_from_slice(source);
             }
         }
     }
 
-    /// Copies the states of `stream`, a session of one stream, into row `row` of this batch.
-    pub(in crate::engine) fn load_states(&mut self, row: usize, stream: &Self) {
-        for (span, _) in self.plan.states() {
-            let from = &stream.memory[span.row(0, stream.rows)];
-            self.memory[span.row(row, self.rows)].copy_from_slice(from);
+    /// Moves the states of `stream`, a session of one stream, into row `row` of this batch, until
+    /// [`Self::store_states`].
+    pub(in crate::engine) fn load_states(&mut self, row: usize, stream: &mut Self) {
+        let (batch, stream) = (&mut self.numbers, &mut stream.numbers);
+        std::mem::swap(&mut batch.streams[row], &mut stream.streams[0]);
+        for place in self.plan.session_states() {
+            let from = stream.row(place, 0);
+            batch.row_mut(place, row).copy_from_slice(from);
         }
     }
 
-    /// Copies the states of row `row` of this batch into `stream`, a session of one stream.
-    pub(in crate::engine) fn store_states(&self, row: usize, stream: &mut Self) {
-        for (span, _) in self.plan.states() {
-            let from = &self.memory[span.row(row, self.rows)];
-            stream.memory[span.row(0, stream.rows)].copy_from_slice(from);
+    /// Moves the states of row `row` of this batch back into `stream`, a session of one stream.
+    pub(in crate::engine) fn store_states(&mut self, row: usize, stream: &mut Self) {
+        let (batch, stream) = (&mut self.numbers, &mut stream.numbers);
+        std::mem::swap(&mut batch.streams[row], &mut stream.streams[0]);
+        for place in self.plan.session_states() {
+            let from = batch.row(place, row);
+            stream.row_mut(place, 0).copy_from_slice(from);
         }
     }
 
     /// Sets every state to its initial value.
     pub(in crate::engine) fn reset(&mut self) {
-        for (span, initial) in self.plan.states() {
-            self.memory[span.range(self.rows)].fill(initial);
+        for (place, initial) in self.plan.states() {
+            for row in 0..self.numbers.streams.len() {
+                self.numbers.row_mut(place, row).fill(initial);
+            }
         }
     }
 }
@@ -96,11 +128,17 @@ impl Plan {
     }
 
     /// Places and initial values.
-    fn states(&self) -> impl Iterator<Item = (Span, f32)> {
+    fn states(&self) -> impl Iterator<Item = (Place, f32)> {
         self.inputs().filter_map(|input| match input.kind {
-            InputKind::State { initial } => Some((input.span, initial)),
+            InputKind::State { initial } => Some((input.place, initial)),
             InputKind::Fed | InputKind::Intermediate => None,
         })
+    }
+
+    /// States in the memory of the session.
+    fn session_states(&self) -> impl Iterator<Item = Place> {
+        let places = self.states().map(|(place, _)| place);
+        places.filter(|place| matches!(place, Place::Session(_)))
     }
 }
 
@@ -117,7 +155,8 @@ impl PlanSession {
         for _ in 0..runs {
             for (step, min) in steps.iter().zip(&mut seconds) {
                 let start = std::time::Instant::now();
-                step.run(&mut self.memory, self.rows, &mut self.scratch);
+                let Numbers { session, streams } = &mut self.numbers;
+                step.run(session, streams, &mut self.scratch);
                 *min = min.min(start.elapsed().as_secs_f64());
             }
         }

@@ -48,7 +48,7 @@ pub(super) enum Step {
         from: Span,
         to: Span,
     },
-    /// `at`: the input, which becomes the output
+    /// `at`: the input, which becomes the output. `state`: in the memory of each stream
     MinGru {
         layer: PackedLinear,
         width: usize,
@@ -147,8 +147,10 @@ impl Step {
         }
     }
 
-    /// Runs the kernel for `rows` rows.
-    pub(super) fn run(&self, memory: &mut [f32], rows: usize, scratch: &mut Scratch) {
+    /// Runs the kernel for all rows. `memory`: of all values but the states of recurrences, which are in
+    /// `states` [rows].
+    pub(super) fn run(&self, memory: &mut [f32], states: &mut [Box<[f32]>], scratch: &mut Scratch) {
+        let rows = states.len();
         match self {
             Self::Copy { from, to } => {
                 memory.copy_within(from.range(rows), to.range(rows).start);
@@ -180,15 +182,15 @@ impl Step {
                 state,
                 at,
             } => {
-                let [state, output] = spans(memory, [*state, *at], rows);
+                let streams = states.iter_mut().map(|stream| &mut stream[state.range(1)]);
                 layer.visit(
                     Additions::default(),
                     LayerRows {
                         width: *width,
                         gates: &mut scratch.floats,
                         scratch: &mut scratch.integers,
-                        state,
-                        output,
+                        states: streams.flat_map(|stream| stream.chunks_exact_mut(*width)),
+                        output: &mut memory[at.range(rows)],
                     },
                 );
             }

@@ -252,7 +252,7 @@ impl Kernel for FusedMinGru {
                 width,
                 gates: &mut vec![0.0; gates_len],
                 scratch: &mut vec![0; scratch_len],
-                state: state.as_slice_mut()?,
+                states: state.as_slice_mut()?.chunks_exact_mut(width),
                 output: output.as_slice_mut()?,
             });
         }
