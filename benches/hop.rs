@@ -6,8 +6,9 @@
 //! valgrind --tool=callgrind target/debug/deps/hop-* base 16 100
 //! ```
 //!
-//! Arguments: the model, the streams of a batch (1: a stream alone), the hops, the rate of the streams. The
-//! difference between two runs with different numbers of hops is free of the start. Valgrind has no AVX-512:
+//! Arguments: the model, the streams (1: a stream alone, otherwise a batch), the hops, the rate of the streams,
+//! the most streams of a step (default: all). With more streams than fit the caches, as in a server, a hop takes
+//! longer. The difference between two runs with different numbers of hops is free of the start. Valgrind has no AVX-512:
 //! it counts the kernels for AVX2. `scripts/check_instructions.py` does this in CI.
 
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ fn main() {
     let load = start.elapsed();
     let rate_hz = number(model.manifest().rate_hz() as usize);
     let samples = model.manifest().hop() * rate_hz / model.manifest().rate_hz() as usize;
+    let step_rows = number(rows);
     let block: Vec<f32> = (0..samples)
         .map(|n| ((n * n) as f32 * 0.37).sin() * 0.1)
         .collect();
@@ -58,7 +60,7 @@ fn main() {
             shortest = shortest.min(start.elapsed());
         }
     } else {
-        let mut batch = Batch::new(std::slice::from_ref(&model), rows).expect("a batch");
+        let mut batch = Batch::new(std::slice::from_ref(&model), step_rows).expect("a batch");
         let call = |_| OwnedBatchStream::new(stream(), block.clone());
         let mut calls: Vec<OwnedBatchStream> = (0..rows).map(call).collect();
         drop(first);

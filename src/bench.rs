@@ -1,5 +1,7 @@
 //! The stages of a hop as closures, only for `benches/` (feature `bench`).
 
+use std::sync::Arc;
+
 use realfft::num_complex::Complex32;
 
 use crate::feature::FeatureExtractor;
@@ -35,7 +37,7 @@ pub fn profile(model: &Model, rows: usize, runs: u32) -> Vec<Vec<(f64, String, S
 /// All stages with their names. For a model whose first graph has an input with the role `features`.
 pub fn stages(model: &Model) -> Vec<(&'static str, Stage)> {
     let manifest = model.manifest();
-    let transform = Transform::new(manifest);
+    let transform = Transform::shared(manifest);
     let noise: Vec<f32> = (0..manifest.hop())
         .map(|n| ((n * n) as f32 * 0.37).sin() * 0.1)
         .collect();
@@ -95,7 +97,7 @@ fn fifo_stage(noise: &[f32]) -> Stage {
 
 fn stft_stages(
     manifest: &Manifest,
-    transform: &Transform,
+    transform: &Arc<Transform>,
     noise: &[f32],
 ) -> [(&'static str, Stage); 2] {
     let bins = manifest.bins();
@@ -117,7 +119,7 @@ fn stft_stages(
 /// Features, inference and mask.
 fn model_stages(
     model: &Model,
-    transform: &Transform,
+    transform: &Arc<Transform>,
     spectrum: &[Complex32],
 ) -> [(&'static str, Stage); 3] {
     let manifest = model.manifest();

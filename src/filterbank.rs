@@ -1,8 +1,11 @@
 //! Bins to bands and bands to bins.
 
+use std::sync::Arc;
+
 use realfft::num_complex::Complex32;
 
 use crate::manifest::Manifest;
+use crate::shared::Shared;
 use crate::simd::simd_dispatch;
 
 /// f32 lanes of the widest vector of all instruction sets (AVX-512).
@@ -36,9 +39,18 @@ struct BinWeight {
     weight: f32,
 }
 
+/// What determines a filterbank.
+#[derive(Debug, Clone, PartialEq)]
+enum Design {
+    Triangular { centers: Vec<usize> },
+    Rectangular { widths: Vec<usize> },
+}
+
+static FILTERBANKS: Shared<Design, Filterbank> = Shared::new();
+
 impl Filterbank {
-    /// The bands that the gains of a model apply to.
-    pub(crate) fn of_gains(manifest: &Manifest) -> Self {
+    /// The bands that the gains of a model apply to. Streams that exist share them.
+    pub(crate) fn of_gains(manifest: &Manifest) -> Arc<Self> {
         match (manifest.features(), manifest.bands()) {
             (Some(features), _) => Self::triangular(&features.bands.centers),
             (None, Some(bands)) => Self::rectangular(&bands.widths),
@@ -47,7 +59,26 @@ impl Filterbank {
     }
 
     /// Triangular bands between neighboring centers. The weights of each bin add up to one.
-    pub(crate) fn triangular(centers: &[usize]) -> Self {
+    pub(crate) fn triangular(centers: &[usize]) -> Arc<Self> {
+        Self::shared(Design::Triangular {
+            centers: centers.to_vec(),
+        })
+    }
+
+    fn rectangular(widths: &[usize]) -> Arc<Self> {
+        Self::shared(Design::Rectangular {
+            widths: widths.to_vec(),
+        })
+    }
+
+    fn shared(design: Design) -> Arc<Self> {
+        FILTERBANKS.get(design, |design| match design {
+            Design::Triangular { centers } => Self::new_triangular(centers),
+            Design::Rectangular { widths } => Self::new_rectangular(widths),
+        })
+    }
+
+    fn new_triangular(centers: &[usize]) -> Self {
         let pairs = centers.windows(2).enumerate();
         let weights = pairs.flat_map(|(lower, pair)| {
             let width = pair[1] - pair[0];
@@ -64,7 +95,7 @@ impl Filterbank {
         Self::new(weights.chain([last]).collect(), centers.len())
     }
 
-    fn rectangular(widths: &[usize]) -> Self {
+    fn new_rectangular(widths: &[usize]) -> Self {
         let bins = widths.iter().enumerate();
         let lower = bins.flat_map(|(lower, width)| (0..*width).map(move |_| lower));
         let weights = lower.map(|lower| BinWeight { lower, weight: 1.0 });

@@ -2,6 +2,7 @@
 //! applies their outputs to the spectra of the channels.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use realfft::num_complex::Complex32;
 
@@ -27,7 +28,7 @@ pub(crate) struct SpectralChannel {
 }
 
 impl SpectralChannel {
-    pub(crate) fn new(manifest: &Manifest, transform: &Transform) -> Self {
+    pub(crate) fn new(manifest: &Manifest, transform: &Arc<Transform>) -> Self {
         let mut tensors = manifest.graphs().iter().flat_map(|g| &g.outputs);
         let windowed = tensors.any(|t| t.role == Role::Windowed);
         Self {

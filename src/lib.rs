@@ -17,6 +17,7 @@ mod noise_floor;
 mod options;
 mod pipeline;
 mod resample;
+mod shared;
 mod simd;
 mod spectrum_history;
 mod stft;

@@ -1,5 +1,7 @@
 //! Applies a mask to spectra: gains, taps of the low bins, and the attenuation limit.
 
+use std::sync::Arc;
+
 use realfft::num_complex::Complex32;
 
 use crate::filterbank::Filterbank;
@@ -15,7 +17,7 @@ const LIMIT_RAMP_S: f64 = 0.05;
 
 /// Applies a model's outputs to the spectra of the channels that share one mask.
 pub(crate) struct MaskApplier {
-    filterbank: Filterbank,
+    filterbank: Arc<Filterbank>,
     taps: Option<TapsSpec>,
     lookahead: usize,
     spectrum_scale: f32,

@@ -19,7 +19,7 @@ const DENORMAL_THRESHOLD: f32 = 1e-15;
 /// The latency of one model at a caller rate, and its parts.
 pub(crate) struct PipelinePlan {
     model: Arc<Model>,
-    transform: Transform,
+    transform: Arc<Transform>,
     rates: Option<RatePlan>,
     /// initial silence of the output FIFOs, so that they never run empty
     headroom: usize,
@@ -39,7 +39,7 @@ impl PipelinePlan {
             None => (manifest.hop(), delay),
         };
         Self {
-            transform: Transform::new(manifest),
+            transform: Transform::shared(manifest),
             model: model.clone(),
             rates,
             headroom,

@@ -6,32 +6,52 @@ use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
 use crate::manifest::{Manifest, WindowShape};
+use crate::shared::Shared;
 
-/// Window and transforms of one size, shared by all channels.
-#[derive(Clone)]
+/// Window and transforms of one size, shared by all channels of all streams.
 pub(crate) struct Transform {
     forward: Arc<dyn RealToComplex<f32>>,
     inverse: Arc<dyn ComplexToReal<f32>>,
     /// [window] analysis window
-    analysis: Arc<[f32]>,
+    analysis: Vec<f32>,
     /// [window] synthesis window: overlap-added products with `analysis` sum to one
-    synthesis: Arc<[f32]>,
+    synthesis: Vec<f32>,
     hop: usize,
 }
 
+/// What determines a transform.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Design {
+    shape: WindowShape,
+    /// samples
+    window: usize,
+    transform: usize,
+    hop: usize,
+}
+
+static TRANSFORMS: Shared<Design, Transform> = Shared::new();
+
 impl Transform {
-    /// The synthesis window is the analysis window divided by the sum of its overlapping squares: the
-    /// least-squares inverse (Griffin & Lim 1984, eq. 6).
-    pub(crate) fn new(manifest: &Manifest) -> Self {
-        Self::with(
-            manifest.window_shape(),
-            manifest.window(),
-            manifest.transform(),
-            manifest.hop(),
-        )
+    /// The transform of a model. Streams that exist share it.
+    pub(crate) fn shared(manifest: &Manifest) -> Arc<Self> {
+        let design = Design {
+            shape: manifest.window_shape(),
+            window: manifest.window(),
+            transform: manifest.transform(),
+            hop: manifest.hop(),
+        };
+        TRANSFORMS.get(design, |design| Self::new(*design))
     }
 
-    fn with(shape: WindowShape, window: usize, transform: usize, hop: usize) -> Self {
+    /// The synthesis window is the analysis window divided by the sum of its overlapping squares: the
+    /// least-squares inverse (Griffin & Lim 1984, eq. 6).
+    fn new(design: Design) -> Self {
+        let Design {
+            shape,
+            window,
+            transform,
+            hop,
+        } = design;
         let mut planner = RealFftPlanner::new();
         let analysis: Vec<f64> = (0..window).map(|n| shape.at(n, window)).collect();
         let overlapped: Vec<f64> = (0..hop)
@@ -79,7 +99,7 @@ impl WindowShape {
 
 /// Analysis and synthesis state of one channel.
 pub(crate) struct Stft {
-    transform: Transform,
+    transform: Arc<Transform>,
     /// [window] latest samples
     latest: Vec<f32>,
     /// [transform] windowed samples, then the output of the inverse transform
@@ -90,7 +110,7 @@ pub(crate) struct Stft {
 }
 
 impl Stft {
-    pub(crate) fn new(transform: &Transform) -> Self {
+    pub(crate) fn new(transform: &Arc<Transform>) -> Self {
         let (window, hop) = (transform.window(), transform.hop);
         let scratch = transform
             .forward
@@ -115,7 +135,7 @@ impl Stft {
             .windowed
             .iter_mut()
             .zip(&self.latest)
-            .zip(&*self.transform.analysis)
+            .zip(&self.transform.analysis)
         {
             *out = x * w;
         }
@@ -148,7 +168,7 @@ impl Stft {
     /// that lie `window - hop` before those of the matching call of `analyze`.
     pub(crate) fn synthesize(&mut self, spectrum: &mut [Complex32], hop: &mut [f32]) {
         self.invert(spectrum);
-        for (x, w) in self.windowed.iter_mut().zip(&*self.transform.synthesis) {
+        for (x, w) in self.windowed.iter_mut().zip(&self.transform.synthesis) {
             *x *= w;
         }
         self.add(hop);
@@ -166,7 +186,7 @@ impl Stft {
             .transform
             .analysis
             .iter()
-            .zip(&*self.transform.synthesis);
+            .zip(&self.transform.synthesis);
         self.latest.iter().zip(windows).map(|(x, (a, s))| x * a * s)
     }
 
@@ -209,7 +229,12 @@ mod tests {
             (Rectangular, 512, 512, 128),
             (Vorbis, 960, 960, 480),
         ] {
-            let transform = Transform::with(shape, window, fft, hop);
+            let transform = Arc::new(Transform::new(Design {
+                shape,
+                window,
+                transform: fft,
+                hop,
+            }));
             let mut stft = Stft::new(&transform);
             let input: Vec<f32> = (0..hop * 12)
                 .map(|n| ((n * n) as f32 * 0.01).sin())
@@ -241,7 +266,12 @@ mod tests {
 
     #[test]
     fn power_scale_gives_the_mean_square() {
-        let transform = Transform::with(WindowShape::SqrtHann, 960, 960, 480);
+        let transform = Arc::new(Transform::new(Design {
+            shape: WindowShape::SqrtHann,
+            window: 960,
+            transform: 960,
+            hop: 480,
+        }));
         let mut stft = Stft::new(&transform);
         let mut spectrum = vec![Complex32::default(); 481];
         for hop in 0..4 {

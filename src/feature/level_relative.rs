@@ -1,5 +1,7 @@
 //! Features that do not change with the level of the input. The embedded models use them.
 
+use std::sync::Arc;
+
 use realfft::num_complex::Complex32;
 
 use crate::fast_math::power_to_db;
@@ -14,7 +16,7 @@ const POWER_FLOOR: f32 = 1e-20;
 ///
 /// `train/quietwire_train/frontend.py` is the same code in Python. Golden vectors hold the two equal.
 pub(super) struct LevelRelative {
-    bands: Filterbank,
+    bands: Arc<Filterbank>,
     bins: usize,
     power_scale: f32,
     range_low_db: f32,
