@@ -66,4 +66,6 @@ export type Report =
   | { type: 'running' }
   | { type: 'telemetry'; telemetry: Telemetry }
   | { type: 'overload'; overload: Overload }
-  | { type: 'error'; message: string };
+  | { type: 'error'; message: string }
+  /** The delayed input passes from now on. */
+  | { type: 'stopped'; message: string };

@@ -156,6 +156,7 @@ function withMethods(
     if (report.type === 'telemetry') emit('telemetry', report.telemetry);
     if (report.type === 'overload') emit('overload', report.overload);
     if (report.type === 'error') emit('error', { message: report.message });
+    if (report.type === 'stopped') emitLasting('error', { message: report.message });
   };
   // Chromium calls `onprocessorerror` for events with the name `error`, those of this node among them.
   node.addEventListener('processorerror', () => {

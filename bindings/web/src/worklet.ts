@@ -266,7 +266,7 @@ class QuietwireProcessor extends AudioWorkletProcessor {
   private fail(error: unknown): void {
     this.exports = undefined;
     const text = error instanceof Error ? error.message : String(error);
-    this.report({ type: 'error', message: `the denoiser has stopped, the microphone passes as it is: ${text}` });
+    this.report({ type: 'stopped', message: `the denoiser has stopped, the microphone passes as it is: ${text}` });
   }
 
   private failure(exports: Exports): string {

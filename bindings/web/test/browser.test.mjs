@@ -284,6 +284,32 @@ test('a listener that is added late gets what holds already', async () => {
   assert.equal(result.names.length, 3);
 });
 
+test('a listener that is added late gets the error of a denoiser that has stopped', async () => {
+  const message = await page.evaluate(async () => {
+    const context = new AudioContext();
+    // A memory of zeros fails at its first hop.
+    const { AudioWorkletNode } = globalThis;
+    globalThis.AudioWorkletNode = class extends AudioWorkletNode {
+      constructor(context, name, options) {
+        options.processorOptions.image.bytes.fill(0);
+        super(context, name, options);
+      }
+    };
+    const node = await createDenoiser(context, { models: ['tiny'] });
+    globalThis.AudioWorkletNode = AudioWorkletNode;
+    node.connect(context.destination);
+    new OscillatorNode(context).connect(node);
+    const first = new Promise((resolve) => node.addEventListener('error', resolve));
+    await context.resume();
+    await first;
+    const messages = [];
+    node.on('error', ({ message }) => messages.push(message));
+    await context.close();
+    return messages[0];
+  });
+  assert.match(message, /the microphone passes as it is/);
+});
+
 test('a processor that the browser ends is an error', async () => {
   const messages = await page.evaluate(async () => {
     const node = await createDenoiser(new OfflineAudioContext(1, 128, 48000), { models: ['tiny'] });
