@@ -122,8 +122,7 @@ test('a throttled processor: it steps down with an event and without a click, an
       const maxSeconds = 300;
       const context = new OfflineAudioContext(1, maxSeconds * rate, rate);
       await context.audioWorklet.addModule('/test/recorder.mjs');
-      // An offline context may take longer than it plays: so much that a busy machine alone does not reach it.
-      const node = await createDenoiser(context, { maxLoad: 3 });
+      const node = await createDenoiser(context, { channels: 2, maxLoad: 0.6 });
       const recorder = new AudioWorkletNode(context, 'recorder');
       const blocks = [];
       recorder.port.onmessage = (event) => blocks.push(event.data);
@@ -135,15 +134,14 @@ test('a throttled processor: it steps down with an event and without a click, an
       node.on('overload', ({ fallbackLevel, load }) => steps.push({ fallbackLevel, load }));
       const errors = [];
       node.on('error', ({ message }) => errors.push(message));
-      // Each second of sound: a stronger throttle until the first step, then none until the last step up.
-      let stopMs = 25;
+      // Eight stops in each second of sound until the first step, then none until the last step up. Chance decides how
+      // many of them fall into the denoiser's own work; one is enough.
       for (let second = 2; second < maxSeconds; second++) {
         const paused = context.suspend(second);
         if (second === 2) void context.startRendering();
         else void context.resume();
         await paused;
-        if (steps.length === 0) await throttle((stopMs = Math.min(2 * stopMs, 1000)));
-        else await throttle(0);
+        await throttle(steps.length === 0 ? 8 : 0);
         if (steps.at(-1)?.fallbackLevel === 0) break;
       }
       const samples = new Float32Array(128 * blocks.length);
@@ -153,7 +151,7 @@ test('a throttled processor: it steps down with an event and without a click, an
     console.log(JSON.stringify(result));
     assert.deepEqual(result.errors, []);
     assert.equal(result.steps[0].fallbackLevel, 1);
-    assert.ok(result.steps[0].load > 3);
+    assert.ok(result.steps[0].load > 0.6);
     assert.equal(result.steps.at(-1).fallbackLevel, 0);
     // The tone bends by 0.0004, and a cut at its peak would bend by 1.
     assert.ok(result.bend < 0.003, `${result.bend}`);

@@ -4,6 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Milliseconds for which the processes run between two stops. */
 const RUN_MS = 1;
+/** Milliseconds of a stop. */
+const STOP_MS = 1000;
 
 /** A throttle for the pages that a browser has now. */
 export async function throttle(browser) {
@@ -11,22 +13,23 @@ export async function throttle(browser) {
   const { processInfo } = await cdp.send('SystemInfo.getProcessInfo');
   const ids = processInfo.filter((process) => process.type === 'renderer').map((process) => process.id);
   const signal = (name) => ids.forEach((id) => process.kill(id, name));
-  let stopMs = 0;
+  let stops = 0;
   let isEnded = false;
   const cycle = (async () => {
     while (!isEnded) {
-      if (stopMs > 0) {
+      if (stops > 0) {
+        stops--;
         signal('SIGSTOP');
-        await sleep(stopMs);
+        await sleep(STOP_MS);
         signal('SIGCONT');
       }
       await sleep(RUN_MS);
     }
   })();
   return {
-    /** Stops the processes for `ms` milliseconds between any two milliseconds; 0: not at all. */
-    set: (ms) => {
-      stopMs = ms;
+    /** Stops the processes that many times from now on; 0: not at all. */
+    set: (count) => {
+      stops = count;
     },
     end: async () => {
       isEnded = true;
