@@ -19,6 +19,8 @@ const COLUMNS: usize = 32;
 const MAX_ROW: usize = 272;
 const MAX_KERNEL: usize = 16;
 const MAX_STRIDE: usize = 2;
+/// Maximum width of a row with its padding, for kernels of three columns.
+const MAX_PADDED: usize = MAX_ROW + 16;
 
 /// A convolution over the last two axes of [1, channels, height, width], or its transpose.
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
@@ -81,7 +83,8 @@ pub(super) fn convolution(
     op: &Conv,
 ) -> TractResult<Option<DirectConv>> {
     let spec = &op.pool_spec;
-    let few = spec.output_channels / op.group <= MAX_CHANNELS;
+    // With one input channel, a row of the input serves a row of an output channel and nothing else.
+    let few = spec.output_channels / op.group <= MAX_CHANNELS || spec.input_channels == op.group;
     if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW || !few {
         return Ok(None);
     }
@@ -156,6 +159,36 @@ fn direct_conv(
 /// The numbers of a row, grouped by their phase within the stride.
 type Phases = [[f32; MAX_ROW]; MAX_STRIDE];
 
+/// The numbers of `row` by their phase within a stride of 2.
+#[inline(always)]
+fn split_phases(row: &[f32], [even, odd]: &mut Phases) {
+    let (pairs, last) = row.as_chunks::<2>();
+    for (pair, (even, odd)) in pairs.iter().zip(even.iter_mut().zip(odd)) {
+        [*even, *odd] = *pair;
+    }
+    even[pairs.len()..][..last.len()].copy_from_slice(last);
+}
+
+/// Adds the numbers of `phases` to `row`, for a stride of 1 or 2.
+#[inline(always)]
+fn add_phases(stride: usize, [even, odd]: &Phases, row: &mut [f32]) {
+    if stride == 1 {
+        for (to, x) in row.iter_mut().zip(even) {
+            *to += x;
+        }
+        return;
+    }
+    let (pairs, last) = row.as_chunks_mut::<2>();
+    let done = pairs.len();
+    for (pair, (even, odd)) in pairs.iter_mut().zip(even.iter().zip(odd)) {
+        pair[0] += even;
+        pair[1] += odd;
+    }
+    for to in last {
+        *to += even[done];
+    }
+}
+
 /// The columns that one column of the kernel connects: the outputs (inputs of a transposed
 /// convolution) `first..end` with the columns `phase + stride * (from + n)` of the other side.
 #[derive(Clone, Copy, Default)]
@@ -184,6 +217,7 @@ impl DirectConv {
         }
         let spans = &spans[..self.kernel[1]];
         let mut phases = [[0.0f32; MAX_ROW]; MAX_STRIDE];
+        let mut padded = [0.0f32; MAX_PADDED];
         let planes = output.chunks_exact_mut(height * width);
         let kernels = weights.chunks_exact(group_in * taps);
         for (at, (plane, kernel)) in planes.zip(kernels).enumerate() {
@@ -194,6 +228,8 @@ impl DirectConv {
                 self.convolve_transposed::<S>(input, kernel, spans, &mut phases, plane);
             } else if self.kernel[1] == 1 && self.strides[1] == 1 && width == width_in {
                 self.convolve_columns::<S>(input, kernel, plane);
+            } else if self.has_three_columns() {
+                self.convolve_three::<S>(input, kernel, &mut padded, plane);
             } else {
                 self.convolve::<S>(input, kernel, spans, &mut phases, plane);
             }
@@ -257,14 +293,54 @@ impl DirectConv {
                         }
                         continue;
                     }
-                    for (phase, to) in phases[..stride].iter_mut().enumerate() {
-                        for (to, x) in to.iter_mut().zip(from[phase..].iter().step_by(stride)) {
-                            *to = *x;
-                        }
-                    }
+                    split_phases(from, phases);
                     for (span, weight) in spans.iter().zip(kernel) {
                         let from = &phases[span.phase][span.from..];
                         add_scaled::<S>(*weight, from, &mut out[span.first..span.end]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether [`Self::convolve_three`] has these sizes.
+    fn has_three_columns(&self) -> bool {
+        let columns = self.output[2] + 2 * self.dilations[1];
+        self.kernel[1] == 3
+            && self.strides[1] == 1
+            && columns.max(self.padding[1] + self.input[2]) <= MAX_PADDED
+    }
+
+    /// [`Self::convolve`] for kernels of three columns and a stride of 1: one pass over each row. The
+    /// padding of `padded` is zero and stays so.
+    #[inline(always)]
+    fn convolve_three<S: pulp::Simd>(
+        &self,
+        input: &[f32],
+        kernel: &[f32],
+        padded: &mut [f32; MAX_PADDED],
+        plane: &mut [f32],
+    ) {
+        let [_, height_in, width_in] = self.input;
+        let (width, padding, dilation) = (self.output[2], self.padding[1], self.dilations[1]);
+        let planes = input.chunks_exact(height_in * width_in);
+        for (channel, kernel) in planes.zip(kernel.chunks_exact(3 * self.kernel[0])) {
+            let (kernel, _) = kernel.as_chunks::<3>();
+            for (tap, weights) in kernel.iter().enumerate() {
+                for (row, out) in plane.chunks_exact_mut(width).enumerate() {
+                    let Some(from) = self.row(row, tap, height_in) else {
+                        continue;
+                    };
+                    let from = &channel[from * width_in..][..width_in];
+                    padded[padding..][..width_in].copy_from_slice(from);
+                    let out = &mut out[..width];
+                    let first = &padded[..width];
+                    let second = &padded[dilation..][..width];
+                    let third = &padded[2 * dilation..][..width];
+                    for at in 0..width {
+                        let sum = add_product::<S>(out[at], weights[0], first[at]);
+                        let sum = add_product::<S>(sum, weights[1], second[at]);
+                        out[at] = add_product::<S>(sum, weights[2], third[at]);
                     }
                 }
             }
@@ -335,11 +411,7 @@ impl DirectConv {
                     add_scaled::<S>(*weight, &from[span.first..span.end], out);
                 }
                 let out = &mut plane[to * width..][..width];
-                for (phase, from) in phases[..stride].iter().enumerate() {
-                    for (out, x) in out[phase..].iter_mut().step_by(stride).zip(from) {
-                        *out += x;
-                    }
-                }
+                add_phases(stride, phases, out);
             }
         }
     }
@@ -444,6 +516,11 @@ mod tests {
             ([64, 10, 2], [5, 96], [5, 1], one, one, [0, 0]),
             ([8, 2, 1], [6, 45], [3, 1], one, one, [2, 0]),
             ([8, 1, 1], [1, 32], [1, 3], one, one, [0, 1]),
+            ([1, 64, 1], [3, 32], [3, 3], one, one, [0, 1]),
+            ([2, 64, 2], [4, 96], [3, 3], one, one, [1, 0]),
+            ([6, 6, 6], [3, 33], [2, 3], one, [1, 4], [0, 4]),
+            ([6, 6, 6], [2, 250], [2, 3], one, [1, 1], [0, 8]),
+            ([6, 6, 6], [2, 262], [2, 3], one, [1, 20], [0, 20]),
         ] {
             let (difference, names) = run_case(case, false);
             assert!(difference < 2e-5, "{case:?}: {difference}");
