@@ -11,8 +11,10 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from . import manifest
 from .checkpoint import IncompatibleNetwork, load, require_finite
@@ -21,6 +23,7 @@ from .deepfilternet import (
     BAND_STEP_DB,
     BANDS,
     GRAPHS,
+    GRUS,
     SMOOTHING,
     TAP_BINS,
     TAP_ORDER,
@@ -28,6 +31,7 @@ from .deepfilternet import (
     DeepFilterFront,
     DeepFilterNet3,
     read_graphs,
+    weight_tensors,
 )
 
 WIDTH = 64  # channels of the maps between the graphs
@@ -92,11 +96,38 @@ def describe(raw: dict[str, bytes], **about: str) -> dict:
     }
 
 
+def round_to_8_bits(model: onnx.ModelProto, name: str) -> None:
+    """Stores the weights `name` of a GRU, [1, outputs, inputs], as 8-bit integers and a scale for each output."""
+    graph = model.graph
+    value = numpy_helper.to_array(weight_tensors(model)[name])
+    scale = (np.abs(value).max(-1, keepdims=True) / 127).astype(np.float32)
+    integers = np.round(value / np.where(scale > 0, scale, 1)).astype(np.int8)
+    # Constants of the export are initializers or nodes.
+    for tensor in [tensor for tensor in graph.initializer if tensor.name == name]:
+        graph.initializer.remove(tensor)
+    for node in [node for node in graph.node if name in node.output]:
+        graph.node.remove(node)
+    graph.initializer.append(numpy_helper.from_array(integers, f"{name}.int8"))
+    graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
+    graph.node.insert(0, helper.make_node("Mul", [f"{name}.f32", f"{name}.scale"], [name], name=name))
+    cast = helper.make_node(
+        "Cast", [f"{name}.int8"], [f"{name}.f32"], name=f"{name}.f32", to=TensorProto.FLOAT
+    )
+    graph.node.insert(0, cast)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the `export-deepfilternet` command."""
     parser.add_argument("graphs", type=Path, help="folder with the published graphs, or their tar.gz")
     parser.add_argument("out", type=Path, help="model folder to write")
     parser.add_argument("--checkpoint", type=Path, help="of `train`; without it the published weights")
+    parser.add_argument(
+        "--bits",
+        type=int,
+        default=32,
+        choices=(8, 32),
+        help="of a weight of the recurrences, which are nine tenths of all (default: %(default)s)",
+    )
     parser.add_argument("--id", help="name of the model (default: name of the folder)")
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument(
@@ -117,6 +148,11 @@ def run(args: argparse.Namespace) -> int:
             net.load_state_dict(average)
         with torch.no_grad():
             net.write(graphs)
+        if args.bits == 8:
+            for graph, modules in GRUS.items():
+                for weights, recurrent, _ in modules.values():
+                    round_to_8_bits(graphs[graph], weights)
+                    round_to_8_bits(graphs[graph], recurrent)
         for model in graphs.values():
             onnx.checker.check_model(model)
     except (OSError, ValueError) as error:

@@ -18,6 +18,7 @@ from quietwire_train.deepfilternet import (
     read_graphs,
 )
 from quietwire_train.export_deepfilternet import graph_tensors
+from quietwire_train.golden import run_model
 from quietwire_train.recipe import Recipe, Start
 from quietwire_train.trainer import build
 
@@ -77,6 +78,29 @@ def test_weights_survive_the_graphs(graphs: dict[str, onnx.ModelProto]) -> None:
     gain, _ = run_graphs(copies, features())
     with torch.no_grad():
         np.testing.assert_allclose(net(features())[0][0], gain, atol=1e-5)
+
+
+def test_weights_of_recurrences_may_have_8_bits(tmp_path: Path) -> None:
+    folders = {bits: tmp_path / f"bits{bits}" for bits in (8, 32)}
+    for bits, folder in folders.items():
+        assert main(["export-deepfilternet", str(SOURCE), str(folder), "--bits", str(bits)]) == 0
+    found = {bits: run_graphs(read_graphs(folder), features()) for bits, folder in folders.items()}
+    for small, full in zip(found[8], found[32]):
+        difference = np.sqrt(np.mean((small - full) ** 2) / np.mean(full**2))
+        assert 1e-5 < difference < 0.1, difference
+    sizes = {bits: sum(f.stat().st_size for f in folder.glob("*.onnx")) for bits, folder in folders.items()}
+    assert sizes[8] < sizes[32] / 3
+
+
+def test_golden_vectors_are_those_of_the_network(graphs: dict[str, onnx.ModelProto], tmp_path: Path) -> None:
+    assert main(["export-deepfilternet", str(SOURCE), str(tmp_path)]) == 0
+    wave = np.random.default_rng(1).normal(0, 0.1, 4800).astype(np.float32)
+    vectors = run_model(tmp_path, wave)
+    with torch.no_grad():
+        gain, taps, _ = DeepFilterNet3(graphs, causal=True)(torch.from_numpy(vectors["features"][None]))
+    np.testing.assert_allclose(vectors["gain"], gain[0], atol=1e-5)
+    np.testing.assert_allclose(vectors["taps"], taps[0], atol=1e-5)
+    assert vectors["output"].shape == wave.shape
 
 
 def test_the_features_are_running_means(graphs: dict[str, onnx.ModelProto]) -> None:
