@@ -53,7 +53,10 @@ fn kernel_for(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Kernel
     let first: TVec<OutletId> = node.inputs.first().copied().into_iter().collect();
     let first_and_last = || first.iter().chain(node.inputs.last()).copied().collect();
     Ok(if let Some(op) = node.op_as::<Conv>() {
-        conv::convolution(model, node, op)?.map(|op| (first, Box::new(op) as _))
+        match conv::column(model, node, op)? {
+            Some(op) => Some((first, Box::new(op) as _)),
+            None => conv::convolution(model, node, op)?.map(|op| (first, Box::new(op) as _)),
+        }
     } else if let Some(op) = node.op_as::<Deconv>() {
         conv::deconvolution(model, node, op)?.map(|op| (first, Box::new(op) as _))
     } else if let Some(op) = node.op_as::<EinSum>() {

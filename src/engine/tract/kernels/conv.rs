@@ -1,6 +1,8 @@
 //! Convolutions with few channels per group, over the last two axes (GTCRN, DeepFilterNet 3). As
 //! matrix products they would be many tiny ones.
 
+mod planes;
+
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, PoolSpec};
@@ -8,6 +10,7 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::dispatch::{WeightedKernel, add_scaled, run_weighted};
 use super::kernel::{Kernel, impl_op_for_kernel};
+use super::pointwise::Pointwise;
 use super::shape::shape_of;
 use crate::fast_math::add_product;
 
@@ -19,8 +22,6 @@ const COLUMNS: usize = 32;
 const MAX_ROW: usize = 272;
 const MAX_KERNEL: usize = 16;
 const MAX_STRIDE: usize = 2;
-/// Maximum width of a row with its padding, for kernels of three columns.
-const MAX_PADDED: usize = MAX_ROW + 16;
 
 /// A convolution over the last two axes of [1, channels, height, width], or its transpose.
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
@@ -83,12 +84,56 @@ pub(super) fn convolution(
     op: &Conv,
 ) -> TractResult<Option<DirectConv>> {
     let spec = &op.pool_spec;
-    // With one input channel, a row of the input serves a row of an output channel and nothing else.
-    let few = spec.output_channels / op.group <= MAX_CHANNELS || spec.input_channels == op.group;
-    if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW || !few {
+    if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW {
         return Ok(None);
     }
-    direct_conv(model, node, spec, op.group, false)
+    let few = spec.output_channels / op.group <= MAX_CHANNELS;
+    let found = direct_conv(model, node, spec, op.group, false)?;
+    Ok(found.filter(|op| few || op.has_planes()))
+}
+
+/// The kernel for a convolution of one column whose kernel is as high as its input: a product in groups.
+pub(super) fn column(
+    model: &TypedModel,
+    node: &TypedNode,
+    op: &Conv,
+) -> TractResult<Option<Pointwise>> {
+    let Some(conv) = convolution(model, node, op)? else {
+        return Ok(None);
+    };
+    let ([channels_in, height_in, width_in], [channels, height, width]) = (conv.input, conv.output);
+    let is_column = [height, width] == [1, width_in]
+        && conv.kernel == [height_in, 1]
+        && conv.dilations == [1, 1]
+        && conv.strides == [1, 1]
+        && conv.padding == [0, 0]
+        // With one number for each output there is nothing to sum.
+        && channels_in > conv.groups;
+    if !is_column {
+        return Ok(None);
+    }
+    let inputs = channels_in / conv.groups * height_in;
+    let plain = (
+        conv.weights.try_as_plain_ram()?,
+        conv.bias.try_as_plain_ram()?,
+    );
+    let (weights, bias) = (plain.0.as_slice::<f32>()?, plain.1.as_slice::<f32>()?);
+    let bias = if bias.len() == 1 {
+        vec![bias[0]; channels]
+    } else {
+        bias.to_vec()
+    };
+    let outputs = channels / conv.groups;
+    // [groups, outputs, inputs] -> [groups, inputs, outputs]
+    let mut transposed = Vec::with_capacity(weights.len());
+    for group in weights.chunks_exact(outputs * inputs) {
+        for input in 0..inputs {
+            transposed.extend(group.iter().skip(input).step_by(inputs));
+        }
+    }
+    let sizes = [conv.groups, inputs, outputs, width];
+    let axis = conv.output_shape.len() - 3;
+    Pointwise::new(&transposed, &bias, sizes, conv.output_shape, axis).map(Some)
 }
 
 /// The kernel for a depthwise transposed convolution.
@@ -159,14 +204,15 @@ fn direct_conv(
 /// The numbers of a row, grouped by their phase within the stride.
 type Phases = [[f32; MAX_ROW]; MAX_STRIDE];
 
-/// The numbers of `row` by their phase within a stride of 2.
+/// The numbers of `row` at even and at odd places.
 #[inline(always)]
-fn split_phases(row: &[f32], [even, odd]: &mut Phases) {
+fn split_phases(row: &[f32], even: &mut [f32], odd: &mut [f32]) {
     let (pairs, last) = row.as_chunks::<2>();
+    let (even, rest) = even.split_at_mut(pairs.len());
     for (pair, (even, odd)) in pairs.iter().zip(even.iter_mut().zip(odd)) {
         [*even, *odd] = *pair;
     }
-    even[pairs.len()..][..last.len()].copy_from_slice(last);
+    rest[..last.len()].copy_from_slice(last);
 }
 
 /// Adds the numbers of `phases` to `row`, for a stride of 1 or 2.
@@ -217,7 +263,6 @@ impl DirectConv {
         }
         let spans = &spans[..self.kernel[1]];
         let mut phases = [[0.0f32; MAX_ROW]; MAX_STRIDE];
-        let mut padded = [0.0f32; MAX_PADDED];
         let planes = output.chunks_exact_mut(height * width);
         let kernels = weights.chunks_exact(group_in * taps);
         for (at, (plane, kernel)) in planes.zip(kernels).enumerate() {
@@ -228,8 +273,6 @@ impl DirectConv {
                 self.convolve_transposed::<S>(input, kernel, spans, &mut phases, plane);
             } else if self.kernel[1] == 1 && self.strides[1] == 1 && width == width_in {
                 self.convolve_columns::<S>(input, kernel, plane);
-            } else if self.has_three_columns() {
-                self.convolve_three::<S>(input, kernel, &mut padded, plane);
             } else {
                 self.convolve::<S>(input, kernel, spans, &mut phases, plane);
             }
@@ -293,54 +336,11 @@ impl DirectConv {
                         }
                         continue;
                     }
-                    split_phases(from, phases);
+                    let [even, odd] = &mut *phases;
+                    split_phases(from, even, odd);
                     for (span, weight) in spans.iter().zip(kernel) {
                         let from = &phases[span.phase][span.from..];
                         add_scaled::<S>(*weight, from, &mut out[span.first..span.end]);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whether [`Self::convolve_three`] has these sizes.
-    fn has_three_columns(&self) -> bool {
-        let columns = self.output[2] + 2 * self.dilations[1];
-        self.kernel[1] == 3
-            && self.strides[1] == 1
-            && columns.max(self.padding[1] + self.input[2]) <= MAX_PADDED
-    }
-
-    /// [`Self::convolve`] for kernels of three columns and a stride of 1: one pass over each row. The
-    /// padding of `padded` is zero and stays so.
-    #[inline(always)]
-    fn convolve_three<S: pulp::Simd>(
-        &self,
-        input: &[f32],
-        kernel: &[f32],
-        padded: &mut [f32; MAX_PADDED],
-        plane: &mut [f32],
-    ) {
-        let [_, height_in, width_in] = self.input;
-        let (width, padding, dilation) = (self.output[2], self.padding[1], self.dilations[1]);
-        let planes = input.chunks_exact(height_in * width_in);
-        for (channel, kernel) in planes.zip(kernel.chunks_exact(3 * self.kernel[0])) {
-            let (kernel, _) = kernel.as_chunks::<3>();
-            for (tap, weights) in kernel.iter().enumerate() {
-                for (row, out) in plane.chunks_exact_mut(width).enumerate() {
-                    let Some(from) = self.row(row, tap, height_in) else {
-                        continue;
-                    };
-                    let from = &channel[from * width_in..][..width_in];
-                    padded[padding..][..width_in].copy_from_slice(from);
-                    let out = &mut out[..width];
-                    let first = &padded[..width];
-                    let second = &padded[dilation..][..width];
-                    let third = &padded[2 * dilation..][..width];
-                    for at in 0..width {
-                        let sum = add_product::<S>(out[at], weights[0], first[at]);
-                        let sum = add_product::<S>(sum, weights[1], second[at]);
-                        out[at] = add_product::<S>(sum, weights[2], third[at]);
                     }
                 }
             }
@@ -421,10 +421,14 @@ impl pulp::WithSimd for WeightedKernel<'_, DirectConv> {
     type Output = TractResult<()>;
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> TractResult<()> {
-        let bias = self.op.bias.try_as_plain_ram()?;
-        self.op
-            .run::<S>(self.input, self.weights, bias.as_slice()?, self.output);
+    fn with_simd<S: pulp::Simd>(self, simd: S) -> TractResult<()> {
+        let (op, bias) = (self.op, self.op.bias.try_as_plain_ram()?);
+        let (weights, bias) = (self.weights, bias.as_slice()?);
+        if op.has_planes() {
+            op.run_planes(simd, self.input, weights, bias, self.output);
+        } else {
+            op.run::<S>(self.input, weights, bias, self.output);
+        }
         Ok(())
     }
 }
@@ -513,18 +517,28 @@ mod tests {
             ([6, 6, 6], [1, 9], [1, 1], one, one, [0, 0]),
             ([6, 6, 6], [5, 33], [3, 3], one, [2, 1], [0, 1]),
             ([6, 6, 6], [7, 33], [3, 5], [2, 2], [1, 2], [2, 3]),
-            ([64, 10, 2], [5, 96], [5, 1], one, one, [0, 0]),
             ([8, 2, 1], [6, 45], [3, 1], one, one, [2, 0]),
             ([8, 1, 1], [1, 32], [1, 3], one, one, [0, 1]),
             ([1, 64, 1], [3, 32], [3, 3], one, one, [0, 1]),
-            ([2, 64, 2], [4, 96], [3, 3], one, one, [1, 0]),
+            ([2, 64, 2], [1, 96], [3, 3], one, one, [1, 0]),
             ([6, 6, 6], [3, 33], [2, 3], one, [1, 4], [0, 4]),
-            ([6, 6, 6], [2, 250], [2, 3], one, [1, 1], [0, 8]),
+            ([64, 64, 64], [1, 96], [1, 3], [1, 2], one, [0, 1]),
+            ([4, 8, 4], [3, 31], [3, 5], [1, 2], one, [1, 2]),
+            ([4, 8, 4], [3, 32], [3, 4], [1, 2], [1, 3], [1, 3]),
+            ([6, 6, 6], [2, 240], [2, 3], one, [1, 1], [0, 8]),
             ([6, 6, 6], [2, 262], [2, 3], one, [1, 20], [0, 20]),
         ] {
             let (difference, names) = run_case(case, false);
             assert!(difference < 2e-5, "{case:?}: {difference}");
             assert_eq!(names, ["DirectConv"], "{case:?}");
+        }
+        for case in [
+            ([64, 10, 2], [5, 96], [5, 1], one, one, [0, 0]),
+            ([6, 2, 1], [3, 21], [3, 1], one, one, [0, 0]),
+        ] {
+            let (difference, names) = run_case(case, false);
+            assert!(difference < 2e-5, "{case:?}: {difference}");
+            assert_eq!(names, ["Pointwise"], "{case:?}");
         }
         for case in [
             ([6, 6, 6], [1, 16], [1, 3], [1, 2], one, [0, 1]),

@@ -11,46 +11,46 @@ use super::kernel::{Kernel, impl_op_for_kernel};
 /// Output channels whose weights are packed together.
 const CHANNELS: usize = 8;
 
-/// [inputs, columns] to [outputs, columns], with a bias and a ReLU.
+/// [groups, inputs, columns] to [groups, outputs, columns], with a bias and a ReLU.
 #[derive(Debug, Clone, Hash, PartialEq, Eq)]
 pub(super) struct Pointwise {
+    groups: usize,
+    /// of a group
     inputs: usize,
+    /// of a group
     outputs: usize,
     columns: usize,
     output_shape: TVec<usize>,
-    /// axis of the outputs in `output_shape`
+    /// axis of the groups and outputs in `output_shape`
     axis: usize,
-    /// [outputs / CHANNELS, inputs + 1, CHANNELS], filled up with zeros; the bias first
+    /// [groups, outputs / CHANNELS, inputs + 1, CHANNELS], filled up with zeros; the bias first
     weights: Arc<Tensor>,
     has_bias: bool,
     relu: bool,
 }
 
 impl Pointwise {
-    /// `weights`: [inputs, outputs]. The outputs are axis `axis` of `output_shape`, and all axes after it are
-    /// the columns. `None` if the weights have another size.
+    /// `weights`: [groups, inputs, outputs], `bias`: [groups, outputs], or nothing. Groups and outputs are axis
+    /// `axis` of `output_shape`, and all axes after it are the columns.
     pub(super) fn new(
-        weights: &Tensor,
-        [inputs, columns]: [usize; 2],
+        weights: &[f32],
+        bias: &[f32],
+        [groups, inputs, outputs, columns]: [usize; 4],
         output_shape: TVec<usize>,
         axis: usize,
-    ) -> TractResult<Option<Self>> {
-        let outputs = output_shape[axis];
-        if columns == 0 || weights.len() != inputs * outputs {
-            return Ok(None);
-        }
-        let plain = weights.try_as_plain_ram()?;
-        let rows = plain.as_slice::<f32>()?.chunks_exact(outputs);
+    ) -> TractResult<Self> {
         let blocks = outputs.div_ceil(CHANNELS);
-        let mut packed = vec![0.0; blocks * (inputs + 1) * CHANNELS];
-        for (input, row) in rows.enumerate() {
+        let mut packed = vec![0.0; groups * blocks * (inputs + 1) * CHANNELS];
+        for (at, row) in weights.chunks_exact(outputs).enumerate() {
+            let (group, input) = (at / inputs, at % inputs);
             for (block, weights) in row.chunks(CHANNELS).enumerate() {
-                let at = (block * (inputs + 1) + input + 1) * CHANNELS;
+                let at = ((group * blocks + block) * (inputs + 1) + input + 1) * CHANNELS;
                 packed[at..][..weights.len()].copy_from_slice(weights);
             }
         }
-        let shape = [blocks, inputs + 1, CHANNELS];
-        Ok(Some(Self {
+        let shape = [groups * blocks, inputs + 1, CHANNELS];
+        let without_bias = Self {
+            groups,
             inputs,
             outputs,
             columns,
@@ -59,36 +59,64 @@ impl Pointwise {
             weights: Tensor::from_shape(&shape, &packed)?.into_arc_tensor(),
             has_bias: false,
             relu: false,
-        }))
+        };
+        if bias.is_empty() {
+            return Ok(without_bias);
+        }
+        without_bias.add_bias(bias)
     }
 
     /// With `bias`, one number for each output. `None` if it has one or a ReLU already, or for another shape.
     fn with_bias(&self, bias: &Tensor) -> TractResult<Option<Self>> {
-        let is_fit = bias.len() == self.outputs
+        let outputs = self.groups * self.outputs;
+        let is_fit = bias.len() == outputs
             && bias.rank() == self.output_shape.len()
-            && bias.shape()[self.axis] == self.outputs;
+            && bias.shape()[self.axis] == outputs;
         if !is_fit || self.has_bias || self.relu {
             return Ok(None);
         }
         let plain = bias.try_as_plain_ram()?;
+        self.add_bias(plain.as_slice()?).map(Some)
+    }
+
+    /// With `bias` [groups, outputs].
+    fn add_bias(&self, bias: &[f32]) -> TractResult<Self> {
         let mut weights = self.weights.clone().into_tensor();
         {
             let mut weights = weights.try_as_plain_ram_mut()?;
             let blocks = weights.as_slice_mut::<f32>()?;
             let blocks = blocks.chunks_exact_mut((self.inputs + 1) * CHANNELS);
-            for (block, bias) in blocks.zip(plain.as_slice::<f32>()?.chunks(CHANNELS)) {
+            let groups = bias.chunks_exact(self.outputs);
+            for (block, bias) in blocks.zip(groups.flat_map(|group| group.chunks(CHANNELS))) {
                 block[..bias.len()].copy_from_slice(bias);
             }
         }
-        Ok(Some(Self {
+        Ok(Self {
             weights: weights.into_arc_tensor(),
             has_bias: true,
             ..self.clone()
-        }))
+        })
     }
 
     #[inline(always)]
     fn run<S: pulp::Simd>(&self, simd: S, input: &[f32], weights: &[f32], output: &mut [f32]) {
+        let blocks = self.outputs.div_ceil(CHANNELS);
+        let inputs = input.chunks_exact(self.inputs * self.columns);
+        let outputs = output.chunks_exact_mut(self.outputs * self.columns);
+        let groups = weights.chunks_exact(blocks * (self.inputs + 1) * CHANNELS);
+        for (weights, (input, output)) in groups.zip(inputs.zip(outputs)) {
+            self.run_group(simd, input, weights, output);
+        }
+    }
+
+    #[inline(always)]
+    fn run_group<S: pulp::Simd>(
+        &self,
+        simd: S,
+        input: &[f32],
+        weights: &[f32],
+        output: &mut [f32],
+    ) {
         let lanes = size_of::<S::f32s>() / size_of::<f32>();
         let blocks = output.chunks_mut(CHANNELS * self.columns);
         for (weights, output) in weights
@@ -109,6 +137,9 @@ impl Pointwise {
                     tile.run::<S, 1, CHANNELS>(simd, input, weights, output);
                 } else {
                     for first in [0, CHANNELS / 2] {
+                        if first * self.columns >= output.len() {
+                            continue;
+                        }
                         tile.first = first;
                         if vectors == 2 {
                             tile.run::<S, 2, { CHANNELS / 2 }>(simd, input, weights, output);

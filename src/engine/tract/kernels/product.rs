@@ -173,10 +173,15 @@ fn pointwise(
     {
         return Ok(None);
     }
-    let columns = axes.rows.iter().map(|(a, _)| input[*a]).product();
-    let sizes = [weights.shape()[*inputs], columns];
+    let columns: usize = axes.rows.iter().map(|(a, _)| input[*a]).product();
+    let shape = weights.shape();
+    let sizes = [1, shape[*inputs], shape[outputs], columns];
+    if sizes.contains(&0) || weights.len() != sizes[1] * sizes[2] {
+        return Ok(None);
+    }
     let weights = with_last_axes(weights, &[*inputs, outputs])?;
-    Pointwise::new(&weights, sizes, output_shape, output_at)
+    let weights = weights.try_as_plain_ram()?;
+    Pointwise::new(weights.as_slice()?, &[], sizes, output_shape, output_at).map(Some)
 }
 
 /// `weights` with `axes` moved to the end, in this order.
