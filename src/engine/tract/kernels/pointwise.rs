@@ -166,7 +166,7 @@ struct Tile {
 }
 
 impl Tile {
-    /// `VECTORS` vectors of columns, the last of which may end after the last column, of `OUTPUTS` outputs.
+    /// `VECTORS` vectors of columns, of which a single one may end after the last column, of `OUTPUTS` outputs.
     /// `weights` [inputs + 1, CHANNELS], `output` [CHANNELS, columns], or less at the end.
     #[inline(always)]
     fn run<S: pulp::Simd, const VECTORS: usize, const OUTPUTS: usize>(
