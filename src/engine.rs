@@ -5,7 +5,6 @@
 mod compare;
 mod fault;
 mod graphs;
-mod gru_cell;
 mod linear;
 mod onnx;
 mod plan;
