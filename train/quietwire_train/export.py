@@ -23,6 +23,12 @@ OPSET = 17
 IR_VERSION = 8
 
 
+def to_int8(value: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights as 8-bit integers, and the scale of each output. `axis`: that of the inputs, of size 1 in the scales."""
+    scale = (np.abs(value).max(axis, keepdims=True) / 127).astype(np.float32)
+    return np.round(value / np.where(scale > 0, scale, 1)).astype(np.int8), scale
+
+
 class Graph:
     """Collects the nodes and weights of a graph. A node has the name of its output."""
 
@@ -47,8 +53,7 @@ class Graph:
         and converts float16 to float32 while loading.
         """
         if self.bits == 8 and inner:
-            scale = (np.abs(value).max(0, keepdims=True) / 127).astype(np.float32)
-            quantized = np.round(value / np.where(scale > 0, scale, 1)).astype(np.int8)
+            quantized, scale = to_int8(value, 0)
             quantized = self.weight(f"{name}.int8", quantized)
             number = self.node("Cast", [quantized], f"{name}.f32", to=TensorProto.FLOAT)
             return self.node("Mul", [number, self.weight(f"{name}.scale", scale)], name)

@@ -11,7 +11,6 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -33,6 +32,7 @@ from .deepfilternet import (
     read_graphs,
     weight_tensors,
 )
+from .export import to_int8
 
 WIDTH = 64  # channels of the maps between the graphs
 EMBEDDING = 512
@@ -99,9 +99,7 @@ def describe(raw: dict[str, bytes], **about: str) -> dict:
 def round_to_8_bits(model: onnx.ModelProto, name: str) -> None:
     """Stores the weights `name` of a GRU, [1, outputs, inputs], as 8-bit integers and a scale for each output."""
     graph = model.graph
-    value = numpy_helper.to_array(weight_tensors(model)[name])
-    scale = (np.abs(value).max(-1, keepdims=True) / 127).astype(np.float32)
-    integers = np.round(value / np.where(scale > 0, scale, 1)).astype(np.int8)
+    integers, scale = to_int8(numpy_helper.to_array(weight_tensors(model)[name]), -1)
     # Constants of the export are initializers or nodes.
     for tensor in [tensor for tensor in graph.initializer if tensor.name == name]:
         graph.initializer.remove(tensor)

@@ -25,9 +25,14 @@ from .net import apply_mask
 def run_model(folder: Path, wave: np.ndarray) -> dict[str, np.ndarray]:
     """`wave` [samples] at the model's rate -> features, the outputs of the graphs, and output.
 
-    Raises ValueError for a wave that is shorter than a hop and for outputs that are not finite.
+    Raises ValueError for a wave that is shorter than a hop, for a model with lookahead and for outputs that are
+    not finite.
     """
     manifest = read_manifest(folder)
+    if lookahead := manifest["front_end"].get("lookahead", 0):
+        raise ValueError(
+            f"{folder}: golden vectors are of models without lookahead, this one has {lookahead} hops"
+        )
     is_deepfilternet = "band_levels" in manifest
     front = DeepFilterFront() if is_deepfilternet else front_end(manifest)
     analysis = DeepFilterAnalysis(front) if is_deepfilternet else Analysis(front)

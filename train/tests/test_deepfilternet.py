@@ -101,6 +101,10 @@ def test_golden_vectors_are_those_of_the_network(graphs: dict[str, onnx.ModelPro
     np.testing.assert_allclose(vectors["gain"], gain[0], atol=1e-5)
     np.testing.assert_allclose(vectors["taps"], taps[0], atol=1e-5)
     assert vectors["output"].shape == wave.shape
+    text = (tmp_path / "model.toml").read_text()
+    (tmp_path / "model.toml").write_text(text.replace("lookahead = 0", "lookahead = 2"))
+    with pytest.raises(ValueError, match="has 2 hops"):
+        run_model(tmp_path, wave)
 
 
 def test_the_features_are_running_means(graphs: dict[str, onnx.ModelProto]) -> None:
