@@ -5,6 +5,7 @@
 mod compare;
 mod fault;
 mod graphs;
+mod gru_cell;
 mod linear;
 mod onnx;
 mod plan;

@@ -4,7 +4,7 @@ mod embedded;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -13,6 +13,7 @@ use crate::engine::{Executor, Graphs, Session};
 use crate::engine::{reference_difference, whole_signal_difference};
 use crate::error::Error;
 use crate::manifest::Manifest;
+use crate::shared::Shared;
 
 /// An immutable model. Share one `Arc` among all streams: it is `Send`, `Sync` and unwind safe.
 pub struct Model {
@@ -29,7 +30,7 @@ impl Model {
     /// # Errors
     /// [`Error::UnknownModel`] for another id.
     pub fn embedded(id: &str) -> Result<Arc<Self>, Error> {
-        static LOADED: Mutex<Vec<(&str, Weak<Model>)>> = Mutex::new(Vec::new());
+        static LOADED: Shared<&str, Model> = Shared::new();
         let Some(model) = embedded::MODELS.iter().find(|model| model.id == id) else {
             let known = if embedded::MODELS.is_empty() {
                 "none (feature `embedded-model` is off)".into()
@@ -41,18 +42,11 @@ impl Model {
                 known,
             });
         };
-        // A panic while a model loads leaves the list complete: each change is one call.
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        let shared = loaded.iter().find(|(name, _)| *name == id);
-        if let Some(shared) = shared.and_then(|(_, model)| model.upgrade()) {
-            return Ok(shared);
-        }
-        // The bytes are part of this program. A test compares their hashes with the manifests.
-        let manifest = Manifest::parse(model.manifest)?;
-        let new = Self::from_graphs(model.manifest, manifest, &[model.onnx])?;
-        loaded.retain(|(name, _)| *name != id);
-        loaded.push((model.id, Arc::downgrade(&new)));
-        Ok(new)
+        LOADED.try_get(model.id, |_| {
+            // The bytes are part of this program. A test compares their hashes with the manifests.
+            let manifest = Manifest::parse(model.manifest)?;
+            Self::from_graphs(model.manifest, manifest, &[model.onnx])
+        })
     }
 
     /// Ids of the embedded models, the default first.

@@ -1,32 +1,46 @@
-//! Tables that streams share: made for the first stream, freed with the last one. What a stream reads in each
-//! hop is then in the cache when the next stream reads it.
+//! What streams share: made for the first one, freed with the last one. What a stream reads in each hop is then in
+//! the cache when the next stream reads it.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The tables of one kind that streams use at present, by what determines them.
+/// The values of one kind that are in use at present, by what determines them.
 pub(crate) struct Shared<K, T> {
-    tables: Mutex<Vec<(K, Weak<T>)>>,
+    values: Mutex<Vec<(K, Weak<T>)>>,
 }
 
 impl<K: PartialEq, T> Shared<K, T> {
     pub(crate) const fn new() -> Self {
         Self {
-            tables: Mutex::new(Vec::new()),
+            values: Mutex::new(Vec::new()),
         }
     }
 
-    /// The table of `key`. `make` makes it unless a stream has it.
+    /// The value of `key`. `make` makes it unless it is in use.
     pub(crate) fn get(&self, key: K, make: impl FnOnce(&K) -> T) -> Arc<T> {
+        let Ok(value) = self.try_get(key, |key| Ok::<_, Infallible>(Arc::new(make(key))));
+        value
+    }
+
+    /// [`Self::get`] where `make` can fail.
+    ///
+    /// # Errors
+    /// That of `make`.
+    pub(crate) fn try_get<E>(
+        &self,
+        key: K,
+        make: impl FnOnce(&K) -> Result<Arc<T>, E>,
+    ) -> Result<Arc<T>, E> {
         // A panic in `make` leaves the list complete: each change is one call.
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.retain(|(_, table)| table.strong_count() > 0);
-        let found = tables.iter().find(|(other, _)| *other == key);
-        if let Some(table) = found.and_then(|(_, table)| table.upgrade()) {
-            return table;
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.retain(|(_, value)| value.strong_count() > 0);
+        let found = values.iter().find(|(other, _)| *other == key);
+        if let Some(value) = found.and_then(|(_, value)| value.upgrade()) {
+            return Ok(value);
         }
-        let table = Arc::new(make(&key));
-        tables.push((key, Arc::downgrade(&table)));
-        table
+        let value = make(&key)?;
+        values.push((key, Arc::downgrade(&value)));
+        Ok(value)
     }
 }
 
@@ -35,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_shared_while_one_of_their_users_exists() {
+    fn values_are_shared_while_one_of_their_users_exists() {
         let shared = Shared::new();
         let table = shared.get(3, |n| n * n);
         assert!(Arc::ptr_eq(&table, &shared.get(3, |_| unreachable!())));
@@ -44,6 +58,7 @@ mod tests {
         let weak = Arc::downgrade(&table);
         drop(table);
         assert!(weak.upgrade().is_none());
+        assert_eq!(shared.try_get(3, |_| Err("not made")), Err("not made"));
         assert_eq!(*shared.get(3, |_| 5), 5, "made again");
     }
 }

@@ -94,22 +94,20 @@ impl PlanSession {
     /// Moves the states of `stream`, a session of one stream, into row `row` of this batch, until
     /// [`Self::store_states`].
     pub(in crate::engine) fn load_states(&mut self, row: usize, stream: &mut Self) {
-        let (batch, stream) = (&mut self.numbers, &mut stream.numbers);
-        std::mem::swap(&mut batch.streams[row], &mut stream.streams[0]);
-        for place in self.plan.session_states() {
-            let from = stream.row(place, 0);
-            batch.row_mut(place, row).copy_from_slice(from);
-        }
+        move_states(
+            &self.plan,
+            (&mut stream.numbers, 0),
+            (&mut self.numbers, row),
+        );
     }
 
     /// Moves the states of row `row` of this batch back into `stream`, a session of one stream.
     pub(in crate::engine) fn store_states(&mut self, row: usize, stream: &mut Self) {
-        let (batch, stream) = (&mut self.numbers, &mut stream.numbers);
-        std::mem::swap(&mut batch.streams[row], &mut stream.streams[0]);
-        for place in self.plan.session_states() {
-            let from = batch.row(place, row);
-            stream.row_mut(place, 0).copy_from_slice(from);
-        }
+        move_states(
+            &self.plan,
+            (&mut self.numbers, row),
+            (&mut stream.numbers, 0),
+        );
     }
 
     /// Sets every state to its initial value.
@@ -118,6 +116,21 @@ impl PlanSession {
             for row in 0..self.numbers.streams.len() {
                 self.numbers.row_mut(place, row).fill(initial);
             }
+        }
+    }
+}
+
+/// Moves the states of a row to a row of another session: those of recurrences with their memory.
+fn move_states(
+    plan: &Plan,
+    (from, from_row): (&mut Numbers, usize),
+    (to, to_row): (&mut Numbers, usize),
+) {
+    std::mem::swap(&mut from.streams[from_row], &mut to.streams[to_row]);
+    for (place, _) in plan.states() {
+        if let Place::Session(_) = place {
+            to.row_mut(place, to_row)
+                .copy_from_slice(from.row(place, from_row));
         }
     }
 }
@@ -133,12 +146,6 @@ impl Plan {
             InputKind::State { initial } => Some((input.place, initial)),
             InputKind::Fed | InputKind::Intermediate => None,
         })
-    }
-
-    /// States in the memory of the session.
-    fn session_states(&self) -> impl Iterator<Item = Place> {
-        let places = self.states().map(|(place, _)| place);
-        places.filter(|place| matches!(place, Place::Session(_)))
     }
 }
 

@@ -92,7 +92,7 @@ impl Graph {
         }
         let one = TDim::Val(1);
         let sizes = HashMap::from([(hops, one.clone())]);
-        let model = model.set_symbols(&sizes).map_err(engine_error)?;
+        let mut model = model.set_symbols(&sizes).map_err(engine_error)?;
         for (tensor, outlet) in spec.outputs.iter().zip(model.outputs.clone()) {
             let fact = model.outlet_fact(outlet).map_err(engine_error)?;
             let expected = dims(tensor, &one, &streams);
@@ -102,6 +102,7 @@ impl Graph {
                 return Err(tensor_mismatch(tensor, found));
             }
         }
+        drop_unused(&mut model, spec).map_err(engine_error)?;
         let mut inputs = Vec::with_capacity(spec.inputs.len() + hidden.len());
         for tensor in &spec.inputs {
             inputs.push(Input::new(tensor, spec, graphs)?);
@@ -122,6 +123,17 @@ impl Graph {
             inputs: inputs.into(),
         })
     }
+}
+
+/// Replaces the outputs that nothing uses by constants, so that nothing computes them.
+fn drop_unused(model: &mut TypedModel, spec: &GraphSpec) -> TractResult<()> {
+    for (at, tensor) in spec.outputs.iter().enumerate() {
+        if tensor.role == Role::Unused {
+            let nothing = Tensor::zero::<f32>(&[0])?;
+            model.outputs[at] = model.add_const(format!("{}.unused", tensor.name), nothing)?;
+        }
+    }
+    Ok(())
 }
 
 impl Input {

@@ -4,7 +4,8 @@
 //! dispatches for each of them, which often takes longer than the arithmetic. Kernels of two kinds:
 //!
 //! - for the embedded models: [`linear`], [`min_gru`], [`elementwise`], [`reshape`];
-//! - for models of other projects (DeepFilterNet 3, GTCRN): [`conv`], [`grouped`], [`gru`], [`gather`].
+//! - for models of other projects (DeepFilterNet 3, GTCRN): [`conv`], [`pointwise`], [`grouped`],
+//!   [`gru`], [`gather`].
 
 mod dispatch;
 mod kernel;
@@ -20,6 +21,7 @@ mod conv;
 mod gather;
 mod grouped;
 mod gru;
+mod pointwise;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::array::Gather;
@@ -27,6 +29,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv};
 use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::gru_cell::GruEpilogue;
 use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 
 /// Replaces the operations for which there is a kernel. The sizes of all axes but the batch axis must
@@ -50,13 +53,19 @@ fn kernel_for(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Kernel
     let first: TVec<OutletId> = node.inputs.first().copied().into_iter().collect();
     let first_and_last = || first.iter().chain(node.inputs.last()).copied().collect();
     Ok(if let Some(op) = node.op_as::<Conv>() {
-        conv::convolution(model, node, op)?.map(|op| (first, Box::new(op) as _))
+        match conv::column(model, node, op)? {
+            Some(op) => Some((first, Box::new(op) as _)),
+            None => conv::convolution(model, node, op)?.map(|op| (first, Box::new(op) as _)),
+        }
     } else if let Some(op) = node.op_as::<Deconv>() {
         conv::deconvolution(model, node, op)?.map(|op| (first, Box::new(op) as _))
     } else if let Some(op) = node.op_as::<EinSum>() {
         product::product(model, node, op)?.map(|op| (first, op))
     } else if let Some(op) = node.op_as::<GruSeq>() {
         gru::small_gru(model, node, op)?.map(|op| (first_and_last(), Box::new(op) as _))
+    } else if let Some(op) = node.op_as::<GruEpilogue>() {
+        let inputs = node.inputs.iter().copied().collect();
+        gru::gru_cell(model, node, op)?.map(|op| (inputs, Box::new(op) as _))
     } else if let Some(op) = node.op_as::<Gather>() {
         gather::gather_columns(model, node, op)?
             .map(|(input, op)| (tvec![input], Box::new(op) as _))
@@ -64,6 +73,8 @@ fn kernel_for(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Kernel
         Some((inputs.into_iter().collect(), Box::new(op) as _))
     } else if let Some((inputs, op)) = linear::fuse_epilogue(model, node)? {
         Some((inputs, Box::new(op) as _))
+    } else if let Some((input, op)) = pointwise::fuse_epilogue(model, node)? {
+        Some((tvec![input], Box::new(op)))
     } else if let Some(op) = node.op_as::<AxisOp>() {
         reshape::reshape(model, node, op)?.map(|op| (first, Box::new(op) as _))
     } else if let Some(op) = node.op_as::<TypedBinOp>() {

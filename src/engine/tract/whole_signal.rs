@@ -9,7 +9,7 @@ use super::graph::{Graph, Input, filled};
 use super::import::import;
 use crate::engine::fault::engine_error;
 use crate::error::Error;
-use crate::manifest::{Axis, GraphSpec, HOPS, TensorSpec};
+use crate::manifest::{Axis, GraphSpec, HOPS, Role, TensorSpec};
 
 /// Runs a graph that was exported for whole signals on noise, over the whole signal and hop by hop.
 /// Returns the largest difference, relative to the largest output. `None` for other graphs.
@@ -82,7 +82,9 @@ pub(crate) fn whole_signal_difference(
         }
         latest = state.run(values).map_err(engine_error)?;
         for (at, tensor) in spec.outputs.iter().enumerate() {
-            let Some(axis) = axis(tensor) else { continue };
+            let Some(axis) = axis(tensor).filter(|_| tensor.role != Role::Unused) else {
+                continue;
+            };
             let expected = reference[at]
                 .slice(axis, hop, hop + 1)
                 .map_err(engine_error)?;

@@ -47,11 +47,9 @@ pub(super) trait DotProduct: Copy {
     type Ints: Copy;
     /// registers that a vector takes: 1 of 32, 2 of 16, or 4 of 32
     const REGISTERS: usize;
-    /// The bits of an input that are flipped, so that both of its bytes have the signs that the instruction
-    /// expects.
+    /// The bit of an input that is flipped, so that both of its bytes have the signs that the instruction
+    /// expects. The constant of the module's formula is its value in a 16-bit integer: -2^15 or 2^7.
     const FLIPPED: u16;
-    /// an input less the value of its two bytes
-    const CONSTANT: i32;
 
     /// `None` where the processor has not the instructions.
     fn new() -> Option<Self>;
@@ -60,8 +58,6 @@ pub(super) trait DotProduct: Copy {
     fn vectorize<F: pulp::NullaryFnOnce>(self, function: F) -> F::Output;
 
     fn simd(self) -> Self::Simd;
-
-    fn zeros(self) -> Self::Ints;
 
     /// A vector of copies of one quad.
     fn splat(self, quad: i32) -> Self::Ints;
@@ -85,18 +81,22 @@ pub(super) trait DotProduct: Copy {
     fn quantize(self, range: &Range, numbers: &[f32; LANES]) -> [u8; 2 * LANES];
 }
 
+/// The order of bytes of eight 16-bit integers: of each four the high bytes, then the low bytes.
+const ORDER: u128 = 0x0e0c_0a08_0f0d_0b09_0604_0200_0705_0301;
+
 /// Groups of four inputs. The last one is padded with zeros.
 fn quad_count(inputs: usize) -> usize {
     inputs.div_ceil(4)
 }
 
 /// Weights [panels, inputs, PANEL] of `outputs` outputs as [panels, quads, VECTORS, LANES, 4], with panels of
-/// WIDTH outputs, and [`DotProduct::CONSTANT`] times the sum of the weights of each output
+/// WIDTH outputs, and the constant of `I` times the sum of the weights of each output
 /// [panels, VECTORS, LANES].
 pub(super) fn pack_quads<I: DotProduct>(
     weights: &[[i8; PANEL]],
     [inputs, outputs]: [usize; 2],
 ) -> (Vec<i8>, Vec<[i32; LANES]>) {
+    let constant = i32::from(I::FLIPPED as i16);
     let quads = quad_count(inputs);
     let vectors = outputs.div_ceil(WIDTH) * VECTORS;
     let mut packed = vec![0i8; vectors * quads * size_of::<Quads>()];
@@ -111,7 +111,7 @@ pub(super) fn pack_quads<I: DotProduct>(
             let quad: &mut Quads = &mut to[(panel * quads + input / 4) * VECTORS + part];
             for ((quad, offset), weight) in quad.iter_mut().zip(&mut *offsets).zip(weights) {
                 quad[input % 4] = *weight;
-                *offset = offset.wrapping_add(i32::from(*weight).wrapping_mul(I::CONSTANT));
+                *offset = offset.wrapping_add(i32::from(*weight).wrapping_mul(constant));
             }
         }
     }
@@ -302,7 +302,7 @@ impl<I: DotProduct> QuadLinear<'_, I> {
         let weights: [&[[Quads; VECTORS]]; N] =
             std::array::from_fn(|n| &self.weights[(panel + n) * quads..][..quads]);
         let inputs: [&[Inputs]; R] = std::array::from_fn(|at| &rows.inputs[at * quads..][..quads]);
-        let zeros = instructions.zeros();
+        let zeros = instructions.splat(0);
         let mut high = [[[zeros; V]; N]; R];
         let mut low = [[[zeros; V]; N]; R];
         for quad in 0..quads {

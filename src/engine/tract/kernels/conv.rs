@@ -1,6 +1,8 @@
 //! Convolutions with few channels per group, over the last two axes (GTCRN, DeepFilterNet 3). As
 //! matrix products they would be many tiny ones.
 
+mod planes;
+
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, PoolSpec};
@@ -8,6 +10,7 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::dispatch::{WeightedKernel, add_scaled, run_weighted};
 use super::kernel::{Kernel, impl_op_for_kernel};
+use super::pointwise::Pointwise;
 use super::shape::shape_of;
 use crate::fast_math::add_product;
 
@@ -81,11 +84,56 @@ pub(super) fn convolution(
     op: &Conv,
 ) -> TractResult<Option<DirectConv>> {
     let spec = &op.pool_spec;
-    let few = spec.output_channels / op.group <= MAX_CHANNELS;
-    if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW || !few {
+    if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW {
         return Ok(None);
     }
-    direct_conv(model, node, spec, op.group, false)
+    let few = spec.output_channels / op.group <= MAX_CHANNELS;
+    let found = direct_conv(model, node, spec, op.group, false)?;
+    Ok(found.filter(|op| few || op.has_planes()))
+}
+
+/// The kernel for a convolution of one column whose kernel is as high as its input: a product in groups.
+pub(super) fn column(
+    model: &TypedModel,
+    node: &TypedNode,
+    op: &Conv,
+) -> TractResult<Option<Pointwise>> {
+    let Some(conv) = convolution(model, node, op)? else {
+        return Ok(None);
+    };
+    let ([channels_in, height_in, width_in], [channels, height, width]) = (conv.input, conv.output);
+    let is_column = [height, width] == [1, width_in]
+        && conv.kernel == [height_in, 1]
+        && conv.dilations == [1, 1]
+        && conv.strides == [1, 1]
+        && conv.padding == [0, 0]
+        // With one number for each output there is nothing to sum.
+        && channels_in > conv.groups;
+    if !is_column {
+        return Ok(None);
+    }
+    let inputs = channels_in / conv.groups * height_in;
+    let plain = (
+        conv.weights.try_as_plain_ram()?,
+        conv.bias.try_as_plain_ram()?,
+    );
+    let (weights, bias) = (plain.0.as_slice::<f32>()?, plain.1.as_slice::<f32>()?);
+    let bias = if bias.len() == 1 {
+        vec![bias[0]; channels]
+    } else {
+        bias.to_vec()
+    };
+    let outputs = channels / conv.groups;
+    // [groups, outputs, inputs] -> [groups, inputs, outputs]
+    let mut transposed = Vec::with_capacity(weights.len());
+    for group in weights.chunks_exact(outputs * inputs) {
+        for input in 0..inputs {
+            transposed.extend(group.iter().skip(input).step_by(inputs));
+        }
+    }
+    let sizes = [conv.groups, inputs, outputs, width];
+    let axis = conv.output_shape.len() - 3;
+    Pointwise::new(&transposed, &bias, sizes, conv.output_shape, axis).map(Some)
 }
 
 /// The kernel for a depthwise transposed convolution.
@@ -155,6 +203,37 @@ fn direct_conv(
 
 /// The numbers of a row, grouped by their phase within the stride.
 type Phases = [[f32; MAX_ROW]; MAX_STRIDE];
+
+/// The numbers of `row` at even and at odd places.
+#[inline(always)]
+fn split_phases(row: &[f32], even: &mut [f32], odd: &mut [f32]) {
+    let (pairs, last) = row.as_chunks::<2>();
+    let (even, rest) = even.split_at_mut(pairs.len());
+    for (pair, (even, odd)) in pairs.iter().zip(even.iter_mut().zip(odd)) {
+        [*even, *odd] = *pair;
+    }
+    rest[..last.len()].copy_from_slice(last);
+}
+
+/// Adds the numbers of `phases` to `row`, for a stride of 1 or 2.
+#[inline(always)]
+fn add_phases(stride: usize, [even, odd]: &Phases, row: &mut [f32]) {
+    if stride == 1 {
+        for (to, x) in row.iter_mut().zip(even) {
+            *to += x;
+        }
+        return;
+    }
+    let (pairs, last) = row.as_chunks_mut::<2>();
+    let done = pairs.len();
+    for (pair, (even, odd)) in pairs.iter_mut().zip(even.iter().zip(odd)) {
+        pair[0] += even;
+        pair[1] += odd;
+    }
+    for to in last {
+        *to += even[done];
+    }
+}
 
 /// The columns that one column of the kernel connects: the outputs (inputs of a transposed
 /// convolution) `first..end` with the columns `phase + stride * (from + n)` of the other side.
@@ -257,11 +336,8 @@ impl DirectConv {
                         }
                         continue;
                     }
-                    for (phase, to) in phases[..stride].iter_mut().enumerate() {
-                        for (to, x) in to.iter_mut().zip(from[phase..].iter().step_by(stride)) {
-                            *to = *x;
-                        }
-                    }
+                    let [even, odd] = &mut *phases;
+                    split_phases(from, even, odd);
                     for (span, weight) in spans.iter().zip(kernel) {
                         let from = &phases[span.phase][span.from..];
                         add_scaled::<S>(*weight, from, &mut out[span.first..span.end]);
@@ -335,11 +411,7 @@ impl DirectConv {
                     add_scaled::<S>(*weight, &from[span.first..span.end], out);
                 }
                 let out = &mut plane[to * width..][..width];
-                for (phase, from) in phases[..stride].iter().enumerate() {
-                    for (out, x) in out[phase..].iter_mut().step_by(stride).zip(from) {
-                        *out += x;
-                    }
-                }
+                add_phases(stride, phases, out);
             }
         }
     }
@@ -349,10 +421,14 @@ impl pulp::WithSimd for WeightedKernel<'_, DirectConv> {
     type Output = TractResult<()>;
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> TractResult<()> {
-        let bias = self.op.bias.try_as_plain_ram()?;
-        self.op
-            .run::<S>(self.input, self.weights, bias.as_slice()?, self.output);
+    fn with_simd<S: pulp::Simd>(self, simd: S) -> TractResult<()> {
+        let (op, bias) = (self.op, self.op.bias.try_as_plain_ram()?);
+        let (weights, bias) = (self.weights, bias.as_slice()?);
+        if op.has_planes() {
+            op.run_planes(simd, self.input, weights, bias, self.output);
+        } else {
+            op.run::<S>(self.input, weights, bias, self.output);
+        }
         Ok(())
     }
 }
@@ -441,13 +517,28 @@ mod tests {
             ([6, 6, 6], [1, 9], [1, 1], one, one, [0, 0]),
             ([6, 6, 6], [5, 33], [3, 3], one, [2, 1], [0, 1]),
             ([6, 6, 6], [7, 33], [3, 5], [2, 2], [1, 2], [2, 3]),
-            ([64, 10, 2], [5, 96], [5, 1], one, one, [0, 0]),
             ([8, 2, 1], [6, 45], [3, 1], one, one, [2, 0]),
             ([8, 1, 1], [1, 32], [1, 3], one, one, [0, 1]),
+            ([1, 64, 1], [3, 32], [3, 3], one, one, [0, 1]),
+            ([2, 64, 2], [1, 96], [3, 3], one, one, [1, 0]),
+            ([6, 6, 6], [3, 33], [2, 3], one, [1, 4], [0, 4]),
+            ([64, 64, 64], [1, 96], [1, 3], [1, 2], one, [0, 1]),
+            ([4, 8, 4], [3, 31], [3, 5], [1, 2], one, [1, 2]),
+            ([4, 8, 4], [3, 32], [3, 4], [1, 2], [1, 3], [1, 3]),
+            ([6, 6, 6], [2, 240], [2, 3], one, [1, 1], [0, 8]),
+            ([6, 6, 6], [2, 262], [2, 3], one, [1, 20], [0, 20]),
         ] {
             let (difference, names) = run_case(case, false);
             assert!(difference < 2e-5, "{case:?}: {difference}");
             assert_eq!(names, ["DirectConv"], "{case:?}");
+        }
+        for case in [
+            ([64, 10, 2], [5, 96], [5, 1], one, one, [0, 0]),
+            ([6, 2, 1], [3, 21], [3, 1], one, one, [0, 0]),
+        ] {
+            let (difference, names) = run_case(case, false);
+            assert!(difference < 2e-5, "{case:?}: {difference}");
+            assert_eq!(names, ["Pointwise"], "{case:?}");
         }
         for case in [
             ([6, 6, 6], [1, 16], [1, 3], [1, 2], one, [0, 1]),

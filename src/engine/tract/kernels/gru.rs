@@ -1,11 +1,15 @@
-//! Small GRUs within a hop, over its bands (GTCRN). A step is a few dozen products, for which the
-//! set-up of tract's matrix products takes longer than the products.
+//! GRUs. Small ones run within a hop, over its bands (GTCRN): a step is a few dozen products, for which the
+//! set-up of tract's matrix products takes longer than the products. Of large ones, which advance one step a
+//! hop (DeepFilterNet 3), the layers are [`super::linear::Linear`], and the step after them is a [`GruCell`].
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::gru_cell::GruEpilogue;
 use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 
 use super::kernel::{Kernel, impl_op_for_kernel};
+use super::shape::shape_of;
+use crate::engine::gru_cell::advance;
 use crate::fast_math::sigmoid;
 
 /// Numbers of a block, which compilers keep in registers.
@@ -228,10 +232,119 @@ impl Kernel for SmallGru {
     }
 }
 
+/// A step from the sums of the gates [rows, 3, hidden], those from the input and those from the state, and the
+/// state [rows, hidden] to the next state.
+#[derive(Debug, Clone, Hash, PartialEq, Eq)]
+pub(super) struct GruCell {
+    hidden: usize,
+    state_shape: TVec<usize>,
+}
+
+/// The kernel for `op`, if its operands have these sizes.
+pub(super) fn gru_cell(
+    model: &TypedModel,
+    node: &TypedNode,
+    op: &GruEpilogue,
+) -> TractResult<Option<GruCell>> {
+    let shape = |at: usize| shape_of(model, node.inputs[at]);
+    let (Some(new), Some(old), Some(state_shape)) = (shape(0)?, shape(1)?, shape(2)?) else {
+        return Ok(None);
+    };
+    let gates = 3 * state_shape.iter().product::<usize>();
+    let len = |shape: &[usize]| shape.iter().product::<usize>();
+    let is_fit = state_shape.last() == Some(&op.hidden)
+        && [len(&new), len(&old)] == [gates; 2]
+        && op.hidden > 0;
+    Ok(is_fit.then_some(GruCell {
+        hidden: op.hidden,
+        state_shape,
+    }))
+}
+
+struct Cells<'a> {
+    hidden: usize,
+    new: &'a [f32],
+    old: &'a [f32],
+    state: &'a mut [f32],
+}
+
+impl pulp::WithSimd for Cells<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let gates = 3 * self.hidden;
+        let sums = self
+            .new
+            .chunks_exact(gates)
+            .zip(self.old.chunks_exact(gates));
+        for (state, (new, old)) in self.state.chunks_exact_mut(self.hidden).zip(sums) {
+            advance::<S>(old, new, state);
+        }
+    }
+}
+
+impl_op_for_kernel!(GruCell);
+
+impl Kernel for GruCell {
+    fn name(&self) -> &'static str {
+        "GruCell"
+    }
+
+    fn run(&self, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        // In place if the tensor has no other owner.
+        let mut state = inputs.remove(2).into_tensor();
+        {
+            let (new, old) = (inputs[0].try_as_plain_ram()?, inputs[1].try_as_plain_ram()?);
+            pulp::Arch::new().dispatch(Cells {
+                hidden: self.hidden,
+                new: new.as_slice()?,
+                old: old.as_slice()?,
+                state: state.try_as_plain_ram_mut()?.as_slice_mut()?,
+            });
+        }
+        Ok(tvec![state.into_tvalue()])
+    }
+
+    fn output_facts(&self, _: &[&TypedFact]) -> TVec<TypedFact> {
+        tvec![f32::fact(&self.state_shape)]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{difference, noise};
     use super::*;
+
+    #[test]
+    fn gru_cells_equal_those_of_tract() {
+        for (rows, hidden) in [(1, 256), (1, 7), (3, 16)] {
+            let mut seed = 5;
+            let mut model = TypedModel::default();
+            let gates = [rows, 3 * hidden];
+            let new = model.add_source("new", f32::fact(gates)).unwrap();
+            let old = noise(&mut seed, &gates);
+            let old = model.add_const("old", old).unwrap();
+            let state = noise(&mut seed, &[rows, hidden]);
+            let state = model.add_const("state", state).unwrap();
+            let op = GruEpilogue { hidden };
+            let next = model.wire_node("cell", op, &[new, old, state]).unwrap();
+            model.select_output_outlets(&next).unwrap();
+            let mut input = noise(&mut seed, &gates);
+            // Saturated gates too.
+            for (at, x) in (input.try_as_plain_ram_mut().unwrap())
+                .as_slice_mut::<f32>()
+                .unwrap()
+                .iter_mut()
+                .enumerate()
+            {
+                *x *= [1.0, 20.0, 200.0][at % 3];
+            }
+            let (error, ops) = difference(model, input);
+            assert!(error < 1e-5, "{rows}, {hidden}: {error}");
+            assert_eq!(ops, ["GruCell"], "{rows}, {hidden}");
+        }
+    }
 
     fn run(hidden: usize, chunk: isize) -> (f32, Vec<String>) {
         let (steps, inputs) = (5, 7);

@@ -6,6 +6,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 
 use super::grouped::GroupedLinear;
 use super::linear::Linear;
+use super::pointwise::Pointwise;
 use super::shape::dims_of;
 
 /// The axes of a product by their positions; axes of size 1 are left out.
@@ -65,7 +66,7 @@ impl Axes {
     }
 }
 
-/// The kernel for a product with constant weights: of any number of rows, or of one row in groups.
+/// The kernel for a product with constant weights: of any number of rows, of one row in groups, or of columns.
 pub(super) fn product(
     model: &TypedModel,
     node: &TypedNode,
@@ -88,6 +89,8 @@ pub(super) fn product(
     };
     if axes.group.is_some() {
         Ok(grouped(&axes, &weights, &output)?.map(|op| Box::new(op) as _))
+    } else if let Some(op) = pointwise(&axes, &weights, &input, &output)? {
+        Ok(Some(Box::new(op)))
     } else {
         Ok(linear(&axes, &weights, output)?.map(|op| Box::new(op) as _))
     }
@@ -146,6 +149,41 @@ fn grouped(axes: &Axes, weights: &Tensor, output: &[TDim]) -> TractResult<Option
     }))
 }
 
+fn pointwise(
+    axes: &Axes,
+    weights: &Tensor,
+    input: &[TDim],
+    output: &[TDim],
+) -> TractResult<Option<Pointwise>> {
+    let ([(input_at, inputs)], Some((outputs, output_at))) = (&axes.inputs[..], axes.outputs)
+    else {
+        return Ok(None);
+    };
+    let sizes = |dims: &[TDim]| -> Option<TVec<usize>> {
+        dims.iter().map(|dim| dim.to_usize().ok()).collect()
+    };
+    let (Some(input), Some(output_shape)) = (sizes(input), sizes(output)) else {
+        return Ok(None);
+    };
+    // In memory, the columns come after the channels, on both sides and in the same order.
+    let is_last = |(a, c): &(usize, usize)| a > input_at && *c > output_at;
+    if axes.rows.is_empty()
+        || !axes.rows.iter().all(is_last)
+        || !axes.rows.is_sorted_by_key(|(_, c)| c)
+    {
+        return Ok(None);
+    }
+    let columns: usize = axes.rows.iter().map(|(a, _)| input[*a]).product();
+    let shape = weights.shape();
+    let sizes = [1, shape[*inputs], shape[outputs], columns];
+    if sizes.contains(&0) || weights.len() != sizes[1] * sizes[2] {
+        return Ok(None);
+    }
+    let weights = with_last_axes(weights, &[*inputs, outputs])?;
+    let weights = weights.try_as_plain_ram()?;
+    Pointwise::new(weights.as_slice()?, &[], sizes, output_shape, output_at).map(Some)
+}
+
 /// `weights` with `axes` moved to the end, in this order.
 fn with_last_axes(weights: &Tensor, axes: &[usize]) -> TractResult<Tensor> {
     let others = (0..weights.rank()).filter(|at| !axes.contains(at));
@@ -181,6 +219,23 @@ mod tests {
                 assert_eq!(names, ["GroupedLinear"], "{axes} {input} {outputs}");
             }
         }
+    }
+
+    #[test]
+    fn convolutions_of_one_column_equal_those_of_tract() {
+        for (axes, input, weights) in [
+            ("bihw,oi->bohw", [1, 64, 1, 96], [64, 64]),
+            ("bihw,oi->bohw", [1, 7, 1, 8], [3, 7]),
+            ("bihw,oi->bohw", [1, 16, 3, 11], [10, 16]),
+            ("bihw,io->bohw", [1, 5, 1, 25], [5, 17]),
+        ] {
+            let (difference, names) = run_product(axes, &input, &weights);
+            assert!(difference < 2e-5, "{axes} {input:?}: {difference}");
+            assert_eq!(names, ["Pointwise"], "{axes} {input:?}");
+        }
+        let (difference, names) = run_product("bihw,oi->bowh", &[1, 8, 3, 16], &[4, 8]);
+        assert!(difference < 1e-5, "{difference}");
+        assert_ne!(names, ["Pointwise"], "columns in another order");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use pulp::aarch64::Neon as Simd128;
 use pulp::bytemuck::cast;
 
 use super::super::quantize::Range;
-use super::{DotProduct, LANES, Quads};
+use super::{DotProduct, LANES, ORDER, Quads};
 
 /// NEON with the dot product, which neither pulp nor the stable standard library has.
 #[derive(Clone, Copy)]
@@ -17,16 +17,12 @@ pub(in super::super) struct Neon {
     simd: Simd128,
 }
 
-/// The order of bytes of eight 16-bit integers: of each four the high bytes, then the low bytes.
-const ORDER: u128 = 0x0e0c_0a08_0f0d_0b09_0604_0200_0705_0301;
-
 impl DotProduct for Neon {
     type Simd = Simd128;
     type Ints = [int32x4_t; 4];
     const REGISTERS: usize = 4;
     /// The high byte has the sign of the input; the low one, 0 to 255, less 128 is one with a sign.
     const FLIPPED: u16 = 0x0080;
-    const CONSTANT: i32 = 1 << 7;
 
     fn new() -> Option<Self> {
         // The bytes of a quad are in the order of memory.
@@ -54,11 +50,6 @@ impl DotProduct for Neon {
     #[inline(always)]
     fn simd(self) -> Simd128 {
         self.simd
-    }
-
-    #[inline(always)]
-    fn zeros(self) -> Self::Ints {
-        [self.simd.neon.vdupq_n_s32(0); 4]
     }
 
     #[inline(always)]

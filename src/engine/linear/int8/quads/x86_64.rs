@@ -6,7 +6,7 @@ use pulp::bytemuck::cast;
 use pulp::x86::{V3, V4};
 
 use super::super::quantize::Range;
-use super::{DotProduct, LANES, Quads};
+use super::{DotProduct, LANES, ORDER, Quads};
 
 pulp::simd_type! {
     /// AVX-512 with VNNI.
@@ -53,7 +53,6 @@ impl DotProduct for Avx512 {
     const REGISTERS: usize = 1;
     /// input + 2^15 = 2^8 high + low
     const FLIPPED: u16 = 0x8000;
-    const CONSTANT: i32 = -(1 << 15);
 
     fn new() -> Option<Self> {
         let (vnni, simd) = (Vnni512::try_new()?, V4::try_new()?);
@@ -68,11 +67,6 @@ impl DotProduct for Avx512 {
     #[inline(always)]
     fn simd(self) -> V4 {
         self.simd
-    }
-
-    #[inline(always)]
-    fn zeros(self) -> __m512i {
-        self.simd.avx512f._mm512_setzero_si512()
     }
 
     #[inline(always)]
@@ -117,14 +111,15 @@ impl DotProduct for Avx512 {
             .simd
             .avx2
             ._mm256_xor_si256(integers, cast([Self::FLIPPED; LANES]));
-        cast(self.simd.avx2._mm256_shuffle_epi8(integers, cast(ORDER_16)))
+        cast(
+            self.simd
+                .avx2
+                ._mm256_shuffle_epi8(integers, cast([ORDER; 2])),
+        )
     }
 }
 
-/// The order of bytes in each half of a vector of 16-bit integers: of each four the high bytes, then the low
-/// bytes.
-const ORDER_16: [u128; 2] = [0x0e0c_0a08_0f0d_0b09_0604_0200_0705_0301; 2];
-/// The same of 32-bit integers, whose upper 16 bits are left out.
+/// [`ORDER`] in each half of a vector of 32-bit integers, whose upper 16 bits are left out.
 const ORDER_32: [u128; 2] = [0x8080_8080_8080_8080_0c08_0400_0d09_0501; 2];
 
 impl DotProduct for Avx {
@@ -133,7 +128,6 @@ impl DotProduct for Avx {
     const REGISTERS: usize = 2;
     /// input + 2^15 = 2^8 high + low
     const FLIPPED: u16 = 0x8000;
-    const CONSTANT: i32 = -(1 << 15);
 
     fn new() -> Option<Self> {
         let has_vnni = std::arch::is_x86_feature_detected!("avxvnni");
@@ -162,11 +156,6 @@ impl DotProduct for Avx {
     #[inline(always)]
     fn simd(self) -> V3 {
         self.simd
-    }
-
-    #[inline(always)]
-    fn zeros(self) -> [__m256i; 2] {
-        [self.simd.avx._mm256_setzero_si256(); 2]
     }
 
     #[inline(always)]
