@@ -32,45 +32,8 @@ fn power_of_two(rounded: f32) -> f32 {
     f32::from_bits(exponent.wrapping_add(127) << 23)
 }
 
-/// e^x for x from -87 to 88; the nearer of both ends beyond. Relative error at most 3e-7.
-///
-/// The polynomial of Cephes (`expf`, S. L. Moshier).
-#[cfg(any(feature = "onnx", test))]
-#[inline(always)]
-#[allow(
-    clippy::excessive_precision,
-    reason = "the coefficients are written as published"
-)]
-pub(crate) fn exp(x: f32) -> f32 {
-    let x = x.clamp(-87.0, 88.0);
-    let shifted = x * std::f32::consts::LOG2_E + ROUNDER;
-    let integer = shifted - ROUNDER;
-    // ln 2 in two parts: the product of the larger part and an exponent is exact.
-    let rest = x - integer * 0.693_359_375 + integer * 2.121_944_4e-4;
-    let mut sum = 1.987_569_15e-4;
-    for coefficient in [
-        1.398_199_95e-3,
-        8.333_451_9e-3,
-        4.166_579_6e-2,
-        1.666_666_55e-1,
-        5.000_000_1e-1,
-    ] {
-        sum = sum * rest + coefficient;
-    }
-    let fraction = sum * rest * rest + rest + 1.0;
-    fraction * power_of_two(shifted)
-}
-
-/// 1 / (1 + e^-x). Relative error at most 5e-7.
-#[cfg(any(feature = "onnx", test))]
-#[inline(always)]
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
-}
-
 /// e^(-`rate` x), limited to 2^-60 to 2^60, so that the product of two results is finite. Relative
-/// error at most 2e-7 times the larger of 2 and |`rate` x|. Fewer instructions than [`exp`]: the
-/// range is reduced in base 2, without a second part of ln 2.
+/// error at most 2e-7 times the larger of 2 and |`rate` x|. The range is reduced in base 2.
 ///
 /// The polynomial is a least-squares fit to 2^x for |x| of at most 1/2.
 #[inline(always)]
@@ -141,24 +104,6 @@ mod tests {
             power *= 1.003;
         }
         assert_eq!(power_to_db(1.0), 0.0);
-    }
-
-    #[test]
-    fn exponentials_equal_the_standard_library() {
-        for x in (-870..=880).map(|step| step as f32 * 0.1) {
-            let error = relative_error(exp(x), f64::from(x).exp());
-            assert!(error < 3e-7, "{x}: {error}");
-        }
-        assert!(exp(1e9).is_finite() && exp(-1e9) > 0.0);
-    }
-
-    #[test]
-    fn sigmoids_equal_the_standard_library() {
-        for x in (-800..=800).map(|step| step as f32 * 0.1) {
-            let error = relative_error(sigmoid(x), 1.0 / (1.0 + f64::from(-x).exp()));
-            assert!(error < 5e-7, "{x}: {error}");
-        }
-        assert_eq!((sigmoid(1e30), sigmoid(0.0)), (1.0, 0.5));
     }
 
     #[test]

@@ -21,11 +21,18 @@ pub(super) fn advance<S: pulp::Simd>(old: &[f32], new: &[f32], state: &mut [f32]
     let old_candidate = &old_candidate[..hidden];
     let new_candidate = &new_candidate[..hidden];
     for at in 0..hidden {
-        let update = 1.0 / (1.0 + exp_neg::<S>(new_update[at] + old_update[at], 1.0));
-        let reset = 1.0 / (1.0 + exp_neg::<S>(new_reset[at] + old_reset[at], 1.0));
-        let sum = add_product::<S>(new_candidate[at], reset, old_candidate[at]);
-        let decay = exp_neg::<S>(sum, 2.0);
-        let candidate = (1.0 - decay) / (1.0 + decay);
-        state[at] = add_product::<S>(candidate, update, state[at] - candidate);
+        let new = [new_update[at], new_reset[at], new_candidate[at]];
+        let old = [old_update[at], old_reset[at], old_candidate[at]];
+        state[at] = next_state::<S>(new, old, state[at]);
     }
+}
+
+/// One number of the next state, from the sums of its gates in the order of [`advance`].
+#[inline(always)]
+pub(super) fn next_state<S: pulp::Simd>(new: [f32; 3], old: [f32; 3], state: f32) -> f32 {
+    let update = 1.0 / (1.0 + exp_neg::<S>(new[0] + old[0], 1.0));
+    let reset = 1.0 / (1.0 + exp_neg::<S>(new[1] + old[1], 1.0));
+    let decay = exp_neg::<S>(add_product::<S>(new[2], reset, old[2]), 2.0);
+    let candidate = (1.0 - decay) / (1.0 + decay);
+    add_product::<S>(candidate, update, state - candidate)
 }

@@ -7,6 +7,8 @@ use crate::shared::Shared;
 
 /// Numbers of a filter are padded to a multiple of this: the widest vector.
 const LANES: usize = 16;
+/// Angles that are rotated at a time: without dependence on each other the processor computes them in parallel.
+const ANGLES: usize = 8;
 
 /// One filter for each position of an output between two inputs.
 #[derive(Debug)]
@@ -85,57 +87,64 @@ impl Design {
         let center = len / 2;
         let sinc_step = PI * self.cutoff / self.phases as f64;
         let window_step = 2.0 * PI / len as f64;
-        let sinc = Rotation::new(0.0, sinc_step);
-        let window = Rotation::new(center as f64 * window_step, window_step);
-        let mut points = vec![0.0; len];
-        // Both halves are equal, except for the first point.
-        let (first, second) = points.split_at_mut(center + 1);
-        let angles = sinc.zip(window).enumerate();
-        for (point, (distance, ((sin, _), (_, cos)))) in first.iter_mut().rev().zip(angles) {
-            // The cosines of twice and of three times the angle.
-            let (cos2, cos3) = (2.0 * cos * cos - 1.0, cos * (4.0 * cos * cos - 3.0));
-            let window = 0.35875 - 0.48829 * cos + 0.14128 * cos2 - 0.01168 * cos3;
-            let sinc = match distance {
-                0 => 1.0,
-                _ => sin / (distance as f64 * sinc_step),
-            };
-            *point = window * sinc;
+        let mut sinc = Rotations::new(0.0, sinc_step);
+        let mut window = Rotations::new(center as f64 * window_step, window_step);
+        // By distance from the center: both halves are equal, except for the first point.
+        let mut half = vec![0.0; (center + 1).next_multiple_of(ANGLES)];
+        for (chunk, points) in half.as_chunks_mut::<ANGLES>().0.iter_mut().enumerate() {
+            for (at, point) in points.iter_mut().enumerate() {
+                let (sin, cos) = (sinc.sin[at], window.cos[at]);
+                // The cosines of twice and of three times the angle.
+                let (cos2, cos3) = (2.0 * cos * cos - 1.0, cos * (4.0 * cos * cos - 3.0));
+                let window = 0.35875 - 0.48829 * cos + 0.14128 * cos2 - 0.01168 * cos3;
+                let distance = (chunk * ANGLES) as f64 + at as f64;
+                *point = window * sin / (distance * sinc_step);
+            }
+            sinc.advance();
+            window.advance();
         }
-        // Both halves are equal, except for the first point.
-        for (point, mirrored) in second.iter_mut().zip(first.iter().rev().skip(1)) {
-            *point = *mirrored;
+        // sinc 0 = 1, and the center of the window is 1.
+        half[0] = 1.0;
+        let mut points = vec![0.0; len];
+        let (first, second) = points.split_at_mut(center + 1);
+        for (point, value) in first.iter_mut().rev().zip(&half) {
+            *point = *value;
+        }
+        for (point, value) in second.iter_mut().zip(&half[1..]) {
+            *point = *value;
         }
         points
     }
 }
 
-/// Sines and cosines of equally spaced angles, each from the one before: a call of the standard library for
-/// each would take most of the time to make a stream. After the longest filter the error is below 1e-10.
-struct Rotation {
-    now: (f64, f64),
-    step: (f64, f64),
+/// Sines and cosines of `ANGLES` equally spaced angles, each from the one `ANGLES` steps before: a call of the
+/// standard library for each would take most of the time to make a stream. After the longest filter the error is
+/// below 1e-10.
+struct Rotations {
+    sin: [f64; ANGLES],
+    cos: [f64; ANGLES],
+    /// sine and cosine of `ANGLES` steps
+    steps: (f64, f64),
 }
 
-impl Rotation {
+impl Rotations {
     fn new(start: f64, step: f64) -> Self {
+        let angle = |at: usize| start + at as f64 * step;
         Self {
-            now: start.sin_cos(),
-            step: step.sin_cos(),
+            sin: std::array::from_fn(|at| angle(at).sin()),
+            cos: std::array::from_fn(|at| angle(at).cos()),
+            steps: (ANGLES as f64 * step).sin_cos(),
         }
     }
-}
 
-impl Iterator for Rotation {
-    /// sine and cosine
-    type Item = (f64, f64);
-
-    fn next(&mut self) -> Option<(f64, f64)> {
-        let ((sin, cos), (step_sin, step_cos)) = (self.now, self.step);
-        self.now = (
-            sin * step_cos + cos * step_sin,
-            cos * step_cos - sin * step_sin,
-        );
-        Some((sin, cos))
+    /// The next `ANGLES` angles.
+    fn advance(&mut self) {
+        for (sin, cos) in self.sin.iter_mut().zip(&mut self.cos) {
+            (*sin, *cos) = (
+                *sin * self.steps.1 + *cos * self.steps.0,
+                *cos * self.steps.1 - *sin * self.steps.0,
+            );
+        }
     }
 }
 
@@ -146,10 +155,16 @@ mod tests {
     #[test]
     fn rotations_are_sines_and_cosines() {
         let (start, step) = (-3000.0, 0.016);
-        for (n, (sin, cos)) in Rotation::new(start, step).take(200_000).enumerate() {
-            let expected = (start + n as f64 * step).sin_cos();
-            let error = (sin - expected.0).abs().max((cos - expected.1).abs());
-            assert!(error < 1e-10, "{n}: {error}");
+        let mut rotations = Rotations::new(start, step);
+        for first in (0..200_000).step_by(ANGLES) {
+            for at in 0..ANGLES {
+                let (sin, cos) = (start + (first + at) as f64 * step).sin_cos();
+                let error = (rotations.sin[at] - sin)
+                    .abs()
+                    .max((rotations.cos[at] - cos).abs());
+                assert!(error < 1e-10, "{}: {error}", first + at);
+            }
+            rotations.advance();
         }
     }
 

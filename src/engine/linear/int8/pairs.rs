@@ -163,7 +163,11 @@ impl Int8Linear<'_> {
         output: &mut [f32],
     ) -> usize {
         let pairs = weights.len();
-        let rows: [&[i32]; R] = std::array::from_fn(|at| &quantized[at * pairs..][..pairs]);
+        // No closures: whether they are compiled into this function depends on the code around it.
+        let mut rows: [&[i32]; R] = [&[]; R];
+        for at in 0..R {
+            rows[at] = &quantized[at * pairs..][..pairs];
+        }
         for part in 0..PANEL.min(self.epilogue.outputs_from(panel)).div_ceil(P) {
             let mut sums = [[simd.zeros(); V]; R];
             // One pair at a time. With several, the compiler adds their products first, for which

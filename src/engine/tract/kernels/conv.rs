@@ -184,7 +184,8 @@ fn direct_conv(
     let is_supported = weights.len() == output[0] * input[0] / group * kernel[0] * kernel[1]
         && (bias.len() == output[0] || bias.len() == 1)
         && input[2].max(output[2]) <= MAX_ROW
-        && kernel[1] <= MAX_KERNEL
+        && kernel[0] > 0
+        && (1..=MAX_KERNEL).contains(&kernel[1])
         && (1..=MAX_STRIDE).contains(&strides[1]);
     Ok(is_supported.then_some(DirectConv {
         transposed,

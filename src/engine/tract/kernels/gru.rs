@@ -9,8 +9,7 @@ use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 
 use super::kernel::{Kernel, impl_op_for_kernel};
 use super::shape::shape_of;
-use crate::engine::gru_cell::advance;
-use crate::fast_math::sigmoid;
+use crate::engine::gru_cell::{advance, next_state};
 
 /// Numbers of a block, which compilers keep in registers.
 const BLOCK: usize = 8;
@@ -121,11 +120,11 @@ impl pulp::WithSimd for Sequence<'_> {
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
         match self.op.hidden.div_ceil(BLOCK) {
-            1 => self.run::<1>(),
-            2 => self.run::<2>(),
-            3 => self.run::<3>(),
-            4 => self.run::<4>(),
-            _ => self.run::<MAX_BLOCKS>(),
+            1 => self.run::<S, 1>(),
+            2 => self.run::<S, 2>(),
+            3 => self.run::<S, 3>(),
+            4 => self.run::<S, 4>(),
+            _ => self.run::<S, MAX_BLOCKS>(),
         }
     }
 }
@@ -133,7 +132,7 @@ impl pulp::WithSimd for Sequence<'_> {
 impl Sequence<'_> {
     /// `N`: at least the blocks of the state.
     #[inline(always)]
-    fn run<const N: usize>(self) {
+    fn run<S: pulp::Simd, const N: usize>(self) {
         let hidden = self.op.hidden;
         let blocks = hidden.div_ceil(BLOCK);
         let mut state = [[0.0f32; BLOCK]; MAX_BLOCKS];
@@ -152,14 +151,18 @@ impl Sequence<'_> {
             let old = gate_sums::<N>(hidden_state, self.w_hh, blocks);
             for block in 0..N.min(blocks) {
                 for unit in 0..BLOCK {
-                    let gate = |gates: &Gates, index: usize| gates[index][block][unit];
-                    let update = sigmoid(gate(&new, 0) + gate(&old, 0));
-                    let reset = sigmoid(gate(&new, 1) + gate(&old, 1));
-                    // tanh x = 2 sigmoid(2 x) - 1
-                    let sum = gate(&new, 2) + reset * gate(&old, 2);
-                    let candidate = 2.0 * sigmoid(2.0 * sum) - 1.0;
+                    let new = [
+                        new[0][block][unit],
+                        new[1][block][unit],
+                        new[2][block][unit],
+                    ];
+                    let old = [
+                        old[0][block][unit],
+                        old[1][block][unit],
+                        old[2][block][unit],
+                    ];
                     let state = &mut state[block][unit];
-                    *state = candidate + update * (*state - candidate);
+                    *state = next_state::<S>(new, old, *state);
                 }
             }
             if self.op.emit_y {
