@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 from .frontend import Analysis, FrontEnd
+from .gru import run_gru
 
 GRAPHS = ("enc", "erb_dec", "df_dec")
 BANDS = (2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 5, 5, 7)
@@ -129,7 +130,7 @@ class DeepFilterNet3(nn.Module):
             tensors = {name: numpy_helper.to_array(t) for name, t in weight_tensors(graphs[graph]).items()}
             for module, names in GRUS[graph].items():
                 width = tensors[names[1]].shape[-1]
-                gru = nn.GRU(tensors[names[0]].shape[-1], width, batch_first=True)
+                gru = nn.GRU(tensors[names[0]].shape[-1], width)
                 gru.load_state_dict(_gru_weights(*(tensors.pop(name) for name in names)))
                 self.add_module(f"{graph}_{module}", gru)
             for name, value in tensors.items():
@@ -167,7 +168,7 @@ class DeepFilterNet3(nn.Module):
         low = torch.relu(self._grouped("enc", c1.permute(0, 2, 3, 1).flatten(2), "df_fc_emb.0.weight"))
         emb = e3.permute(0, 2, 3, 1).flatten(2) + low
         emb = torch.relu(self._grouped("enc", emb, "emb_gru.linear_in.0.weight"))
-        emb = self.enc_emb_gru(emb)[0]
+        emb = _run_grus(emb, self.enc_emb_gru)
         emb = torch.relu(self._grouped("enc", emb, "emb_gru.linear_out.0.weight"))
         snr = emb @ self._tensor("enc", "onnx::MatMul_337") + self._tensor("enc", "lsnr_fc.0.bias")
         # float32 under autocast too, for a mask near 1.
@@ -176,7 +177,7 @@ class DeepFilterNet3(nn.Module):
     def _gain(self, emb: torch.Tensor, *maps: torch.Tensor) -> torch.Tensor:
         e0, e1, e2, e3 = maps
         x = torch.relu(self._grouped("erb_dec", emb, "emb_gru.linear_in.0.weight"))
-        x = self.erb_dec_emb_gru_1(self.erb_dec_emb_gru_0(x)[0])[0]
+        x = _run_grus(x, self.erb_dec_emb_gru_0, self.erb_dec_emb_gru_1)
         x = torch.relu(self._grouped("erb_dec", x, "emb_gru.linear_out.0.weight"))
         x = x.unflatten(-1, (e3.shape[-1], -1)).permute(0, 3, 1, 2)
         x = self._skip(e3, 288) + x
@@ -188,7 +189,7 @@ class DeepFilterNet3(nn.Module):
 
     def _taps(self, emb: torch.Tensor, c0: torch.Tensor) -> torch.Tensor:
         x = torch.relu(self._grouped("df_dec", emb, "df_gru.linear_in.0.weight"))
-        x = self.df_dec_df_gru_1(self.df_dec_df_gru_0(x)[0])[0]
+        x = _run_grus(x, self.df_dec_df_gru_0, self.df_dec_df_gru_1)
         x = x + self._grouped("df_dec", emb, "df_skip.weight")
         paths = conv2d(pad(c0, (0, 0, 4, 0)), self._tensor("df_dec", "df_convp.1.weight"), groups=2)
         paths = torch.relu(self._conv("df_dec", paths, "onnx::Conv_268", "onnx::Conv_269", padding=0))
@@ -251,6 +252,14 @@ class DeepFilterNet3(nn.Module):
         for (graph, name), value in values.items():
             tensor = tensors[graph][name]
             tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), tensor.name))
+
+
+def _run_grus(x: torch.Tensor, *grus: nn.GRU) -> torch.Tensor:
+    """GRUs one after the other over [n, hops, k]."""
+    x = x.transpose(0, 1)
+    for gru in grus:
+        x = run_gru(gru, x)
+    return x.transpose(0, 1)
 
 
 @dataclass(frozen=True)

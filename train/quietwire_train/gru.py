@@ -1,7 +1,8 @@
-"""A GRU for many short rows, such as the subbands of every hop.
+"""GRUs of one layer on a CPU: many short rows, such as the subbands of every hop, and wide states.
 
-PyTorch's loop spends most of its time between the steps. `recurrence.cpp` keeps the state of a row in
-registers and the cache; the products with the input are one matrix product.
+PyTorch's loop spends most of its time between the steps. `recurrence.cpp` keeps the state of a narrow row in
+registers, and reads the weights of a wide state once for several rows; the products with the input are one
+matrix product.
 """
 
 from __future__ import annotations
@@ -55,16 +56,19 @@ class _Direction(torch.autograd.Function):
         return grad_inputs, grad_weight, grad_products.sum((0, 1)), None
 
 
-def run_bidirectional(gru: nn.GRU, x: torch.Tensor) -> torch.Tensor:
-    """`gru(x)[0]` of a bidirectional GRU of one layer: x [steps, rows, k] to [steps, rows, 2 width]."""
+def _run_direction(gru: nn.GRU, x: torch.Tensor, suffix: str) -> torch.Tensor:
+    w_input, w_state, b_input, b_state = (
+        getattr(gru, f"{kind}_l0{suffix}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    inputs = linear(x, w_input, b_input).float()
+    with torch.autocast("cpu", enabled=False):
+        return _Direction.apply(inputs, w_state, b_state, suffix != "")
+
+
+def run_gru(gru: nn.GRU, x: torch.Tensor) -> torch.Tensor:
+    """`gru(x)[0]` of a GRU of one layer, steps first: x [steps, rows, k] to [steps, rows, width], or twice the
+    width if it is bidirectional."""
     if x.device.type != "cpu" or library() is None:
         return gru(x)[0]
-    found = []
-    for suffix in ("", "_reverse"):
-        w_input, w_state, b_input, b_state = (
-            getattr(gru, f"{kind}_l0{suffix}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        inputs = linear(x, w_input, b_input).float()
-        with torch.autocast("cpu", enabled=False):
-            found.append(_Direction.apply(inputs, w_state, b_state, suffix != ""))
-    return torch.cat(found, -1)
+    suffixes = ("", "_reverse") if gru.bidirectional else ("",)
+    return torch.cat([_run_direction(gru, x, suffix) for suffix in suffixes], -1)

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from .frontend import FrontEnd
-from .gru import run_bidirectional
+from .gru import run_gru
 from .recurrence import Recurrence
 
 SUBBAND_BANDS = 4  # bands in a subband
@@ -161,7 +161,7 @@ class TimeFrequencyBlock(nn.Module):
         x = self.subband(x.flatten(1, 2)).reshape(x.shape)
         # The GRU takes the subbands as its steps and every hop of every stream as a row.
         rows = x.reshape(hops * n, subbands, channels).transpose(0, 1)
-        along = self.from_frequency(run_bidirectional(self.frequency, rows)).transpose(0, 1)
+        along = self.from_frequency(run_gru(self.frequency, rows)).transpose(0, 1)
         x = x + along.reshape(x.shape)
         return _run_fullband(self, x) if self.is_last else (x, None)
 

@@ -112,36 +112,88 @@ void backward(const T* grad_out, const T* gates, const T* state, T* out, int64_t
     });
 }
 
+typedef float Vector __attribute__((vector_size(64)));
+constexpr int64_t LANES = 16, TILE = 2 * LANES;
+constexpr int BLOCK = 4;  // rows that share one reading of the weights
+
+// sums [ROWS, n] += values [ROWS, units] x weight [units, n]. The rows of `values` are `stride` apart.
+template <int ROWS>
+void add_products(const float* values, int64_t stride, const float* weight, float* sums, int64_t units,
+                  int64_t n) {
+    int64_t first = 0;
+    for (; first + TILE <= n; first += TILE) {
+        Vector tile[ROWS][2];
+        for (int row = 0; row < ROWS; row++) std::memcpy(tile[row], sums + row * n + first, sizeof tile[row]);
+        for (int64_t unit = 0; unit < units; unit++) {
+            Vector weights[2];
+            std::memcpy(weights, weight + unit * n + first, sizeof weights);
+            for (int row = 0; row < ROWS; row++) {
+                const float value = values[row * stride + unit];
+                tile[row][0] += weights[0] * value;
+                tile[row][1] += weights[1] * value;
+            }
+        }
+        for (int row = 0; row < ROWS; row++) std::memcpy(sums + row * n + first, tile[row], sizeof tile[row]);
+    }
+    for (int row = 0; row < ROWS && first < n; row++) {
+        for (int64_t unit = 0; unit < units; unit++) {
+            const float value = values[row * stride + unit];
+            for (int64_t k = first; k < n; k++) sums[row * n + k] += value * weight[unit * n + k];
+        }
+    }
+}
+
+// The same for `rows` rows.
+void add_products(int64_t rows, const float* values, int64_t stride, const float* weight, float* sums,
+                  int64_t units, int64_t n) {
+    for (; rows >= BLOCK; rows -= BLOCK, values += BLOCK * stride, sums += BLOCK * n) {
+        add_products<BLOCK>(values, stride, weight, sums, units, n);
+    }
+    for (; rows > 0; rows--, values += stride, sums += n) {
+        add_products<1>(values, stride, weight, sums, units, n);
+    }
+}
+
 // GRU with the reset gate after the product (as torch.nn.GRU). Gates are in the order reset, update,
 // candidate.
 //
 // inputs [steps, rows, 3 * width]: products of the input, with its bias. weight [width, 3 * width]: of the
 // state, transposed. Writes state [steps, rows, width], gates [steps, rows, 3 * width] after their
 // nonlinearities, and product [steps, rows, width]: of the state for the candidate, with its bias. WIDTH: the
-// width, so that sums stay in registers, or 0 for any.
+// width of a narrow state, whose sums stay in registers row by row, or 0 for any width, whose products are
+// those of all rows of a step.
 template <int WIDTH>
 void gru_forward(const float* inputs, const float* weight, const float* bias, float* state, float* gates,
                  float* product, int64_t steps, int64_t rows, int64_t any_width, bool is_reversed, int threads) {
     parallel_rows(rows, threads, [=](int64_t first, int64_t last) {
         const int64_t width = WIDTH ? WIDTH : any_width, wide = 3 * width;
-        std::vector<float> sums(WIDTH ? 0 : wide);
+        std::vector<float> sums(WIDTH ? 0 : (last - first) * wide);
         float fixed[WIDTH ? 3 * WIDTH : 1];
-        const std::vector<float> zeros(width, 0.f);
+        const std::vector<float> zeros((WIDTH ? 1 : last - first) * width, 0.f);
         for (int64_t turn = 0; turn < steps; turn++) {
             const int64_t step = is_reversed ? steps - 1 - turn : turn;
             const int64_t before = is_reversed ? step + 1 : step - 1;
+            if (!WIDTH) {
+                const float* old = turn ? state + (before * rows + first) * width : zeros.data();
+                for (int64_t row = 0; row < last - first; row++) {
+                    std::memcpy(sums.data() + row * wide, bias, wide * sizeof(float));
+                }
+                add_products(last - first, old, width, weight, sums.data(), width, wide);
+            }
             for (int64_t row = first; row < last; row++) {
                 const int64_t at = step * rows + row;
                 const float* old = turn ? state + (before * rows + row) * width : zeros.data();
                 const float* in = inputs + at * wide;
                 float *now = state + at * width, *gate = gates + at * wide, *held = product + at * width;
-                float* sum = WIDTH ? fixed : sums.data();
-                for (int64_t k = 0; k < wide; k++) sum[k] = bias[k];
-                for (int64_t unit = 0; unit < width; unit++) {
-                    const float value = old[unit];
-                    const float* row_of_weight = weight + unit * wide;
+                float* sum = WIDTH ? fixed : sums.data() + (row - first) * wide;
+                if (WIDTH) {
+                    for (int64_t k = 0; k < wide; k++) sum[k] = bias[k];
+                    for (int64_t unit = 0; unit < width; unit++) {
+                        const float value = old[unit];
+                        const float* row_of_weight = weight + unit * wide;
 #pragma GCC ivdep
-                    for (int64_t k = 0; k < wide; k++) sum[k] += value * row_of_weight[k];
+                        for (int64_t k = 0; k < wide; k++) sum[k] += value * row_of_weight[k];
+                    }
                 }
 #pragma GCC ivdep
                 for (int64_t k = 0; k < width; k++) {
@@ -167,7 +219,7 @@ void gru_backward(const float* grad_out, const float* weight, const float* state
                   int64_t any_width, bool is_reversed, int threads) {
     parallel_rows(rows, threads, [=](int64_t first, int64_t last) {
         const int64_t width = WIDTH ? WIDTH : any_width, wide = 3 * width;
-        std::vector<float> later((last - first) * width, 0.f), sums(WIDTH ? 0 : width);
+        std::vector<float> later((last - first) * width, 0.f);
         float fixed[WIDTH ? WIDTH : 1];
         const std::vector<float> zeros(width, 0.f);
         for (int64_t turn = steps - 1; turn >= 0; turn--) {
@@ -179,7 +231,7 @@ void gru_backward(const float* grad_out, const float* weight, const float* state
                 const float *gate = gates + at * wide, *held = product + at * width;
                 float *to_input = grad_inputs + at * wide, *to_product = grad_products + at * wide;
                 float* carried = later.data() + (row - first) * width;
-                float* sum = WIDTH ? fixed : sums.data();
+                float* sum = WIDTH ? fixed : carried;
 #pragma GCC ivdep
                 for (int64_t k = 0; k < width; k++) {
                     const float reset = gate[k], update = gate[width + k], candidate = gate[2 * width + k];
@@ -193,6 +245,7 @@ void gru_backward(const float* grad_out, const float* weight, const float* state
                     to_product[2 * width + k] = to_candidate * reset;
                     sum[k] = d * update;
                 }
+                if (!WIDTH) continue;
                 for (int64_t k = 0; k < wide; k++) {
                     const float value = to_product[k];
                     const float* row_of_weight = weight + k * width;
@@ -200,6 +253,10 @@ void gru_backward(const float* grad_out, const float* weight, const float* state
                     for (int64_t unit = 0; unit < width; unit++) sum[unit] += value * row_of_weight[unit];
                 }
                 for (int64_t unit = 0; unit < width; unit++) carried[unit] = sum[unit];
+            }
+            if (!WIDTH) {
+                const float* of_step = grad_products + (step * rows + first) * wide;
+                add_products(last - first, of_step, wide, weight, later.data(), wide, width);
             }
         }
     });
