@@ -8,7 +8,7 @@ use crate::shared::Shared;
 /// Numbers of a filter are padded to a multiple of this: the widest vector.
 const LANES: usize = 16;
 /// Angles that are rotated at a time: without dependence on each other the processor computes them in parallel.
-const ANGLES: usize = 8;
+const ANGLES: usize = 4;
 
 /// One filter for each position of an output between two inputs.
 #[derive(Debug)]
@@ -40,20 +40,13 @@ impl Table {
     fn new(design: Design) -> Self {
         let Design { taps, phases, .. } = design;
         let row_len = design.row_len();
-        let points = design.impulse();
-        let scale = phases as f64 / points.iter().sum::<f64>();
+        let half = design.half_impulse();
+        let center = design.center();
         let mut coefficients = vec![0.0; phases * row_len];
-        // Several taps at a time, because their coefficients share cache lines.
-        for (chunk, points) in points.chunks(LANES * phases).enumerate() {
-            let begin = row_len - taps + chunk * LANES;
-            // A later position uses earlier points of the impulse.
-            let rows = coefficients.chunks_exact_mut(row_len).rev();
-            let mut columns = points.chunks_exact(phases);
-            let columns: [&[f64]; LANES] = std::array::from_fn(|_| columns.next().unwrap_or(&[]));
-            for (phase, row) in rows.enumerate() {
-                for (coefficient, points) in row[begin..].iter_mut().zip(columns) {
-                    *coefficient = (points[phase] * scale) as f32;
-                }
+        // A later position uses earlier points of the impulse.
+        for (phase, row) in coefficients.chunks_exact_mut(row_len).rev().enumerate() {
+            for (tap, coefficient) in row[row_len - taps..].iter_mut().enumerate() {
+                *coefficient = half[(tap * phases + phase).abs_diff(center)];
             }
         }
         Self {
@@ -80,40 +73,47 @@ impl Design {
         self.taps.next_multiple_of(LANES)
     }
 
+    /// The point with the largest value among all taps at all positions.
+    fn center(&self) -> usize {
+        self.taps * self.phases / 2
+    }
+
     /// The sinc under a Blackman-Harris window (Harris 1978, "On the Use of Windows for Harmonic Analysis with
-    /// the Discrete Fourier Transform", table 1, 4-term), at all positions: [taps, phases].
-    fn impulse(&self) -> Vec<f64> {
-        let len = self.taps * self.phases;
-        let center = len / 2;
+    /// the Discrete Fourier Transform", table 1, 4-term), by distance from the center: [0, taps * phases / 2].
+    /// The coefficients of a position add up to 1 in the mean.
+    fn half_impulse(&self) -> Vec<f32> {
+        let (len, center) = (self.taps * self.phases, self.center());
         let sinc_step = PI * self.cutoff / self.phases as f64;
         let window_step = 2.0 * PI / len as f64;
-        let mut sinc = Rotations::new(0.0, sinc_step);
-        let mut window = Rotations::new(center as f64 * window_step, window_step);
-        // By distance from the center: both halves are equal, except for the first point.
-        let mut half = vec![0.0; (center + 1).next_multiple_of(ANGLES)];
-        for (chunk, points) in half.as_chunks_mut::<ANGLES>().0.iter_mut().enumerate() {
-            for (at, point) in points.iter_mut().enumerate() {
-                let (sin, cos) = (sinc.sin[at], window.cos[at]);
+        let mut sinc = Rotations::new(sinc_step, sinc_step);
+        let mut window = Rotations::new((center + 1) as f64 * window_step, window_step);
+        // The center, and distances from 1 on, some beyond the last one.
+        let mut half = vec![0.0f32; 1 + center.next_multiple_of(ANGLES)];
+        half[0] = 1.0;
+        let mut sums = [0.0; ANGLES];
+        let mut distance = 0.0;
+        for points in half[1..].as_chunks_mut::<ANGLES>().0 {
+            for at in 0..ANGLES {
+                let cos = window.cos[at];
                 // The cosines of twice and of three times the angle.
                 let (cos2, cos3) = (2.0 * cos * cos - 1.0, cos * (4.0 * cos * cos - 3.0));
                 let window = 0.35875 - 0.48829 * cos + 0.14128 * cos2 - 0.01168 * cos3;
-                let distance = (chunk * ANGLES) as f64 + at as f64;
-                *point = window * sin / (distance * sinc_step);
+                let angle = (distance + (at + 1) as f64) * sinc_step;
+                let point = window * sinc.sin[at] / angle;
+                points[at] = point as f32;
+                sums[at] += point;
             }
+            distance += ANGLES as f64;
             sinc.advance();
             window.advance();
         }
-        // sinc 0 = 1, and the center of the window is 1.
-        half[0] = 1.0;
-        let mut points = vec![0.0; len];
-        let (first, second) = points.split_at_mut(center + 1);
-        for (point, value) in first.iter_mut().rev().zip(&half) {
-            *point = *value;
+        // Both halves are equal but for the first point, where the window is almost 0.
+        let sum = 1.0 + 2.0 * sums.iter().sum::<f64>();
+        let scale = (self.phases as f64 / sum) as f32;
+        for point in &mut half {
+            *point *= scale;
         }
-        for (point, value) in second.iter_mut().zip(&half[1..]) {
-            *point = *value;
-        }
-        points
+        half
     }
 }
 
