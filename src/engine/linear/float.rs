@@ -7,6 +7,8 @@ use crate::fast_math::{ROUNDER, has_fma};
 /// Panels with at most so many outputs are computed in parts of this size, so that fewer outputs past
 /// the last one are computed.
 const NARROW: usize = 16;
+/// Numbers of the widest vector.
+const MAX_LANES: usize = 16;
 /// Inputs of a block without bounds checks.
 const BLOCK: usize = 8;
 
@@ -180,21 +182,35 @@ impl<W: Weight> FloatLinear<'_, W> {
     ) -> usize {
         let [inputs, outputs] = self.epilogue.sizes;
         let (blocks, rest) = weights.as_chunks::<BLOCK>();
-        let rows: [(&[[f32; BLOCK]], &[f32]); R] =
-            std::array::from_fn(|at| input[at * inputs..][..inputs].as_chunks::<BLOCK>());
+        // By index and without closures: whether those are compiled into this function depends on the code
+        // around it.
+        let mut rows: [(&[[f32; BLOCK]], &[f32]); R] = [(&[], &[]); R];
+        for at in 0..R {
+            rows[at] = input[at * inputs..][..inputs].as_chunks::<BLOCK>();
+        }
         for part in 0..PANEL.min(self.epilogue.outputs_from(panel)).div_ceil(P) {
             let mut sums = [[simd.splat_f32s(0.0); V]; R];
             // Blocks of constant length, so that there are no bounds checks inside.
-            for (block, weights) in blocks.iter().enumerate() {
-                let block_inputs: [&[f32; BLOCK]; R] = std::array::from_fn(|at| &rows[at].0[block]);
-                for (input_at, weights) in weights.iter().enumerate() {
-                    let inputs: [f32; R] = std::array::from_fn(|at| block_inputs[at][input_at]);
+            for block in 0..blocks.len() {
+                let mut block_inputs = [&[0.0f32; BLOCK]; R];
+                for at in 0..R {
+                    block_inputs[at] = &rows[at].0[block];
+                }
+                for input_at in 0..BLOCK {
+                    let mut inputs = [0.0f32; R];
+                    for at in 0..R {
+                        inputs[at] = block_inputs[at][input_at];
+                    }
+                    let weights = &blocks[block][input_at];
                     add_input::<S, W, R, V, P>(simd, &mut sums, inputs, weights, part);
                 }
             }
-            for (input_at, weights) in rest.iter().enumerate() {
-                let inputs: [f32; R] = std::array::from_fn(|at| rows[at].1[input_at]);
-                add_input::<S, W, R, V, P>(simd, &mut sums, inputs, weights, part);
+            for input_at in 0..rest.len() {
+                let mut inputs = [0.0f32; R];
+                for at in 0..R {
+                    inputs[at] = rows[at].1[input_at];
+                }
+                add_input::<S, W, R, V, P>(simd, &mut sums, inputs, &rest[input_at], part);
             }
             // By index: an iterator over the sums would move them through memory.
             for at in 0..R {
@@ -221,11 +237,15 @@ fn add_input<S: pulp::Simd, W: Weight, const R: usize, const V: usize, const P: 
     part: usize,
 ) {
     let (parts, _) = weights.as_chunks::<P>();
-    let mut wide = [0.0f32; P];
-    for lane in 0..P {
-        wide[lane] = parts[part][lane].into();
+    let mut vectors = [simd.splat_f32s(0.0); V];
+    for vector in 0..V {
+        // A vector at a time: the compiler keeps one in a register, and would write the zeros of an array to memory.
+        let mut wide = [0.0f32; MAX_LANES];
+        for lane in 0..S::F32_LANES {
+            wide[lane] = parts[part][vector * S::F32_LANES + lane].into();
+        }
+        vectors[vector] = S::as_simd_f32s(&wide).0[0];
     }
-    let (vectors, _) = S::as_simd_f32s(&wide);
     for at in 0..R {
         let x = simd.splat_f32s(inputs[at]);
         for vector in 0..V {
