@@ -4,11 +4,12 @@ use std::f64::consts::PI;
 use std::sync::Arc;
 
 use crate::shared::Shared;
+use crate::simd::simd_dispatch;
 
 /// Numbers of a filter are padded to a multiple of this: the widest vector.
 const LANES: usize = 16;
 /// Angles that are rotated at a time: without dependence on each other the processor computes them in parallel.
-const ANGLES: usize = 4;
+const ANGLES: usize = 8;
 
 /// One filter for each position of an output between two inputs.
 #[derive(Debug)]
@@ -82,17 +83,30 @@ impl Design {
     /// the Discrete Fourier Transform", table 1, 4-term), by distance from the center: [0, taps * phases / 2].
     /// The coefficients of a position add up to 1 in the mean.
     fn half_impulse(&self) -> Vec<f32> {
-        let (len, center) = (self.taps * self.phases, self.center());
-        let sinc_step = PI * self.cutoff / self.phases as f64;
-        let window_step = 2.0 * PI / len as f64;
-        let mut sinc = Rotations::new(sinc_step, sinc_step);
-        let mut window = Rotations::new((center + 1) as f64 * window_step, window_step);
+        let center = self.center();
         // The center, and distances from 1 on, some beyond the last one.
         let mut half = vec![0.0f32; 1 + center.next_multiple_of(ANGLES)];
         half[0] = 1.0;
+        let sum = windowed_sinc(self, half[1..].as_chunks_mut().0);
+        // Both halves are equal but for the first point, where the window is almost 0.
+        let scale = (self.phases as f64 / (1.0 + 2.0 * sum)) as f32;
+        for point in &mut half {
+            *point *= scale;
+        }
+        half
+    }
+}
+
+simd_dispatch! {
+    /// Points of the impulse at distances from 1 on, with a center of 1. Returns their sum.
+    fn windowed_sinc<'a>(design: &'a Design, points: &'a mut [[f32; ANGLES]]) -> f64 {
+        let sinc_step = PI * design.cutoff / design.phases as f64;
+        let window_step = 2.0 * PI / (design.taps * design.phases) as f64;
+        let mut sinc = Rotations::new(sinc_step, sinc_step);
+        let mut window = Rotations::new((design.center() + 1) as f64 * window_step, window_step);
         let mut sums = [0.0; ANGLES];
         let mut distance = 0.0;
-        for points in half[1..].as_chunks_mut::<ANGLES>().0 {
+        for points in points {
             for at in 0..ANGLES {
                 let cos = window.cos[at];
                 // The cosines of twice and of three times the angle.
@@ -107,13 +121,7 @@ impl Design {
             sinc.advance();
             window.advance();
         }
-        // Both halves are equal but for the first point, where the window is almost 0.
-        let sum = 1.0 + 2.0 * sums.iter().sum::<f64>();
-        let scale = (self.phases as f64 / sum) as f32;
-        for point in &mut half {
-            *point *= scale;
-        }
-        half
+        sums.iter().sum()
     }
 }
 
@@ -138,6 +146,7 @@ impl Rotations {
     }
 
     /// The next `ANGLES` angles.
+    #[inline(always)]
     fn advance(&mut self) {
         for (sin, cos) in self.sin.iter_mut().zip(&mut self.cos) {
             (*sin, *cos) = (
