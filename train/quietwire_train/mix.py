@@ -260,8 +260,13 @@ class Mixer:
         calls_from = babble_from + mixture.babble_p
         size = self._size
         rumble = synthetic.rumble(rng, self.length) if rng.random() < mixture.rumble_p else None
+        # No draw without hum: mixtures of earlier recipes stay what they are.
+        has_hum = mixture.hum_p > 0.0 and rng.random() < mixture.hum_p
+        hum = synthetic.hum(rng, self.length) if has_hum else None
         if rumble is not None and rng.random() < 0.5:
             samples, rumble = rumble, None
+        elif hum is not None and rng.random() < 0.5:
+            samples, hum = hum, None
         elif kind < mixture.synthetic_p:
             samples = synthetic.background(rng, self.length)
         elif kind < babble_from:
@@ -279,9 +284,10 @@ class Mixer:
             samples *= synthetic.draw_envelope(rng, len(samples))
         spectrum = self._spectrum(samples, size)
         self._equalize(rng, spectrum)
-        if rumble is not None and (rumble_db := power_db(rumble)) > -80.0:
-            lift_db = power_db(samples) + _uniform(rng, mixture.rumble_db) - rumble_db
-            spectrum += rfft(rumble * amplitude(lift_db), self._size)
+        for added, range_db in ((rumble, mixture.rumble_db), (hum, mixture.hum_db)):
+            if added is not None and (added_db := power_db(added)) > -80.0:
+                lift_db = power_db(samples) + _uniform(rng, range_db) - added_db
+                spectrum += rfft(added * amplitude(lift_db), self._size)
         self._limit_band(spectrum, edges)
         if self.rirs is not None and rng.random() < mixture.noise_room_p:
             spectrum *= rfft(self.rirs[rng.integers(len(self.rirs))], self._size)

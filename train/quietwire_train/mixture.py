@@ -37,6 +37,8 @@ class Mixture:
     calls_p: float = 0.06
     rumble_p: float = 0.12  # alone or added to another noise
     rumble_db: tuple[float, float] = (-5.0, 25.0)  # relative to that noise
+    hum_p: float = 0.0  # mains hum, alone or added to another noise
+    hum_db: tuple[float, float] = (-10.0, 25.0)  # relative to that noise
     modulation_p: float = 0.2
     snr_db: tuple[float, float] = (-6.0, 20.0)
     high_snr_p: float = 0.15  # nearly clean input, which must stay unchanged

@@ -26,8 +26,7 @@ def background(rng: np.random.Generator, length: int) -> np.ndarray:
     """White, pink or brown noise, amplitude-modulated noise, hum, a machine, or tones."""
     kind = rng.integers(8)
     if kind == 3:
-        base_hz = (50.0, 60.0)[rng.integers(2)] * rng.uniform(0.998, 1.002)
-        return _harmonics(rng, length, base_hz, 0.0)
+        return hum(rng, length)
     if kind == 5 or kind == 6:
         return machine(rng, length)
     if kind == 7:
@@ -41,6 +40,12 @@ def background(rng: np.random.Generator, length: int) -> np.ndarray:
         phase = 2 * np.pi * (rate_hz / RATE_HZ * np.arange(length) + rng.random())
         samples = samples * (1.0 + depth * np.sin(phase)).astype(np.float32)
     return samples
+
+
+def hum(rng: np.random.Generator, length: int) -> np.ndarray:
+    """Mains hum: steady harmonics of 50 or 60 Hz."""
+    base_hz = (50.0, 60.0)[rng.integers(2)] * rng.uniform(0.998, 1.002)
+    return _harmonics(rng, length, base_hz, 0.0)
 
 
 def rumble(rng: np.random.Generator, length: int) -> np.ndarray:

@@ -252,7 +252,7 @@ def test_room_responses_start_with_the_direct_path(rooms: Path) -> None:
 
 
 def test_synthetic_noises_are_audible_and_reproducible() -> None:
-    named = (synthetic.machine, synthetic.tones, synthetic.rumble, synthetic.music, synthetic.calls)
+    named = (synthetic.machine, synthetic.tones, synthetic.rumble, synthetic.hum, synthetic.music, synthetic.calls)
     for make in (*named, synthetic.background):
         for seed in range(12):
             first, again = (make(np.random.default_rng(seed), 48_000) for _ in "ab")
@@ -271,6 +271,18 @@ def test_rumble_is_below_the_speech_band(store: Store) -> None:
     )
     shares = [band_power_db(n, 0, 100) - band_power_db(n, 0, 24000) for n in noisy - target]
     assert max(shares) > -3.0 and min(shares) < max(shares) - 0.1, "alone, and added to another noise"
+
+
+def test_hum_has_lines_of_the_mains(store: Store) -> None:
+    noisy, target = (
+        Mixer(store, None, mixture=replace(PLAIN, hum_p=1.0)).batch(0, 8)[k] for k in ("noisy", "target")
+    )
+    shares = []
+    for noise in noisy - target:
+        power = np.abs(np.fft.rfft(noise * np.hanning(len(noise)))) ** 2
+        hz = np.fft.rfftfreq(len(noise), 1 / RATE_HZ)
+        shares.append(max(power[np.abs((hz + f / 2) % f - f / 2) < 3.0].sum() / power.sum() for f in (50.0, 60.0)))
+    assert max(shares) > 0.9 and min(shares) < 0.8, "alone, and added to another noise"
 
 
 # The recorded noise of the store has 0.06. Calls glide, and some are mostly breath.
