@@ -163,7 +163,7 @@ impl Int8Linear<'_> {
         output: &mut [f32],
     ) -> usize {
         let pairs = weights.len();
-        // No closures: whether they are compiled into this function depends on the code around it.
+        // Without closures: whether those are compiled into this function depends on the code around it.
         let mut rows: [&[i32]; R] = [&[]; R];
         for at in 0..R {
             rows[at] = &quantized[at * pairs..][..pairs];

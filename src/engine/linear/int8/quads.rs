@@ -298,10 +298,16 @@ impl<I: DotProduct> QuadLinear<'_, I> {
         let [inputs, outputs] = self.epilogue.sizes;
         let (instructions, simd) = (self.instructions, self.instructions.simd());
         let quads = quad_count(inputs);
-        // Slices of one length, so that the loop over the quads has no bounds checks.
-        let weights: [&[[Quads; VECTORS]]; N] =
-            std::array::from_fn(|n| &self.weights[(panel + n) * quads..][..quads]);
-        let inputs: [&[Inputs]; R] = std::array::from_fn(|at| &rows.inputs[at * quads..][..quads]);
+        // Slices of one length, so that the loop over the quads has no bounds checks. Without closures: whether
+        // those are compiled into this function depends on the code around it.
+        let mut weights: [&[[Quads; VECTORS]]; N] = [&[]; N];
+        for n in 0..N {
+            weights[n] = &self.weights[(panel + n) * quads..][..quads];
+        }
+        let mut inputs: [&[Inputs]; R] = [&[]; R];
+        for at in 0..R {
+            inputs[at] = &rows.inputs[at * quads..][..quads];
+        }
         let zeros = instructions.splat(0);
         let mut high = [[[zeros; V]; N]; R];
         let mut low = [[[zeros; V]; N]; R];
