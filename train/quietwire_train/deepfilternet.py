@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import lfilter
 from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad
@@ -34,8 +34,11 @@ TAPS_AHEAD = 2  # hops of the published filter after the output hop
 SMOOTHING = 0.99  # of the running means of the features, one second
 BAND_INITIAL_DB = (-60.0, -90.0)
 UNIT_INITIAL = (0.001, 0.0001)
+TAP_BANDS = np.repeat(np.arange(len(BANDS)), BANDS)[:TAP_BINS]  # of each bin of the filter
+INITIAL_GATE_BIAS = 3.0  # added to the logits of the band gains: the gates are nearly open at first
 BAND_STEP_DB = 40.0
 POWER_FLOOR = 1e-10
+GATE = "gate"  # tensor between the graphs of a gated network
 # Constants of a graph that are weights: GRU weights that the export did not make initializers.
 MIN_WEIGHT = 500
 # Weights of the output `235`, which nothing uses.
@@ -120,10 +123,11 @@ class DeepFilterNet3(nn.Module):
     gain [n, hops, 32], taps [n, hops, 5, 2, 96] (newest first) and the SNR estimate as a logit [n, hops].
 
     Without `causal` the outputs of hop t are those for the input two hops earlier, and the taps begin two
-    hops after it.
+    hops after it. `gated`: the taps of a bin are multiplied by a gate from 0 to 1, the logit of its band's
+    gain with a bias of its own. Taps alone are never 0, so a part of steady lines would pass.
     """
 
-    def __init__(self, graphs: dict[str, onnx.ModelProto], causal: bool = False):
+    def __init__(self, graphs: dict[str, onnx.ModelProto], causal: bool = False, gated: bool = False):
         super().__init__()
         self.names: dict[str, tuple[str, str]] = {}  # of parameters: graph and tensor
         for graph in GRAPHS:
@@ -140,6 +144,9 @@ class DeepFilterNet3(nn.Module):
                 self.register_parameter(key, nn.Parameter(torch.from_numpy(value.copy()), requires_grad=used))
         if causal:
             self._move_taps()
+        if gated:
+            bands = int(TAP_BANDS[-1]) + 1
+            self.gate_bias = nn.Parameter(torch.full((bands,), INITIAL_GATE_BIAS))
 
     def _move_taps(self) -> None:
         """The taps of this hop and of two before become the newest three; those ahead the oldest two."""
@@ -172,9 +179,17 @@ class DeepFilterNet3(nn.Module):
         emb = torch.relu(self._grouped("enc", emb, "emb_gru.linear_out.0.weight"))
         snr = emb @ self._tensor("enc", "onnx::MatMul_337") + self._tensor("enc", "lsnr_fc.0.bias")
         # float32 under autocast too, for a mask near 1.
-        return self._gain(emb, e0, e1, e2, e3).float(), self._taps(emb, c0).float(), snr[..., 0].float()
+        logits, taps = self._logits(emb, e0, e1, e2, e3).float(), self._taps(emb, c0).float()
+        if self.is_gated:
+            gate = torch.sigmoid(logits[..., : len(self.gate_bias)] + self.gate_bias)
+            taps = taps * gate[..., torch.from_numpy(TAP_BANDS)][:, :, None, None]
+        return torch.sigmoid(logits), taps, snr[..., 0].float()
 
-    def _gain(self, emb: torch.Tensor, *maps: torch.Tensor) -> torch.Tensor:
+    @property
+    def is_gated(self) -> bool:
+        return hasattr(self, "gate_bias")
+
+    def _logits(self, emb: torch.Tensor, *maps: torch.Tensor) -> torch.Tensor:
         e0, e1, e2, e3 = maps
         x = torch.relu(self._grouped("erb_dec", emb, "emb_gru.linear_in.0.weight"))
         x = _run_grus(x, self.erb_dec_emb_gru_0, self.erb_dec_emb_gru_1)
@@ -185,7 +200,7 @@ class DeepFilterNet3(nn.Module):
         x = self._separable("erb_dec", self._skip(e2, 294) + x, "convt2.0.weight", 297, transposed=True)
         x = self._separable("erb_dec", self._skip(e1, 300) + x, "convt1.0.weight", 303, transposed=True)
         x = self._conv("erb_dec", self._skip(e0, 306) + x, "onnx::Conv_309", "onnx::Conv_310")
-        return torch.sigmoid(x)[:, 0]
+        return x[:, 0]
 
     def _taps(self, emb: torch.Tensor, c0: torch.Tensor) -> torch.Tensor:
         x = torch.relu(self._grouped("df_dec", emb, "df_gru.linear_in.0.weight"))
@@ -252,6 +267,36 @@ class DeepFilterNet3(nn.Module):
         for (graph, name), value in values.items():
             tensor = tensors[graph][name]
             tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), tensor.name))
+        if self.is_gated:
+            _add_gate(graphs, self.gate_bias.detach().numpy())
+
+
+def _add_gate(graphs: dict[str, onnx.ModelProto], bias: np.ndarray) -> None:
+    """Adds the output GATE [1, 1, hops, bins] to `erb_dec`, and its product with the taps to `df_dec`."""
+    bands, taps = graphs["erb_dec"].graph, graphs["df_dec"].graph
+    (last,) = (node for node in bands.node if "m" in node.output)
+    hops = bands.output[0].type.tensor_type.shape.dim[2]
+    shape = [1, 1, hops.dim_param or hops.dim_value, TAP_BINS]
+    for name, value in (("bands", TAP_BANDS.astype(np.int64)), ("bias", bias[TAP_BANDS])):
+        tensor = numpy_helper.from_array(value, f"{GATE}.{name}")
+        bands.node.append(helper.make_node("Constant", [], [tensor.name], name=tensor.name, value=tensor))
+    bands.node.extend(
+        [
+            helper.make_node("Gather", [last.input[0], f"{GATE}.bands"], [f"{GATE}.band"], f"{GATE}.band", axis=3),
+            helper.make_node("Add", [f"{GATE}.band", f"{GATE}.bias"], [f"{GATE}.logit"], f"{GATE}.logit"),
+            helper.make_node("Sigmoid", [f"{GATE}.logit"], [GATE], GATE),
+        ]
+    )
+    bands.output.append(helper.make_tensor_value_info(GATE, TensorProto.FLOAT, shape))
+    taps.input.append(helper.make_tensor_value_info(GATE, TensorProto.FLOAT, shape))
+    (last,) = (node for node in taps.node if "coefs" in node.output)
+    last.output[0] = "coefs.open"
+    taps.node.extend(
+        [
+            helper.make_node("Transpose", [GATE], [f"{GATE}.bin"], f"{GATE}.bin", perm=[0, 2, 3, 1]),
+            helper.make_node("Mul", ["coefs.open", f"{GATE}.bin"], ["coefs"], "coefs"),
+        ]
+    )
 
 
 def _run_grus(x: torch.Tensor, *grus: nn.GRU) -> torch.Tensor:

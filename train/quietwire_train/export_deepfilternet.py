@@ -21,6 +21,7 @@ from .deepfilternet import (
     BAND_INITIAL_DB,
     BAND_STEP_DB,
     BANDS,
+    GATE,
     GRAPHS,
     GRUS,
     SMOOTHING,
@@ -43,7 +44,7 @@ def _link(name: str, *sizes: int | str) -> dict:
     return manifest.tensor(name, "intermediate", [1, *sizes])
 
 
-def graph_tensors() -> dict[str, tuple[list[dict], list[dict]]]:
+def graph_tensors(gated: bool = False) -> dict[str, tuple[list[dict], list[dict]]]:
     """Inputs and outputs of each graph."""
     embedding = _link("emb", "S", EMBEDDING)
     maps = [_link(f"e{at}", WIDTH, "S", bands) for at, bands in enumerate((32, 16, 8, 8))]
@@ -53,12 +54,16 @@ def graph_tensors() -> dict[str, tuple[list[dict], list[dict]]]:
         manifest.tensor("feat_spec", "unit-spectrum", [1, 2, "S", TAP_BINS], layout="planar"),
     ]
     snr = manifest.tensor("lsnr", "snr", [1, "S", 1])
+    gate = [_link(GATE, 1, "S", TAP_BINS)] if gated else []
     taps = {"order": TAP_ORDER, "bins": TAP_BINS, "layout": "bin-oldest-part"}
     return {
         "enc": (features, [*maps, embedding, low, snr]),
-        "erb_dec": ([embedding, *maps[::-1]], [manifest.tensor("m", "gain", [1, 1, "S", len(BANDS)])]),
+        "erb_dec": (
+            [embedding, *maps[::-1]],
+            [manifest.tensor("m", "gain", [1, 1, "S", len(BANDS)]), *gate],
+        ),
         "df_dec": (
-            [embedding, low],
+            [embedding, low, *gate],
             [
                 manifest.tensor("coefs", "taps", [1, "S", TAP_BINS, 2 * TAP_ORDER], taps=taps),
                 manifest.tensor("235", "unused", [1, "S", 1]),
@@ -67,10 +72,10 @@ def graph_tensors() -> dict[str, tuple[list[dict], list[dict]]]:
     }
 
 
-def describe(raw: dict[str, bytes], **about: str) -> dict:
+def describe(raw: dict[str, bytes], gated: bool, **about: str) -> dict:
     """The manifest of graphs with the content `raw`."""
     front = DeepFilterFront()
-    tensors = graph_tensors()
+    tensors = graph_tensors(gated)
     return {
         **about,
         "domain": {"input_rates_hz": [8000, 192000], "speech": "single talkers, any language"},
@@ -137,9 +142,9 @@ def run(args: argparse.Namespace) -> int:
     """Writes the model folder; returns 0, or 1 after an error."""
     try:
         graphs = read_graphs(args.graphs)
-        net = DeepFilterNet3(graphs, causal=True)
+        average = load(args.checkpoint).get("average", {}) if args.checkpoint else {}
+        net = DeepFilterNet3(graphs, causal=True, gated="gate_bias" in average)
         if args.checkpoint:
-            average = load(args.checkpoint).get("average", {})
             if average.keys() != net.state_dict().keys():
                 raise IncompatibleNetwork(f"{args.checkpoint}: not a checkpoint of DeepFilterNet3")
             require_finite({name: value.numpy() for name, value in average.items()}, str(args.checkpoint))
@@ -159,6 +164,7 @@ def run(args: argparse.Namespace) -> int:
     raw = {name: graphs[name].SerializeToString(deterministic=True) for name in GRAPHS}
     about = describe(
         raw,
+        net.is_gated,
         id=args.id or args.out.resolve().name,
         version=args.version,
         license=args.license,

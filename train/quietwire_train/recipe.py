@@ -59,6 +59,7 @@ class Start:
     keep_blocks: tuple[int | str, ...] = ()  # its blocks to keep, in order; "new" adds a block
     teacher: str = ""
     deepfilternet: str = ""  # graphs of DeepFilterNet3, made causal, instead of the network of [network]
+    tap_gate: bool = False  # its taps are multiplied by a gate
 
 
 @dataclass(frozen=True)

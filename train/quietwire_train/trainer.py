@@ -72,7 +72,8 @@ def build(recipe: Recipe, device: torch.device) -> tuple[Analysis, nn.Module]:
     """The analysis and the network of a recipe, with initial weights."""
     if recipe.start.deepfilternet:
         front = DeepFilterFront()
-        net = DeepFilterNet3(read_graphs(Path(recipe.start.deepfilternet)), causal=True)
+        graphs = read_graphs(Path(recipe.start.deepfilternet))
+        net = DeepFilterNet3(graphs, causal=True, gated=recipe.start.tap_gate)
         return DeepFilterAnalysis(front, device), net.to(device)
     return Analysis(recipe.front_end, device), Net(recipe.front_end, recipe.network).to(device)
 

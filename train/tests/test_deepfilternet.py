@@ -8,9 +8,10 @@ import onnxruntime
 import pytest
 import torch
 
-from quietwire_train.checkpoint import read_manifest
+from quietwire_train.checkpoint import read_manifest, save_atomically
 from quietwire_train.cli import main
 from quietwire_train.deepfilternet import (
+    TAP_BANDS,
     TAP_ORDER,
     DeepFilterAnalysis,
     DeepFilterFront,
@@ -78,6 +79,39 @@ def test_weights_survive_the_graphs(graphs: dict[str, onnx.ModelProto]) -> None:
     gain, _ = run_graphs(copies, features())
     with torch.no_grad():
         np.testing.assert_allclose(net(features())[0][0], gain, atol=1e-5)
+
+
+def test_gates_survive_the_graphs(graphs: dict[str, onnx.ModelProto]) -> None:
+    net = DeepFilterNet3(graphs, causal=True, gated=True)
+    with torch.no_grad():
+        _, opened, _ = DeepFilterNet3(graphs, causal=True)(features())
+        net.gate_bias.copy_(torch.linspace(-6.0, 3.0, len(net.gate_bias)))
+        gain, taps, _ = net(features())
+    # The gate of a band is a function of its gain.
+    logit = torch.logit(gain.double())[..., : len(net.gate_bias)] + net.gate_bias
+    gates = torch.sigmoid(logit)[..., torch.from_numpy(TAP_BANDS)][:, :, None, None]
+    torch.testing.assert_close(taps, (opened * gates).float(), atol=1e-4, rtol=1e-3)
+    copies = {name: onnx.ModelProto.FromString(model.SerializeToString()) for name, model in graphs.items()}
+    net.write(copies)
+    for model in copies.values():
+        onnx.checker.check_model(model)
+    found, coefs = run_graphs(copies, features())
+    np.testing.assert_allclose(found, gain[0], atol=1e-5)
+    np.testing.assert_allclose(coefs, taps[0].flip(1).permute(0, 3, 1, 2).flatten(2), atol=1e-5)
+
+
+def test_a_checkpoint_with_gates_becomes_a_model_with_gates(tmp_path: Path) -> None:
+    recipe = Recipe(start=Start(deepfilternet=str(SOURCE), tap_gate=True))
+    _, net = build(recipe, torch.device("cpu"))
+    checkpoint = tmp_path / "checkpoint.pt"
+    save_atomically({"average": net.state_dict()}, checkpoint)
+    folder = tmp_path / "model"
+    assert main(["export-deepfilternet", str(SOURCE), str(folder), "--checkpoint", str(checkpoint)]) == 0
+    wave = np.random.default_rng(1).normal(0, 0.1, 4800).astype(np.float32)
+    vectors = run_model(folder, wave)
+    with torch.no_grad():
+        _, taps, _ = net(torch.from_numpy(vectors["features"][None]))
+    np.testing.assert_allclose(vectors["taps"], taps[0], atol=1e-5)
 
 
 def test_weights_of_recurrences_may_have_8_bits(tmp_path: Path) -> None:
