@@ -182,8 +182,7 @@ impl<W: Weight> FloatLinear<'_, W> {
     ) -> usize {
         let [inputs, outputs] = self.epilogue.sizes;
         let (blocks, rest) = weights.as_chunks::<BLOCK>();
-        // By index and without closures: whether those are compiled into this function depends on the code
-        // around it.
+        // Without closures: whether those are compiled into this function depends on the code around it.
         let mut rows: [(&[[f32; BLOCK]], &[f32]); R] = [(&[], &[]); R];
         for at in 0..R {
             rows[at] = input[at * inputs..][..inputs].as_chunks::<BLOCK>();
@@ -191,7 +190,7 @@ impl<W: Weight> FloatLinear<'_, W> {
         for part in 0..PANEL.min(self.epilogue.outputs_from(panel)).div_ceil(P) {
             let mut sums = [[simd.splat_f32s(0.0); V]; R];
             // Blocks of constant length, so that there are no bounds checks inside.
-            for block in 0..blocks.len() {
+            for (block, weights) in blocks.iter().enumerate() {
                 let mut block_inputs = [&[0.0f32; BLOCK]; R];
                 for at in 0..R {
                     block_inputs[at] = &rows[at].0[block];
@@ -201,16 +200,15 @@ impl<W: Weight> FloatLinear<'_, W> {
                     for at in 0..R {
                         inputs[at] = block_inputs[at][input_at];
                     }
-                    let weights = &blocks[block][input_at];
-                    add_input::<S, W, R, V, P>(simd, &mut sums, inputs, weights, part);
+                    add_input::<S, W, R, V, P>(simd, &mut sums, inputs, &weights[input_at], part);
                 }
             }
-            for input_at in 0..rest.len() {
+            for (input_at, weights) in rest.iter().enumerate() {
                 let mut inputs = [0.0f32; R];
                 for at in 0..R {
                     inputs[at] = rows[at].1[input_at];
                 }
-                add_input::<S, W, R, V, P>(simd, &mut sums, inputs, &rest[input_at], part);
+                add_input::<S, W, R, V, P>(simd, &mut sums, inputs, weights, part);
             }
             // By index: an iterator over the sums would move them through memory.
             for at in 0..R {

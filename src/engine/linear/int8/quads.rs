@@ -301,12 +301,12 @@ impl<I: DotProduct> QuadLinear<'_, I> {
         // Slices of one length, so that the loop over the quads has no bounds checks. Without closures: whether
         // those are compiled into this function depends on the code around it.
         let mut weights: [&[[Quads; VECTORS]]; N] = [&[]; N];
-        for n in 0..N {
-            weights[n] = &self.weights[(panel + n) * quads..][..quads];
+        for (n, weights) in weights.iter_mut().enumerate() {
+            *weights = &self.weights[(panel + n) * quads..][..quads];
         }
         let mut inputs: [&[Inputs]; R] = [&[]; R];
-        for at in 0..R {
-            inputs[at] = &rows.inputs[at * quads..][..quads];
+        for (at, inputs) in inputs.iter_mut().enumerate() {
+            *inputs = &rows.inputs[at * quads..][..quads];
         }
         let zeros = instructions.splat(0);
         let mut high = [[[zeros; V]; N]; R];
