@@ -3,11 +3,16 @@
 //! streams reads them once. Small layers that use their weights for many rows of a stream keep them as
 //! f32.
 
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod dot_product;
 mod epilogue;
 mod float;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod int16;
 mod int8;
 mod layer;
 mod packed;
+mod quantize;
 
 pub(super) use layer::{Layer, LayerVisitor, LinearRows, scratch_len};
 pub(super) use packed::{Additions, PackedLinear};

@@ -23,6 +23,7 @@ class LossWeights:
     lost_speech: float = 1.0  # factor on magnitude errors where the estimate is below the target
     sdr: float = 0.015  # per dB of signal-to-distortion ratio
     perceptual: float = 0.02  # perceptual distance, see perceptual.py
+    noise_residue: float = 0.0  # per dB of what is left of noise where there is no speech, see noise_residue_db
     dnsmos: float = 0.0  # DNSMOS OVRL, of the noisier half of the clips of a call
     dnsmos_bak: float = 0.0  # DNSMOS BAK, of the same clips
     regression_penalty: float = 0.0  # amount by which noisy clips end below their input, see Loss
@@ -53,6 +54,18 @@ REGRESSION_MIN_NSR_DB = -20.0
 # DNSMOS counts only clips whose SDR has improved by this much: it also rewards noise that sounds
 # like a voice.
 DNSMOS_MIN_GAIN_DB = 3.0
+
+
+# The noise residue is measured in blocks of hops, half a second long, of which at least half have no speech
+# and a target this far below the input.
+RESIDUE_BLOCK = 50
+RESIDUE_MIN_NOISE_DB = 20.0
+# It counts from this attenuation on, up to RESIDUE_MAX_DB above. The compressed spectra hardly see a line 40 dB
+# below the input, and the other parts see all that is louder than 20 dB below.
+RESIDUE_ATTENUATION_DB = 50.0
+RESIDUE_MAX_DB = 30.0
+# Power of a bin in dBFS that counts as none.
+RESIDUE_FLOOR_DBFS = -130.0
 
 
 def _dnsmos_input(estimate: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
@@ -115,7 +128,7 @@ class Loss:
     The compressed spectra are those of the network's front end. `multi_resolution` is the share that
     is measured on spectra of the resynthesized clip instead, as the mean over RESOLUTIONS.
 
-    With a weight: DNSMOS scores of the clip, and the regression penalty, which is
+    With a weight: what is left of noise alone, DNSMOS scores of the clip, and the regression penalty, which is
     relu(rise of the perceptual distance over the input's) + 0.1 relu(loss of SDR in dB).
     """
 
@@ -133,6 +146,8 @@ class Loss:
         bins = torch.arange(front.bins, device=device)
         self.hz = bins * (front.rate_hz / front.window)
         self.bin_weight = torch.where(self.hz > 8000, weights.high_bin, 1.0)
+        # Critical bands per Hz (Traunmueller 1990), so that every critical band counts alike.
+        self.critical_bands = 26.81 * 1960.0 / (1960.0 + self.hz).square()
         self.resolutions = [
             Resolution(window, analysis, weights.high_bin, device)
             for window in (RESOLUTIONS if weights.multi_resolution else ())
@@ -184,6 +199,10 @@ class Loss:
             to_teacher = w.magnitude * magnitude_to + w.complex * phase_to + w.sdr * teacher_sdr
             spectral = (1 - w.distillation) * spectral + w.distillation * to_teacher
         total = spectral + w.vad * vad + w.perceptual * distance
+        residue_db = torch.tensor(0.0)
+        if w.noise_residue:
+            residue_db = self.noise_residue_db(noisy, target, estimate)
+            total = total + w.noise_residue * residue_db
         regression = bak = ovrl = torch.tensor(0.0)
         if w.regression_penalty or self.dnsmos is not None:
             with torch.no_grad():
@@ -214,6 +233,8 @@ class Loss:
         }
         if teacher is not None:
             parts["teacher_sdr_db"] = -teacher_sdr.item()
+        if w.noise_residue:
+            parts["noise_residue_db"] = residue_db.item()
         if w.regression_penalty:
             parts["regression"] = regression.item()
         if self.dnsmos is not None:
@@ -279,6 +300,35 @@ class Loss:
             est_im * est_factor - ref_im * ref_factor
         ).square()
         return magnitude, (difference * weight).sum() / weight_sum
+
+    def noise_residue_db(
+        self, noisy: torch.Tensor, target: torch.Tensor, estimate: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """What is left of noise where there is no speech, in dB above its limit, 0 to RESIDUE_MAX_DB: the mean
+        over blocks and critical bands.
+
+        The power of a bin is its mean over the hops without speech of a block, so a steady line counts in full.
+        The limit is RESIDUE_ATTENUATION_DB below the input, or the target if that is higher. Spectra are
+        [n, hops, bins], `estimate` as real and imaginary part. 0 without such a block.
+        """
+        blocks = noisy.shape[1] // RESIDUE_BLOCK
+        if blocks == 0:
+            return torch.tensor(0.0, device=noisy.device)
+        powers = [re.square() + im.square() for re, im in ((z.real, z.imag) for z in (noisy, target))]
+        least = 10 ** (-RESIDUE_MIN_NOISE_DB / 10)
+        alone = (self.speech_hops(target) == 0) & (powers[1].sum(-1) < least * powers[0].sum(-1))
+
+        def mean(power: torch.Tensor) -> torch.Tensor:
+            inside = (power * alone[..., None])[:, : blocks * RESIDUE_BLOCK].unflatten(1, (blocks, RESIDUE_BLOCK))
+            return inside.sum(2) / counts.clamp_min(1)[..., None]
+
+        counts = alone[:, : blocks * RESIDUE_BLOCK].unflatten(1, (blocks, RESIDUE_BLOCK)).sum(2)
+        floor = 10 ** (RESIDUE_FLOOR_DBFS / 10) / self.front.power_scale
+        limit = torch.maximum(mean(powers[0]) * 10 ** (-RESIDUE_ATTENUATION_DB / 10), mean(powers[1]))
+        left = mean(estimate[0].square() + estimate[1].square())
+        excess_db = 10 * torch.log10((left + floor) / (limit + floor))
+        weight = (counts >= RESIDUE_BLOCK // 2)[..., None] * self.critical_bands
+        return (excess_db.clamp(0.0, RESIDUE_MAX_DB) * weight).sum() / weight.sum().clamp_min(1)
 
     def speech_hops(self, target: torch.Tensor) -> torch.Tensor:
         """[n, hops, bins] clean spectrum -> [n, hops]: 1 where the hop is within 35 dB of the loudest

@@ -59,3 +59,41 @@ def test_bins_above_the_bandwidth_do_not_count(analysis: Analysis) -> None:
     wrong[..., 300:] *= 3.0  # above 15 kHz
     inside, outside = (distances(analysis, wrong, hz, 1.0)["magnitude"] for hz in (24000.0, 9000.0))
     assert outside < 1e-3 < 10 * inside
+
+
+def test_a_steady_line_in_a_pause_counts_by_its_level(analysis: Analysis) -> None:
+    time_s = torch.arange(96000) / 48000
+    noisy = analysis.spectrum(noise(1, 96000) + 0.1 * torch.sin(2 * torch.pi * 150 * time_s)[None])
+    target = torch.zeros_like(noisy)
+    loss = Loss(analysis, LossWeights(noise_residue=0.01))
+
+    def residue_db(left: torch.Tensor) -> float:
+        estimate = (left.real.clone().requires_grad_(), left.imag.clone().requires_grad_())
+        found = loss.noise_residue_db(noisy, target, estimate)
+        found.backward()
+        assert all(part.grad.isfinite().all() for part in estimate)
+        return found.item()
+
+    assert residue_db(noisy * 10 ** (-55 / 20)) == 0.0
+    assert residue_db(noisy * 10 ** (-38 / 20)) == pytest.approx(12.0, abs=0.01)
+    assert residue_db(noisy) == pytest.approx(30.0, abs=1e-3)  # the other parts see it
+    line = noisy * 10 ** (-55 / 20)
+    line[..., 3] *= 10 ** (20 / 20)  # 35 dB below the input
+    assert residue_db(line) == pytest.approx(
+        15.0 * (loss.critical_bands[3] / loss.critical_bands.sum()).item(), rel=1e-2
+    )
+
+
+def test_speech_and_clean_input_have_no_noise_residue(analysis: Analysis) -> None:
+    speech = analysis.spectrum(noise(1, 96000))
+    loss = Loss(analysis, LossWeights(noise_residue=0.01))
+    for noisy in (speech, speech + analysis.spectrum(noise(2, 96000))):
+        assert loss.noise_residue_db(noisy, speech, (noisy.real, noisy.imag)) == 0.0
+    # A target that hisses is no reason to count its hiss.
+    quiet = 1e-3 * speech
+    quiet[:, :5] *= 1000
+    noisy = quiet + 0.1 * speech
+    assert loss.noise_residue_db(noisy, quiet, (quiet.real, quiet.imag)) == 0.0
+    assert loss.noise_residue_db(noisy, quiet, (noisy.real, noisy.imag)) > 5.0
+    short = speech[:, :20]
+    assert loss.noise_residue_db(short, 0 * short, (short.real, short.imag)) == 0.0

@@ -1,7 +1,7 @@
 //! Layers whose products are of f32. Weights of all formats become f32 in registers.
 
 use super::epilogue::Epilogue;
-use super::layer::{INT8_MAX, Layer, LayerVisitor, PANEL, ROWS, TILE};
+use super::layer::{INT8_MAX, INT16_MAX, Layer, LayerVisitor, PANEL, ROWS, TILE};
 use crate::fast_math::{ROUNDER, has_fma};
 
 /// Panels with at most so many outputs are computed in parts of this size, so that fewer outputs past
@@ -33,7 +33,7 @@ impl Weight for f32 {
 
 impl Weight for i16 {
     fn scale(max_abs: f32) -> f32 {
-        max_abs / 32_767.0
+        max_abs / INT16_MAX
     }
 
     fn nearest(number: f32) -> Self {

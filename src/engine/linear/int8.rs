@@ -6,12 +6,25 @@ mod pairs;
 mod portable;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod quads;
-mod quantize;
 
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+use super::dot_product;
 use super::epilogue::Epilogue;
-use super::layer::LayerVisitor;
+use super::layer::{INT8_MAX, LayerVisitor};
 
-pub(super) use quantize::is_supported;
+/// The coarsest quantization of inputs: 1/8191 of the largest absolute value of the row.
+const MIN_QUANTIZED_MAX: f32 = 8191.0;
+
+/// Whether sums of `inputs` products fit into 32 bits.
+pub(super) fn is_supported(inputs: usize) -> bool {
+    quantized_max(inputs) >= MIN_QUANTIZED_MAX
+}
+
+/// The integer of the largest absolute input of a row, so that no sum of products exceeds 32 bits.
+fn quantized_max(inputs: usize) -> f32 {
+    let max = f64::from(i32::MAX) / (inputs as f64 * f64::from(INT8_MAX));
+    max.min(f64::from(i16::MAX)).floor() as f32
+}
 
 /// Weights in the order in which the kernel for this processor reads them.
 #[derive(Debug, PartialEq)]
@@ -28,12 +41,8 @@ enum Kernel {
     Portable,
     #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
     Pairs,
-    #[cfg(target_arch = "x86_64")]
-    AvxVnni,
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni,
-    #[cfg(target_arch = "aarch64")]
-    NeonDotProduct,
+    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+    Quads(dot_product::Kernel),
 }
 
 impl Kernel {
@@ -48,12 +57,8 @@ impl Kernel {
     /// Those that this processor can run, the fastest first.
     fn available() -> Vec<Self> {
         let mut kernels = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        kernels.extend(quads::is_available::<quads::Avx512>().then_some(Self::Avx512Vnni));
-        #[cfg(target_arch = "x86_64")]
-        kernels.extend(quads::is_available::<quads::Avx>().then_some(Self::AvxVnni));
-        #[cfg(target_arch = "aarch64")]
-        kernels.extend(quads::is_available::<quads::Neon>().then_some(Self::NeonDotProduct));
+        #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+        kernels.extend(dot_product::Kernel::available().map(Self::Quads));
         #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
         kernels.extend(pairs::is_available().then_some(Self::Pairs));
         kernels.push(Self::Portable);
@@ -86,14 +91,8 @@ impl Int8Weights {
                 let packed = pairs::pack_pairs(weights.as_chunks().0, sizes[0]);
                 (packed, Vec::new())
             }
-            #[cfg(target_arch = "x86_64")]
-            Kernel::AvxVnni => quads::pack_quads::<quads::Avx>(weights.as_chunks().0, sizes),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni => quads::pack_quads::<quads::Avx512>(weights.as_chunks().0, sizes),
-            #[cfg(target_arch = "aarch64")]
-            Kernel::NeonDotProduct => {
-                quads::pack_quads::<quads::Neon>(weights.as_chunks().0, sizes)
-            }
+            #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+            Kernel::Quads(kernel) => quads::pack(kernel, weights.as_chunks().0, sizes),
         };
         Self {
             packed,
@@ -108,17 +107,9 @@ impl Int8Weights {
             Kernel::Portable => portable::visit(&self.packed, epilogue, visitor),
             #[cfg(any(target_arch = "wasm32", target_arch = "x86_64"))]
             Kernel::Pairs => pairs::visit(&self.packed, epilogue, visitor),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::AvxVnni => {
-                quads::visit::<quads::Avx>((&self.packed, &self.offsets), epilogue, visitor)
-            }
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni => {
-                quads::visit::<quads::Avx512>((&self.packed, &self.offsets), epilogue, visitor);
-            }
-            #[cfg(target_arch = "aarch64")]
-            Kernel::NeonDotProduct => {
-                quads::visit::<quads::Neon>((&self.packed, &self.offsets), epilogue, visitor);
+            #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+            Kernel::Quads(kernel) => {
+                quads::visit(kernel, (&self.packed, &self.offsets), epilogue, visitor);
             }
         }
     }

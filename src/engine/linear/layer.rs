@@ -8,6 +8,8 @@ pub(super) const TILE: usize = 8;
 pub(super) const ROWS: usize = 32;
 /// Largest absolute value of an 8-bit weight.
 pub(super) const INT8_MAX: f32 = 127.0;
+/// Largest absolute value of a 16-bit weight: the nearest multiple of 2^8 is at most 2^8 times [`INT8_MAX`].
+pub(super) const INT16_MAX: f32 = 32_639.0;
 
 /// A layer in one numeric format, for vectors of `S`.
 pub(in crate::engine) trait Layer<S> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::epilogue::Epilogue;
 use super::float::{self, pack, to_panels};
 use super::int8::{self, Int8Weights};
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+use super::int16::{self, Int16Weights};
 use super::layer::{INT8_MAX, LayerVisitor, PANEL};
 use crate::fast_math::ROUNDER;
 
@@ -41,6 +43,9 @@ enum Weights {
     I8(Vec<i8>),
     /// for products of integers
     Int8(Int8Weights),
+    /// for products of integers
+    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+    Int16(Int16Weights),
 }
 
 /// The operations after the bias.
@@ -85,8 +90,7 @@ impl PackedLinear {
             let (weights, scales) = pack(weights, inputs, &max_abs);
             (Weights::I8(weights), scales)
         } else {
-            let (weights, scales) = pack(weights, inputs, &max_abs);
-            (Weights::I16(weights), scales)
+            pack_16(weights, inputs, &max_abs)
         };
         Some(Self::without_bias([inputs, outputs], weights, scales))
     }
@@ -152,6 +156,8 @@ impl PackedLinear {
         match &*self.weights {
             Weights::F32(_) => "f32",
             Weights::I16(_) => "i16",
+            #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+            Weights::Int16(_) => "i16",
             Weights::I8(_) | Weights::Int8(_) => "i8",
         }
     }
@@ -171,8 +177,24 @@ impl PackedLinear {
             Weights::I16(weights) => float::visit(weights, epilogue, visitor),
             Weights::I8(weights) => float::visit(weights, epilogue, visitor),
             Weights::Int8(weights) => weights.visit(epilogue, visitor),
+            #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+            Weights::Int16(weights) => weights.visit(epilogue, visitor),
         }
     }
+}
+
+/// Weights [inputs, outputs] in 16 bits, and their scales.
+fn pack_16(weights: &[f32], inputs: usize, max_abs: &[f32]) -> (Weights, Vec<[f32; PANEL]>) {
+    let (weights, scales) = pack(weights, inputs, max_abs);
+    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+    if let Some(kernel) = int16::kernel(inputs) {
+        let sizes = [inputs, max_abs.len()];
+        return (
+            Weights::Int16(Int16Weights::new(&weights, sizes, kernel)),
+            scales,
+        );
+    }
+    (Weights::I16(weights), scales)
 }
 
 /// Whether all weights [inputs, outputs] are 8-bit integers times the scale of their output.

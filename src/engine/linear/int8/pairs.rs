@@ -11,7 +11,8 @@ use pulp::bytemuck::cast_slice_mut;
 
 use super::super::epilogue::Epilogue;
 use super::super::layer::{Layer, LayerVisitor, PANEL, ROWS};
-use super::quantize::{quantize_row, quantized_max};
+use super::super::quantize::quantize_row;
+use super::quantized_max;
 
 /// The weights of two inputs for each output of a panel.
 type WeightPairs = [[i8; 2]; PANEL];

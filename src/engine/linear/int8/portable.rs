@@ -5,7 +5,8 @@ use pulp::bytemuck::cast_slice_mut;
 
 use super::super::epilogue::Epilogue;
 use super::super::layer::{Layer, LayerVisitor, PANEL, ROWS};
-use super::quantize::{quantize_row, quantized_max};
+use super::super::quantize::quantize_row;
+use super::quantized_max;
 
 /// Outputs whose sums stay in registers.
 const PART: usize = 16;

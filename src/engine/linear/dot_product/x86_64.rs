@@ -36,14 +36,14 @@ pulp::simd_type! {
 
 /// AVX-512 with VNNI, and the vectors of f32 of the same width.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Avx512 {
+pub(super) struct Avx512 {
     vnni: Vnni512,
     simd: V4,
 }
 
 /// AVX-VNNI, which pulp does not know, and the vectors of f32 of the same width.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Avx {
+pub(super) struct Avx {
     simd: V3,
 }
 
@@ -89,18 +89,28 @@ impl DotProduct for Avx512 {
     }
 
     #[inline(always)]
-    fn store_sums<const F: usize>(
+    fn load_ints(self, ints: &[i32; LANES]) -> __m512i {
+        cast(*ints)
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512i, b: __m512i) -> __m512i {
+        self.simd.avx512f._mm512_add_epi32(a, b)
+    }
+
+    #[inline(always)]
+    fn shift_byte(self, ints: __m512i) -> __m512i {
+        self.simd.avx512f._mm512_slli_epi32::<8>(ints)
+    }
+
+    #[inline(always)]
+    fn store_f32s<const F: usize>(
         self,
-        [high, low]: [__m512i; 2],
-        offsets: &[i32; LANES],
+        ints: __m512i,
         floats: &mut [<V4 as pulp::Simd>::f32s; F],
         at: usize,
     ) {
-        let avx512f = self.simd.avx512f;
-        let sum = avx512f._mm512_slli_epi32::<8>(high);
-        let sum = avx512f._mm512_add_epi32(sum, low);
-        let sum = avx512f._mm512_add_epi32(sum, cast(*offsets));
-        floats[at] = cast(avx512f._mm512_cvtepi32_ps(sum));
+        floats[at] = cast(self.simd.avx512f._mm512_cvtepi32_ps(ints));
     }
 
     #[inline(always)]
@@ -111,16 +121,22 @@ impl DotProduct for Avx512 {
             .simd
             .avx2
             ._mm256_xor_si256(integers, cast([Self::FLIPPED; LANES]));
-        cast(
-            self.simd
-                .avx2
-                ._mm256_shuffle_epi8(integers, cast([ORDER; 2])),
-        )
+        cast(self.simd.avx2._mm256_shuffle_epi8(integers, cast(ORDER_16)))
     }
 }
 
+/// [`ORDER`] in each half of a vector of 16-bit integers. Arrays of bytes: the compiler would write a larger integer
+/// to memory for each vector.
+const ORDER_16: [[u8; 16]; 2] = [ORDER; 2];
 /// [`ORDER`] in each half of a vector of 32-bit integers, whose upper 16 bits are left out.
-const ORDER_32: [u128; 2] = [0x8080_8080_8080_8080_0c08_0400_0d09_0501; 2];
+const ORDER_32: [[u8; 16]; 2] = [
+    [
+        1, 5, 9, 13, 0, 4, 8, 12, 128, 128, 128, 128, 128, 128, 128, 128,
+    ],
+    [
+        1, 5, 9, 13, 0, 4, 8, 12, 128, 128, 128, 128, 128, 128, 128, 128,
+    ],
+];
 
 impl DotProduct for Avx {
     type Simd = V3;
@@ -187,20 +203,37 @@ impl DotProduct for Avx {
     }
 
     #[inline(always)]
-    fn store_sums<const F: usize>(
+    fn load_ints(self, ints: &[i32; LANES]) -> [__m256i; 2] {
+        cast(*ints)
+    }
+
+    #[inline(always)]
+    fn add(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        let avx2 = self.simd.avx2;
+        [
+            avx2._mm256_add_epi32(a[0], b[0]),
+            avx2._mm256_add_epi32(a[1], b[1]),
+        ]
+    }
+
+    #[inline(always)]
+    fn shift_byte(self, ints: [__m256i; 2]) -> [__m256i; 2] {
+        let avx2 = self.simd.avx2;
+        [
+            avx2._mm256_slli_epi32::<8>(ints[0]),
+            avx2._mm256_slli_epi32::<8>(ints[1]),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_f32s<const F: usize>(
         self,
-        [high, low]: [[__m256i; 2]; 2],
-        offsets: &[i32; LANES],
+        ints: [__m256i; 2],
         floats: &mut [<V3 as pulp::Simd>::f32s; F],
         at: usize,
     ) {
-        let avx2 = self.simd.avx2;
-        let offsets: [__m256i; 2] = cast(*offsets);
         for half in 0..2 {
-            let sum = avx2._mm256_slli_epi32::<8>(high[half]);
-            let sum = avx2._mm256_add_epi32(sum, low[half]);
-            let sum = avx2._mm256_add_epi32(sum, offsets[half]);
-            floats[2 * at + half] = cast(self.simd.avx._mm256_cvtepi32_ps(sum));
+            floats[2 * at + half] = cast(self.simd.avx._mm256_cvtepi32_ps(ints[half]));
         }
     }
 

@@ -1,24 +1,10 @@
 //! Quantization of the inputs of a row to 16-bit integers.
 
-use super::super::layer::INT8_MAX;
 use crate::fast_math::ROUNDER;
 
-/// The coarsest quantization of inputs: 1/8191 of the largest absolute value of the row.
-const MIN_QUANTIZED_MAX: f32 = 8191.0;
 /// Rows whose largest absolute value is below this are treated as zeros, so that the scale of all
 /// other rows is finite.
 const MIN_ROW_MAX: f32 = 1e-30;
-
-/// Whether sums of `inputs` products fit into 32 bits.
-pub(in super::super) fn is_supported(inputs: usize) -> bool {
-    quantized_max(inputs) >= MIN_QUANTIZED_MAX
-}
-
-/// The integer of the largest absolute input of a row, so that no sum of products exceeds 32 bits.
-pub(super) fn quantized_max(inputs: usize) -> f32 {
-    let max = f64::from(i32::MAX) / (inputs as f64 * f64::from(INT8_MAX));
-    max.min(f64::from(i16::MAX)).floor() as f32
-}
 
 /// How a row is quantized. A non-finite input makes the scale NaN, and with it all outputs of the row.
 pub(super) struct Range {

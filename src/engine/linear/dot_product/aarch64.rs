@@ -13,7 +13,7 @@ use super::{DotProduct, LANES, ORDER, Quads};
 
 /// NEON with the dot product, which neither pulp nor the stable standard library has.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Neon {
+pub(super) struct Neon {
     simd: Simd128,
 }
 
@@ -96,20 +96,41 @@ impl DotProduct for Neon {
     }
 
     #[inline(always)]
-    fn store_sums<const F: usize>(
+    fn load_ints(self, ints: &[i32; LANES]) -> Self::Ints {
+        cast(*ints)
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        let neon = self.simd.neon;
+        [
+            neon.vaddq_s32(a[0], b[0]),
+            neon.vaddq_s32(a[1], b[1]),
+            neon.vaddq_s32(a[2], b[2]),
+            neon.vaddq_s32(a[3], b[3]),
+        ]
+    }
+
+    #[inline(always)]
+    fn shift_byte(self, ints: Self::Ints) -> Self::Ints {
+        let neon = self.simd.neon;
+        [
+            neon.vshlq_n_s32::<8>(ints[0]),
+            neon.vshlq_n_s32::<8>(ints[1]),
+            neon.vshlq_n_s32::<8>(ints[2]),
+            neon.vshlq_n_s32::<8>(ints[3]),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_f32s<const F: usize>(
         self,
-        [high, low]: [Self::Ints; 2],
-        offsets: &[i32; LANES],
+        ints: Self::Ints,
         floats: &mut [<Simd128 as Simd>::f32s; F],
         at: usize,
     ) {
-        let neon = self.simd.neon;
-        let offsets: Self::Ints = cast(*offsets);
         for part in 0..4 {
-            let sum = neon.vshlq_n_s32::<8>(high[part]);
-            let sum = neon.vaddq_s32(sum, low[part]);
-            let sum = neon.vaddq_s32(sum, offsets[part]);
-            floats[4 * at + part] = cast(neon.vcvtq_f32_s32(sum));
+            floats[4 * at + part] = cast(self.simd.neon.vcvtq_f32_s32(ints[part]));
         }
     }
 
