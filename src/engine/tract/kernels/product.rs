@@ -111,9 +111,12 @@ fn linear(axes: &Axes, weights: &Tensor, output: TVec<TDim>) -> TractResult<Opti
         .map(|input| weights.shape()[input.1])
         .product();
     let output_len = weights.len() / input_len;
-    // In memory, the numbers of a row are contiguous.
+    // In memory, the numbers of a row are contiguous, or all rows come after an only input.
+    let is_transposed =
+        inputs.len() == 1 && input_len > 1 && rows.iter().any(|(a, _)| *a > first_input);
     let is_split = |(a, c): &(usize, usize)| {
-        *a > first_input && input_len > 1 || outputs.is_some_and(|outputs| *c > outputs.1)
+        (*a > first_input) != is_transposed && input_len > 1
+            || outputs.is_some_and(|outputs| *c > outputs.1)
     };
     let unknown = rows.iter().filter(|(_, c)| output[*c].to_usize().is_err());
     if rows.iter().any(is_split) || !rows.is_sorted_by_key(|(_, c)| c) || unknown.count() > 1 {
@@ -124,7 +127,11 @@ fn linear(axes: &Axes, weights: &Tensor, output: TVec<TDim>) -> TractResult<Opti
         .collect();
     let weights = with_last_axes(weights, &order)?;
     let row_axes = rows.iter().map(|(_, c)| *c).collect();
-    Linear::new(&weights, [input_len, output_len], output, row_axes)
+    let linear = Linear::new(&weights, [input_len, output_len], output, row_axes)?;
+    Ok(match linear {
+        Some(linear) if is_transposed => Some(linear.with_transposed_input()),
+        linear => linear,
+    })
 }
 
 fn grouped(axes: &Axes, weights: &Tensor, output: &[TDim]) -> TractResult<Option<GroupedLinear>> {
@@ -251,11 +258,24 @@ mod tests {
             assert!(difference < 1.5e-3, "{axes}: {difference}");
             assert_eq!(names, ["Linear"], "{axes}");
         }
-        let (difference, names) = run_product("mk,kn->mn", &[1, 32], &[32, 32]);
+        let (difference, names) = run_product("mk,kn->mn", &[1, 16], &[16, 16]);
         assert!(difference == 0.0 && names == ["EinSum"], "{names:?}");
         let (difference, names) = run_product("mk,kn->mn", &[37, 300], &[300, 130]);
         assert!(difference < 1.5e-3, "37 rows: {difference}");
         assert_eq!(names, ["Linear"]);
+    }
+
+    #[test]
+    fn the_rows_of_an_input_may_be_its_columns() {
+        for (axes, input, weights) in [
+            ("bihw,oi->bhwo", &[1, 64, 1, 48][..], &[64, 64][..]),
+            ("bihw,oi->bhwo", &[1, 10, 1, 96], &[10, 10]),
+            ("bihw,io->hwbo", &[1, 7, 3, 11], &[7, 5]),
+        ] {
+            let (difference, names) = run_product(axes, input, weights);
+            assert!(difference < 1e-5, "{axes} {input:?}: {difference}");
+            assert_eq!(names, ["Linear"], "{axes} {input:?}");
+        }
     }
 
     #[test]

@@ -8,12 +8,14 @@ use super::super::shape::resolve;
 use crate::engine::linear::{Additions, LayerVisitor, LinearRows, PackedLinear, scratch_len};
 
 /// Weights from which on a layer of one row gains.
-const MIN_WEIGHTS: usize = 16_384;
+const MIN_WEIGHTS: usize = 512;
 
 /// [rows, inputs] to [rows, outputs].
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) struct Linear {
     pub(super) layer: PackedLinear,
+    /// whether the input is [inputs, rows]
+    is_input_transposed: bool,
     /// at most one of the row axes has a symbolic size
     output_shape: TVec<TDim>,
     /// with `residual`: a second input, which has the output's shape
@@ -25,7 +27,8 @@ impl Eq for Linear {}
 
 impl std::hash::Hash for Linear {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (self.layer.sizes(), &self.output_shape, self.additions).hash(state);
+        (self.layer.sizes(), self.is_input_transposed).hash(state);
+        (&self.output_shape, self.additions).hash(state);
     }
 }
 
@@ -48,9 +51,18 @@ impl Linear {
         let layer = PackedLinear::new(plain.as_slice()?, [inputs, outputs], rows.product());
         Ok(layer.map(|layer| Self {
             layer,
+            is_input_transposed: false,
             output_shape,
             additions: Additions::default(),
         }))
+    }
+
+    /// The layer for an input of [inputs, rows].
+    pub(in super::super) fn with_transposed_input(self) -> Self {
+        Self {
+            is_input_transposed: true,
+            ..self
+        }
     }
 
     /// The layer with `bias` [outputs] as its first epilogue step. `None` if it has one already.
@@ -96,6 +108,18 @@ impl Linear {
     }
 }
 
+/// [inputs, rows] to [rows, inputs].
+fn transpose(columns: &[f32], inputs: usize) -> Vec<f32> {
+    let rows = columns.len() / inputs;
+    let mut transposed = vec![0.0; columns.len()];
+    for (input, column) in columns.chunks_exact(rows).enumerate() {
+        for (row, number) in transposed.chunks_exact_mut(inputs).zip(column) {
+            row[input] = *number;
+        }
+    }
+    transposed
+}
+
 impl_op_for_kernel!(Linear);
 
 impl Kernel for Linear {
@@ -116,6 +140,13 @@ impl Kernel for Linear {
             let (input, mut output) = (input.as_slice()?, output.try_as_plain_ram_mut()?);
             let output = output.as_slice_mut()?;
             let inputs = self.sizes()[0];
+            let transposed;
+            let input = if self.is_input_transposed {
+                transposed = transpose(input, inputs);
+                &transposed
+            } else {
+                input
+            };
             let scratch = &mut vec![0; scratch_len(inputs, input.len() / inputs)];
             self.visit(LinearRows {
                 input,
