@@ -8,8 +8,9 @@
 //!
 //! Arguments: the model, the streams (1: a stream alone, otherwise a batch), the hops, the rate of the streams,
 //! the most streams of a step (default: all). With more streams than fit the caches, as in a server, a hop takes
-//! longer. The difference between two runs with different numbers of hops is free of the start. Valgrind has no AVX-512:
-//! it counts the kernels for AVX2. `scripts/check_instructions.py` does this in CI.
+//! longer. With `layer` in place of a model (feature `bench`) a hop is a layer of 256 to 768 in 16-bit weights, of which
+//! the embedded models have no large one. The difference between two runs with different numbers of hops is free of
+//! the start. Valgrind has no AVX-512: it counts the kernels for AVX2. `scripts/check_instructions.py` does this in CI.
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,12 @@ fn main() {
         argument.map_or(default, |text| text.parse().expect("a number"))
     };
     let (rows, hops) = (number(1), number(100));
+    #[cfg(feature = "bench")]
+    if id == "layer" {
+        let mut layer = quietwire::bench::layer(rows);
+        (0..hops).for_each(|_| layer());
+        return;
+    }
     let start = Instant::now();
     let model = Model::embedded(id).expect("an embedded model");
     let load = start.elapsed();

@@ -35,6 +35,8 @@ PATHS = {
     "tiny, a stream alone": (["tiny", "1"], []),
     "base at 44.1 kHz, a stream alone": (["base", "1"], ["44100"]),
     "base at 16 kHz, a stream alone": (["base", "1"], ["16000"]),
+    "a layer of 256 to 768 in 16-bit weights, a row": (["layer", "1"], []),
+    "a layer of 256 to 768 in 16-bit weights, each of 16 rows": (["layer", "16"], []),
 }
 
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use realfft::num_complex::Complex32;
 
+use crate::engine::layer_stage;
 use crate::feature::FeatureExtractor;
 use crate::fifo::Fifo;
 use crate::manifest::{Manifest, Role, TensorSpec};
@@ -32,6 +33,11 @@ pub fn profile(model: &Model, rows: usize, runs: u32) -> Vec<Vec<(f64, String, S
             session.profile(graph, runs)
         })
         .collect()
+}
+
+/// A layer of 256 inputs and 768 outputs in 16-bit weights for `rows` rows, as in the recurrences of DeepFilterNet3.
+pub fn layer(rows: usize) -> Stage {
+    Box::new(layer_stage([256, 768], rows))
 }
 
 /// All stages with their names. For a model whose first graph has an input with the role `features`.

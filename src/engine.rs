@@ -17,6 +17,8 @@ mod tract;
 #[cfg(feature = "onnx")]
 pub(crate) use compare::reference_difference;
 pub(crate) use graphs::{Executor, Graphs};
+#[cfg(feature = "bench")]
+pub(crate) use linear::layer_stage;
 pub(crate) use session::Session;
 #[cfg(feature = "onnx")]
 pub(crate) use tract::whole_signal_difference;

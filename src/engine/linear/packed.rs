@@ -12,8 +12,6 @@ use crate::fast_math::ROUNDER;
 
 /// Weights of a layer from which on their reading takes most of its time.
 const MIN_WEIGHTS: usize = 16_384;
-/// Rows of one stream from which on it does not.
-const MIN_SHARED_ROWS: usize = 4;
 /// Largest deviation of an 8-bit weight from an integer times the scale of its output, in units of
 /// the scale.
 const INT8_TOLERANCE: f32 = 1e-3;
@@ -58,13 +56,8 @@ pub(in crate::engine) struct Additions {
 }
 
 impl PackedLinear {
-    /// A layer with `weights` [inputs, outputs] and no bias. `rows`: rows of one stream, as far as
-    /// they are known. `None` for non-finite weights.
-    pub(in crate::engine) fn new(
-        weights: &[f32],
-        [inputs, outputs]: [usize; 2],
-        rows: usize,
-    ) -> Option<Self> {
+    /// A layer with `weights` [inputs, outputs] and no bias. `None` for non-finite weights.
+    pub(in crate::engine) fn new(weights: &[f32], [inputs, outputs]: [usize; 2]) -> Option<Self> {
         // Without a branch, so that the compiler vectorizes the loop.
         let is_finite = |all: bool, weight: &f32| all & weight.is_finite();
         if !weights.iter().fold(true, is_finite) {
@@ -83,7 +76,7 @@ impl PackedLinear {
                 Weights::Int8(Int8Weights::new(&weights, [inputs, outputs])),
                 scales,
             )
-        } else if rows >= MIN_SHARED_ROWS && weights.len() < MIN_WEIGHTS {
+        } else if weights.len() < MIN_WEIGHTS {
             let (weights, scales) = pack(weights, inputs, &max_abs);
             (Weights::F32(weights), scales)
         } else if is_int8 {
@@ -258,7 +251,7 @@ mod tests {
             .map(|(at, n)| f32::from(*n as i8) * scales[at % outputs])
             .collect();
         let from_int8 = PackedLinear::from_int8(&integers, SIZES, &scales).unwrap();
-        let expected = output(&PackedLinear::new(&products, SIZES, 1).unwrap());
+        let expected = output(&PackedLinear::new(&products, SIZES).unwrap());
         let largest = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
         for (found, expected) in output(&from_int8).iter().zip(&expected) {
             assert!((found - expected).abs() < 1e-4 * largest);

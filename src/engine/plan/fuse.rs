@@ -134,7 +134,6 @@ impl<'a> Fusion<'a> {
             return Ok(());
         };
         let mut output = self.ir.nodes[first].output;
-        let rows = self.ir.values[output].len() / sizes[1];
         let packed = match weights {
             Numbers::Int8 {
                 integers,
@@ -142,7 +141,7 @@ impl<'a> Fusion<'a> {
             } => PackedLinear::from_int8(integers, *sizes, scales),
             _ => None,
         };
-        let packed = packed.or_else(|| PackedLinear::new(&weights.to_f32(), *sizes, rows));
+        let packed = packed.or_else(|| PackedLinear::new(&weights.to_f32(), *sizes));
         let Some(mut layer) = packed else {
             return Err(Unsupported::NonFinite);
         };

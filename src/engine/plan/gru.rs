@@ -41,7 +41,7 @@ impl Gru {
                 column.map(|at| weights[at])
             });
             let transposed: Vec<f32> = transposed.collect();
-            PackedLinear::new(&transposed, [inputs, outputs], steps * rows)
+            PackedLinear::new(&transposed, [inputs, outputs])
         };
         let mut directions = Vec::with_capacity(is_reversed.len());
         for (at, is_reversed) in is_reversed.iter().enumerate() {

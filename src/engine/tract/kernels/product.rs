@@ -126,8 +126,8 @@ fn linear(axes: &Axes, weights: &Tensor, output: TVec<TDim>) -> TractResult<Opti
         .chain(outputs.map(|(b, _)| b))
         .collect();
     let weights = with_last_axes(weights, &order)?;
-    let row_axes = rows.iter().map(|(_, c)| *c).collect();
-    let linear = Linear::new(&weights, [input_len, output_len], output, row_axes)?;
+    let sizes = [input_len, output_len];
+    let linear = Linear::new(&weights, sizes, output, !rows.is_empty())?;
     Ok(match linear {
         Some(linear) if is_transposed => Some(linear.with_transposed_input()),
         linear => linear,

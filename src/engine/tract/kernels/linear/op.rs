@@ -33,22 +33,18 @@ impl std::hash::Hash for Linear {
 }
 
 impl Linear {
-    /// A layer with `weights` [inputs, outputs]. `row_axes`: the axes of the output's rows, outermost
-    /// first. `None` for small layers of one row, which gain nothing, and for non-finite weights.
+    /// A layer with `weights` [inputs, outputs]. `has_rows`: whether there may be several. `None` for small layers of one row, which gain nothing, and for non-finite weights.
     pub(in super::super) fn new(
         weights: &Tensor,
         [inputs, outputs]: [usize; 2],
         output_shape: TVec<TDim>,
-        row_axes: TVec<usize>,
+        has_rows: bool,
     ) -> TractResult<Option<Self>> {
-        if row_axes.is_empty() && inputs * outputs < MIN_WEIGHTS {
+        if !has_rows && inputs * outputs < MIN_WEIGHTS {
             return Ok(None);
         }
         let plain = weights.try_as_plain_ram()?;
-        let rows = row_axes
-            .iter()
-            .filter_map(|axis| output_shape[*axis].to_usize().ok());
-        let layer = PackedLinear::new(plain.as_slice()?, [inputs, outputs], rows.product());
+        let layer = PackedLinear::new(plain.as_slice()?, [inputs, outputs]);
         Ok(layer.map(|layer| Self {
             layer,
             is_input_transposed: false,

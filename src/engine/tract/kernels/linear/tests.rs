@@ -36,8 +36,7 @@ fn biased(weights: &Tensor, bias: &Tensor, has_seven_rows: bool) -> Linear {
     } else {
         tvec![rows, outputs.to_dim()]
     };
-    let axes = (0..shape.len() - 1).collect();
-    let op = Linear::new(weights, [inputs, outputs], shape, axes);
+    let op = Linear::new(weights, [inputs, outputs], shape, true);
     op.unwrap().unwrap().with_bias(bias).unwrap().unwrap()
 }
 
@@ -54,7 +53,12 @@ fn a_row_is_the_same_alone_and_among_others() {
         let eight = eight_bits(&sixteen, outputs);
         let bias = noise(&mut seed, &[outputs]);
         let input = noise(&mut seed, &[rows, inputs]);
-        for (weights, format, tolerance) in [(sixteen, "i16", 1e-4), (eight, "i8", 2e-4)] {
+        let large = if inputs * outputs < 16_384 {
+            "f32"
+        } else {
+            "i16"
+        };
+        for (weights, format, tolerance) in [(sixteen, large, 1e-4), (eight, "i8", 2e-4)] {
             let op = biased(&weights, &bias, false);
             assert_eq!(op.layer.format(), format);
             let tolerance = tolerance * (inputs as f32 / 10.0).sqrt();
@@ -75,7 +79,7 @@ fn a_row_is_the_same_alone_and_among_others() {
 }
 
 #[test]
-fn a_small_layer_of_many_rows_is_exact() {
+fn a_small_layer_is_exact() {
     let mut seed = 8;
     let weights = noise(&mut seed, &[48, 146]);
     let bias = noise(&mut seed, &[146]);
@@ -118,12 +122,7 @@ fn rows_of_any_level_are_accurate_and_non_finite_inputs_propagate() {
 fn an_output_without_weights_is_its_bias() {
     let weights = Tensor::zero::<f32>(&[150, 130]).unwrap();
     let bias = noise(&mut 3, &[130]);
-    let op = Linear::new(
-        &weights,
-        [150, 130],
-        tvec![1.to_dim(), 130.to_dim()],
-        tvec![],
-    );
+    let op = Linear::new(&weights, [150, 130], tvec![1.to_dim(), 130.to_dim()], false);
     let op = op.unwrap().unwrap().with_bias(&bias).unwrap().unwrap();
     let output = run(&op, &noise(&mut 4, &[1, 150]));
     assert_eq!(output, plain(&bias));
