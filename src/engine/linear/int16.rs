@@ -21,8 +21,8 @@ use super::layer::{Layer, LayerVisitor, PANEL, ROWS};
 
 /// The integer of the largest absolute input of a row.
 const QUANTIZED_MAX: f32 = 32_767.0;
-/// With at most so many inputs each of the sums fits into 32 bits: a product is at most 2^15, and the constant
-/// adds as much.
+/// With at most so many inputs each of the sums fits into 32 bits: an input adds less than 2^16 to the two of 2^8
+/// together.
 const MAX_INPUTS: usize = 1 << 15;
 
 /// What the constant of the inputs adds to each of the sums of the module's formula; the two of 2^8 share one.

@@ -17,7 +17,8 @@ const MIN_WEIGHTS: usize = 16_384;
 const INT8_TOLERANCE: f32 = 1e-3;
 
 /// [rows, inputs] to [rows, outputs] with a bias. Large layers round their weights to 16 bits: to
-/// 1/65534 of the range of each output.
+/// 1/65278 of the range of each output. Where they are products of integers, the inputs of a row are rounded to
+/// 1/65534 of their range, too.
 ///
 /// The sums of a row have the same order for any number of rows, so the output of a stream has the
 /// same bits alone and in a batch.
