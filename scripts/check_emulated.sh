@@ -34,7 +34,7 @@ if ! rustup target list --installed 2>/dev/null | grep -qx "$target" && ! rustup
   cargo=(/usr/bin/cargo -Zbuild-std=std,panic_abort,test)
 fi
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-for pair in "cortex-a72:Portable" "neoverse-n1:NeonDotProduct, Portable"; do
+for pair in "cortex-a72:Portable" "neoverse-n1:Quads(NeonDotProduct), Portable"; do
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu ${pair%%:*}"
   check "${pair%%:*}" "${pair#*:}" "${cargo[@]}" test -q -p quietwire --lib --no-default-features \
     --features embedded-model --target "$target"
