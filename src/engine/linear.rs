@@ -34,3 +34,10 @@ pub(crate) fn layer_stage([inputs, outputs]: [usize; 2], rows: usize) -> impl Fn
         layer.visit(Additions::default(), rows);
     }
 }
+
+/// The next number from -1 to 1.
+#[cfg(test)]
+fn noise(seed: &mut u32) -> f32 {
+    *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    (*seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+}

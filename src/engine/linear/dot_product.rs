@@ -115,6 +115,21 @@ impl Kernel {
         all.into_iter().flatten()
     }
 
+    /// The constant of an input, see the formula of this module.
+    pub(super) fn constant(self) -> i32 {
+        struct Constant;
+
+        impl KernelVisitor for Constant {
+            type Output = i32;
+
+            fn visit<I: DotProduct>(self, _: I) -> i32 {
+                i32::from(I::FLIPPED as i16)
+            }
+        }
+
+        self.visit(Constant)
+    }
+
     pub(super) fn visit<T: KernelVisitor>(self, visitor: T) -> T::Output {
         fn run<I: DotProduct, T: KernelVisitor>(visitor: T) -> T::Output {
             visitor.visit(I::new().expect("a kernel exists only where the processor has it"))

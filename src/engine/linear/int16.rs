@@ -55,7 +55,8 @@ impl Int16Weights {
         }
         let [(highs, high_sums), (lows, low_sums)] =
             planes.map(|plane| pack_quads(plane.as_chunks::<PANEL>().0, sizes));
-        let [high, low] = kernel.visit(Constant);
+        let constant = kernel.constant();
+        let (high, low) = (constant >> 8, constant & 0xff);
         let mut offsets = vec![[[0; LANES]; 3]; high_sums.len()];
         for ((offsets, highs), lows) in offsets.iter_mut().zip(&high_sums).zip(&low_sums) {
             for lane in 0..LANES {
@@ -78,18 +79,6 @@ impl Int16Weights {
             epilogue,
             visitor,
         });
-    }
-}
-
-/// The bytes of the constant of an input: constant = 2^8 high + low.
-struct Constant;
-
-impl KernelVisitor for Constant {
-    type Output = [i32; 2];
-
-    fn visit<I: DotProduct>(self, _: I) -> [i32; 2] {
-        let constant = i32::from(I::FLIPPED as i16);
-        [constant >> 8, constant & 0xff]
     }
 }
 
@@ -251,12 +240,8 @@ impl<I: DotProduct> Int16Linear<'_, I> {
 #[cfg(test)]
 mod tests {
     use super::super::layer::{INT16_MAX, LinearRows, scratch_len};
+    use super::super::noise;
     use super::*;
-
-    fn noise(seed: &mut u32) -> f32 {
-        *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (*seed >> 8) as f32 / (1 << 23) as f32 - 1.0
-    }
 
     /// The outputs of the module's formula in 64-bit integers, with sums as f32 as in the kernels.
     fn expected(weights: &[i16], input: &[f32], [inputs, outputs]: [usize; 2]) -> Vec<u32> {

@@ -118,12 +118,8 @@ impl Int8Weights {
 #[cfg(test)]
 mod tests {
     use super::super::layer::{LinearRows, PANEL, scratch_len};
+    use super::super::noise;
     use super::*;
-
-    fn noise(seed: &mut u32) -> f32 {
-        *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (*seed >> 8) as f32 / (1 << 23) as f32 - 1.0
-    }
 
     /// The outputs of `rows` rows, and of the largest weights and inputs where `full_scale`.
     fn outputs(kernel: Kernel, [inputs, outputs, rows]: [usize; 3], full_scale: bool) -> Vec<u32> {

@@ -23,23 +23,12 @@ pub(super) fn pack(
     weights: &[[i8; PANEL]],
     sizes: [usize; 2],
 ) -> (Vec<i8>, Vec<[i32; LANES]>) {
-    let constant = kernel.visit(Constant);
+    let constant = kernel.constant();
     let (packed, mut sums) = pack_quads(weights, sizes);
     for sum in sums.as_flattened_mut() {
         *sum = sum.wrapping_mul(constant);
     }
     (packed, sums)
-}
-
-/// The constant of an input.
-struct Constant;
-
-impl KernelVisitor for Constant {
-    type Output = i32;
-
-    fn visit<I: DotProduct>(self, _: I) -> i32 {
-        i32::from(I::FLIPPED as i16)
-    }
 }
 
 /// Runs `visitor` with a layer whose weights were packed by [`pack`].

@@ -162,7 +162,8 @@ pub(super) fn fuse_gates(
         recurrence: recurrence.clone(),
     };
     let width = recurrence.width;
-    let fits = *layer.inputs == [input] && linear.sizes() == [width, 3 * width];
+    let fits =
+        *layer.inputs == [input] && linear.has_row_input() && linear.sizes() == [width, 3 * width];
     Ok(fits.then_some(([input, state], fused)))
 }
 

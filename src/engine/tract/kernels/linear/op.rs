@@ -33,7 +33,8 @@ impl std::hash::Hash for Linear {
 }
 
 impl Linear {
-    /// A layer with `weights` [inputs, outputs]. `has_rows`: whether there may be several. `None` for small layers of one row, which gain nothing, and for non-finite weights.
+    /// A layer with `weights` [inputs, outputs]. `has_rows`: whether there may be several. `None` for small layers
+    /// of one row, which gain nothing, and for non-finite weights.
     pub(in super::super) fn new(
         weights: &Tensor,
         [inputs, outputs]: [usize; 2],
@@ -90,6 +91,11 @@ impl Linear {
         let mut with_relu = self.clone();
         with_relu.additions.relu = true;
         with_relu
+    }
+
+    /// Whether the input is [rows, inputs], as [`Self::visit`] expects it.
+    pub(in super::super) fn has_row_input(&self) -> bool {
+        !self.is_input_transposed
     }
 
     /// Runs `visitor` with the layer in its numeric format, for the widest instruction set of the

@@ -42,12 +42,18 @@ fn biased(weights: &Tensor, bias: &Tensor, has_seven_rows: bool) -> Linear {
 
 #[test]
 fn a_row_is_the_same_alone_and_among_others() {
-    for (inputs, outputs, rows) in [(75, 1), (75, 31), (75, 130), (1301, 96)]
-        .into_iter()
-        .flat_map(|(inputs, outputs)| {
-            [1, 2, 3, 5, 7, 8, 13, 16, 33, 70].map(|rows| (inputs, outputs, rows))
-        })
-    {
+    for (inputs, outputs, rows) in [
+        (75, 1),
+        (75, 31),
+        (75, 130),
+        (1301, 31),
+        (1301, 96),
+        (1301, 130),
+    ]
+    .into_iter()
+    .flat_map(|(inputs, outputs)| {
+        [1, 2, 3, 5, 7, 8, 13, 16, 33, 70].map(|rows| (inputs, outputs, rows))
+    }) {
         let mut seed = 5;
         let sixteen = noise(&mut seed, &[inputs, outputs]);
         let eight = eight_bits(&sixteen, outputs);
