@@ -96,7 +96,7 @@ pub(super) enum Kernel {
 }
 
 /// Code for the instructions of any extension.
-pub(super) trait KernelVisitor {
+trait KernelVisitor {
     type Output;
 
     fn visit<I: DotProduct>(self, instructions: I) -> Self::Output;
@@ -130,7 +130,27 @@ impl Kernel {
         self.visit(Constant)
     }
 
-    pub(super) fn visit<T: KernelVisitor>(self, visitor: T) -> T::Output {
+    /// Runs `visitor` with `layer`.
+    pub(super) fn run(self, layer: impl IntegerLayer, visitor: impl LayerVisitor) {
+        struct Run<L, T>(L, T);
+
+        impl<L: IntegerLayer, T: LayerVisitor> KernelVisitor for Run<L, T> {
+            type Output = ();
+
+            fn visit<I: DotProduct>(self, instructions: I) {
+                let Self(layer, visitor) = self;
+                let layer = QuantizingLayer {
+                    instructions,
+                    layer,
+                };
+                instructions.vectorize(Visit { layer, visitor });
+            }
+        }
+
+        self.visit(Run(layer, visitor));
+    }
+
+    fn visit<T: KernelVisitor>(self, visitor: T) -> T::Output {
         fn run<I: DotProduct, T: KernelVisitor>(visitor: T) -> T::Output {
             visitor.visit(I::new().expect("a kernel exists only where the processor has it"))
         }
@@ -145,26 +165,52 @@ impl Kernel {
     }
 }
 
-/// A layer for one extension, [`Layer`] and its instructions, with the code that uses it.
-pub(super) struct Visit<I, L, T> {
-    pub(super) instructions: I,
-    pub(super) layer: L,
-    pub(super) visitor: T,
+/// A layer in one format of weights, for rows of integers.
+pub(super) trait IntegerLayer {
+    /// inputs and outputs
+    fn sizes(&self) -> [usize; 2];
+
+    /// The integer of the largest absolute input of a row.
+    fn quantized_max(&self) -> f32;
+
+    /// Computes all outputs of `rows`, at most ROWS.
+    fn add_panels<I: DotProduct>(&self, instructions: I, rows: Rows<'_>, output: &mut [f32]);
 }
 
-impl<I: DotProduct, L: Layer<I::Simd>, T: LayerVisitor> Visit<I, L, T> {
-    pub(super) fn run(self) {
-        self.instructions.vectorize(self);
-    }
+/// A layer for one extension, with the code that uses it.
+struct Visit<I, L, T> {
+    layer: QuantizingLayer<I, L>,
+    visitor: T,
 }
 
-impl<I: DotProduct, L: Layer<I::Simd>, T: LayerVisitor> pulp::NullaryFnOnce for Visit<I, L, T> {
+impl<I: DotProduct, L: IntegerLayer, T: LayerVisitor> pulp::NullaryFnOnce for Visit<I, L, T> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let simd = self.instructions.simd();
+        let simd = self.layer.instructions.simd();
         self.visitor.visit(simd, &self.layer);
+    }
+}
+
+/// Quantizes rows for a layer.
+struct QuantizingLayer<I, L> {
+    instructions: I,
+    layer: L,
+}
+
+impl<I: DotProduct, L: IntegerLayer> Layer<I::Simd> for QuantizingLayer<I, L> {
+    #[inline(always)]
+    fn run(&self, _: I::Simd, input: &[f32], output: &mut [f32], scratch: &mut [i32]) {
+        let [inputs, outputs] = self.layer.sizes();
+        let (instructions, quantized_max) = (self.instructions, self.layer.quantized_max());
+        let mut scales = [0.0f32; ROWS];
+        let groups = input.chunks(ROWS * inputs);
+        for (input, output) in groups.zip(output.chunks_mut(ROWS * outputs)) {
+            let rows = (input, inputs);
+            let rows = Rows::quantize(instructions, rows, quantized_max, scratch, &mut scales);
+            self.layer.add_panels(instructions, rows, output);
+        }
     }
 }
 
@@ -212,7 +258,7 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// Quantizes rows, at most ROWS, to integers of at most `quantized_max`.
     #[inline(always)]
-    pub(super) fn quantize<I: DotProduct>(
+    fn quantize<I: DotProduct>(
         instructions: I,
         (input, inputs): (&[f32], usize),
         quantized_max: f32,

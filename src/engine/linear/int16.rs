@@ -13,11 +13,11 @@
 use pulp::Simd;
 
 use super::dot_product::{
-    DotProduct, Inputs, Kernel, KernelVisitor, LANES, Quads, Rows, VECTORS, Visit, WIDTH,
-    pack_quads, quad_count,
+    DotProduct, Inputs, IntegerLayer, Kernel, LANES, Quads, Rows, VECTORS, WIDTH, pack_quads,
+    quad_count,
 };
 use super::epilogue::Epilogue;
-use super::layer::{Layer, LayerVisitor, PANEL, ROWS};
+use super::layer::{LayerVisitor, PANEL};
 
 /// The integer of the largest absolute input of a row.
 const QUANTIZED_MAX: f32 = 32_767.0;
@@ -74,45 +74,19 @@ impl Int16Weights {
 
     /// Runs `visitor` with the layer.
     pub(super) fn visit(&self, epilogue: Epilogue<'_>, visitor: impl LayerVisitor) {
-        self.kernel.visit(VisitLayer {
-            weights: self,
-            epilogue,
-            visitor,
-        });
-    }
-}
-
-struct VisitLayer<'a, T> {
-    weights: &'a Int16Weights,
-    epilogue: Epilogue<'a>,
-    visitor: T,
-}
-
-impl<T: LayerVisitor> KernelVisitor for VisitLayer<'_, T> {
-    type Output = ();
-
-    fn visit<I: DotProduct>(self, instructions: I) {
-        let [highs, lows] = &self.weights.bytes;
+        let [highs, lows] = &self.bytes;
         let layer = Int16Linear {
-            instructions,
             highs: highs.as_chunks().0.as_chunks().0.as_chunks().0,
             lows: lows.as_chunks().0.as_chunks().0.as_chunks().0,
-            offsets: self.weights.offsets.as_chunks().0,
-            epilogue: self.epilogue,
+            offsets: self.offsets.as_chunks().0,
+            epilogue,
         };
-        let visitor = self.visitor;
-        Visit {
-            instructions,
-            layer,
-            visitor,
-        }
-        .run();
+        self.kernel.run(layer, visitor);
     }
 }
 
 /// A layer in 16-bit weights.
-struct Int16Linear<'a, I> {
-    instructions: I,
+struct Int16Linear<'a> {
     /// [panels, quads]
     highs: &'a [[Quads; VECTORS]],
     /// [panels, quads]
@@ -122,41 +96,49 @@ struct Int16Linear<'a, I> {
     epilogue: Epilogue<'a>,
 }
 
-impl<I: DotProduct> Layer<I::Simd> for Int16Linear<'_, I> {
+impl IntegerLayer for Int16Linear<'_> {
     #[inline(always)]
-    fn run(&self, _: I::Simd, input: &[f32], output: &mut [f32], scratch: &mut [i32]) {
-        let [inputs, outputs] = self.epilogue.sizes;
-        let mut scales = [0.0f32; ROWS];
-        let groups = input.chunks(ROWS * inputs);
-        for (input, output) in groups.zip(output.chunks_mut(ROWS * outputs)) {
-            let rows = (input, inputs);
-            let rows = Rows::quantize(self.instructions, rows, QUANTIZED_MAX, scratch, &mut scales);
-            for panel in 0..outputs.div_ceil(WIDTH) {
-                self.add_panel(panel, rows, output);
-            }
+    fn sizes(&self) -> [usize; 2] {
+        self.epilogue.sizes
+    }
+
+    #[inline(always)]
+    fn quantized_max(&self) -> f32 {
+        QUANTIZED_MAX
+    }
+
+    #[inline(always)]
+    fn add_panels<I: DotProduct>(&self, instructions: I, rows: Rows<'_>, output: &mut [f32]) {
+        for panel in 0..self.epilogue.sizes[1].div_ceil(WIDTH) {
+            self.add_panel((instructions, panel), rows, output);
         }
     }
 }
 
-impl<I: DotProduct> Int16Linear<'_, I> {
+impl Int16Linear<'_> {
     /// Computes the outputs of a panel for all rows, as many rows and vectors at a time as registers hold.
     #[inline(always)]
-    fn add_panel(&self, panel: usize, mut rows: Rows<'_>, mut output: &mut [f32]) {
+    fn add_panel<I: DotProduct>(
+        &self,
+        (instructions, panel): (I, usize),
+        mut rows: Rows<'_>,
+        mut output: &mut [f32],
+    ) {
         let [inputs, outputs] = self.epilogue.sizes;
         let vectors = VECTORS.min((outputs - panel * WIDTH).div_ceil(LANES));
         while !output.is_empty() {
             let out = &mut *output;
-            let at = (panel, 0);
+            let at = (instructions, panel, 0);
             let count = match (I::REGISTERS, rows.scales.len(), vectors) {
-                (1, 2.., 3) => self.add_rows::<2, 3, 3, 48>(at, rows, out),
-                (1, _, 3) => self.add_rows::<1, 3, 3, 48>(at, rows, out),
+                (1, 2.., 3) => self.add_rows::<I, 2, 3, 3, 48>(at, rows, out),
+                (1, _, 3) => self.add_rows::<I, 1, 3, 3, 48>(at, rows, out),
                 _ => {
                     for vector in 0..vectors {
-                        let at = (panel, vector);
+                        let at = (instructions, panel, vector);
                         match I::REGISTERS {
-                            1 => self.add_rows::<1, 1, 1, 16>(at, rows, out),
-                            2 => self.add_rows::<1, 1, 2, 16>(at, rows, out),
-                            _ => self.add_rows::<1, 1, 4, 16>(at, rows, out),
+                            1 => self.add_rows::<I, 1, 1, 1, 16>(at, rows, out),
+                            2 => self.add_rows::<I, 1, 1, 2, 16>(at, rows, out),
+                            _ => self.add_rows::<I, 1, 1, 4, 16>(at, rows, out),
                         };
                     }
                     1
@@ -170,14 +152,14 @@ impl<I: DotProduct> Int16Linear<'_, I> {
     /// Computes outputs for the first `R` rows: of `panel` those of `V` vectors from `first` on, which are `F`
     /// vectors of f32 and `P` outputs. Returns `R`.
     #[inline(always)]
-    fn add_rows<const R: usize, const V: usize, const F: usize, const P: usize>(
+    fn add_rows<I: DotProduct, const R: usize, const V: usize, const F: usize, const P: usize>(
         &self,
-        (panel, first): (usize, usize),
+        (instructions, panel, first): (I, usize, usize),
         rows: Rows<'_>,
         output: &mut [f32],
     ) -> usize {
         let [inputs, outputs] = self.epilogue.sizes;
-        let (instructions, simd) = (self.instructions, self.instructions.simd());
+        let simd = instructions.simd();
         let quads = quad_count(inputs);
         // Slices of one length, so that the loop over the quads has no bounds checks. Without closures: whether
         // those are compiled into this function depends on the code around it.

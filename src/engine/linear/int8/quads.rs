@@ -9,11 +9,11 @@
 use pulp::Simd;
 
 use super::super::dot_product::{
-    DotProduct, Inputs, Kernel, KernelVisitor, LANES, Quads, Rows, VECTORS, Visit, WIDTH,
-    pack_quads, quad_count,
+    DotProduct, Inputs, IntegerLayer, Kernel, LANES, Quads, Rows, VECTORS, WIDTH, pack_quads,
+    quad_count,
 };
 use super::super::epilogue::Epilogue;
-use super::super::layer::{Layer, LayerVisitor, PANEL, ROWS};
+use super::super::layer::{LayerVisitor, PANEL};
 use super::quantized_max;
 
 /// Weights [panels, inputs, PANEL] as those of [`pack_quads`], and what is added to the sums of each output
@@ -38,120 +38,86 @@ pub(super) fn visit(
     epilogue: Epilogue<'_>,
     visitor: impl LayerVisitor,
 ) {
-    kernel.visit(VisitLayer {
+    let layer = QuadLinear {
         weights: weights.as_chunks().0.as_chunks().0.as_chunks().0,
         offsets: offsets.as_chunks().0,
         epilogue,
-        visitor,
-    });
-}
-
-struct VisitLayer<'a, T> {
-    weights: &'a [[Quads; VECTORS]],
-    offsets: &'a [[[i32; LANES]; VECTORS]],
-    epilogue: Epilogue<'a>,
-    visitor: T,
-}
-
-impl<T: LayerVisitor> KernelVisitor for VisitLayer<'_, T> {
-    type Output = ();
-
-    fn visit<I: DotProduct>(self, instructions: I) {
-        let layer = QuadLinear {
-            instructions,
-            weights: self.weights,
-            offsets: self.offsets,
-            quantized_max: quantized_max(self.epilogue.sizes[0]),
-            epilogue: self.epilogue,
-        };
-        let visitor = self.visitor;
-        Visit {
-            instructions,
-            layer,
-            visitor,
-        }
-        .run();
-    }
+    };
+    kernel.run(layer, visitor);
 }
 
 /// A layer in 8-bit weights.
-struct QuadLinear<'a, I> {
-    instructions: I,
+struct QuadLinear<'a> {
     /// [panels, quads]
     weights: &'a [[Quads; VECTORS]],
     /// [panels]
     offsets: &'a [[[i32; LANES]; VECTORS]],
-    quantized_max: f32,
     epilogue: Epilogue<'a>,
 }
 
-impl<I: DotProduct> Layer<I::Simd> for QuadLinear<'_, I> {
+impl IntegerLayer for QuadLinear<'_> {
     #[inline(always)]
-    fn run(&self, _: I::Simd, input: &[f32], output: &mut [f32], scratch: &mut [i32]) {
-        let [inputs, outputs] = self.epilogue.sizes;
-        let mut scales = [0.0f32; ROWS];
-        let groups = input.chunks(ROWS * inputs);
-        for (input, output) in groups.zip(output.chunks_mut(ROWS * outputs)) {
-            let rows = (input, inputs);
-            let rows = Rows::quantize(
-                self.instructions,
-                rows,
-                self.quantized_max,
-                scratch,
-                &mut scales,
-            );
-            self.add_panels(rows, output);
-        }
+    fn sizes(&self) -> [usize; 2] {
+        self.epilogue.sizes
     }
-}
 
-impl<I: DotProduct> QuadLinear<'_, I> {
-    /// Computes all outputs of `rows`.
     #[inline(always)]
-    fn add_panels(&self, rows: Rows<'_>, output: &mut [f32]) {
+    fn quantized_max(&self) -> f32 {
+        quantized_max(self.epilogue.sizes[0])
+    }
+
+    #[inline(always)]
+    fn add_panels<I: DotProduct>(&self, instructions: I, rows: Rows<'_>, output: &mut [f32]) {
         let outputs = self.epilogue.sizes[1];
         let mut panel = 0;
         if I::REGISTERS == 1 && rows.scales.len() == 1 {
             // The sums of a panel are too few: each waits for the sum before it.
             while (panel + 2) * WIDTH <= outputs {
-                self.add_rows::<1, 2, 3, 3, 48>((panel, 0), rows, output);
+                self.add_rows::<I, 1, 2, 3, 3, 48>((instructions, panel, 0), rows, output);
                 panel += 2;
             }
         }
         while panel * WIDTH < outputs {
-            self.add_panel(panel, rows, output);
+            self.add_panel((instructions, panel), rows, output);
             panel += 1;
         }
     }
+}
 
+impl QuadLinear<'_> {
     /// Computes the outputs of a panel for all rows, as many rows and vectors at a time as registers hold.
     #[inline(always)]
-    fn add_panel(&self, panel: usize, mut rows: Rows<'_>, mut output: &mut [f32]) {
+    fn add_panel<I: DotProduct>(
+        &self,
+        (instructions, panel): (I, usize),
+        mut rows: Rows<'_>,
+        mut output: &mut [f32],
+    ) {
         let [inputs, outputs] = self.epilogue.sizes;
         let vectors = VECTORS.min((outputs - panel * WIDTH).div_ceil(LANES));
         while !output.is_empty() {
             let out = &mut *output;
-            let at = (panel, 0);
+            let at = (instructions, panel, 0);
             let count = match (I::REGISTERS, rows.scales.len(), vectors) {
-                (1, 4.., 3) => self.add_rows::<4, 1, 3, 3, 48>(at, rows, out),
-                (1, 3, 3) => self.add_rows::<3, 1, 3, 3, 48>(at, rows, out),
-                (1, 2, 3) => self.add_rows::<2, 1, 3, 3, 48>(at, rows, out),
-                (1, _, 3) => self.add_rows::<1, 1, 3, 3, 48>(at, rows, out),
-                (1, 4.., 2) => self.add_rows::<4, 1, 2, 2, 32>(at, rows, out),
-                (1, _, 2) => self.add_rows::<1, 1, 2, 2, 32>(at, rows, out),
-                (1, 4.., _) => self.add_rows::<4, 1, 1, 1, 16>(at, rows, out),
-                (1, _, _) => self.add_rows::<1, 1, 1, 1, 16>(at, rows, out),
-                (2, 1, 3) => self.add_rows::<1, 1, 3, 6, 48>(at, rows, out),
-                (4, 1, 3) => self.add_rows::<1, 1, 3, 12, 48>(at, rows, out),
+                (1, 4.., 3) => self.add_rows::<I, 4, 1, 3, 3, 48>(at, rows, out),
+                (1, 3, 3) => self.add_rows::<I, 3, 1, 3, 3, 48>(at, rows, out),
+                (1, 2, 3) => self.add_rows::<I, 2, 1, 3, 3, 48>(at, rows, out),
+                (1, _, 3) => self.add_rows::<I, 1, 1, 3, 3, 48>(at, rows, out),
+                (1, 4.., 2) => self.add_rows::<I, 4, 1, 2, 2, 32>(at, rows, out),
+                (1, _, 2) => self.add_rows::<I, 1, 1, 2, 2, 32>(at, rows, out),
+                (1, 4.., _) => self.add_rows::<I, 4, 1, 1, 1, 16>(at, rows, out),
+                (1, _, _) => self.add_rows::<I, 1, 1, 1, 1, 16>(at, rows, out),
+                (2, 1, 3) => self.add_rows::<I, 1, 1, 3, 6, 48>(at, rows, out),
+                (4, 1, 3) => self.add_rows::<I, 1, 1, 3, 12, 48>(at, rows, out),
                 (registers, count, _) => {
                     for vector in 0..vectors {
-                        let at = (panel, vector);
+                        let at = (instructions, panel, vector);
                         match (registers, count) {
                             // With three the compiler would keep a sum in memory.
-                            (2, 2..) => self.add_rows::<2, 1, 1, 2, 16>(at, rows, out),
-                            (2, _) => self.add_rows::<1, 1, 1, 2, 16>(at, rows, out),
-                            (_, 2..) => self.add_rows::<2, 1, 1, 4, 16>(at, rows, out),
-                            _ => self.add_rows::<1, 1, 1, 4, 16>(at, rows, out),
+                            (2, 2..) => self.add_rows::<I, 2, 1, 1, 2, 16>(at, rows, out),
+                            (2, _) => self.add_rows::<I, 1, 1, 1, 2, 16>(at, rows, out),
+                            (_, 2..) => self.add_rows::<I, 2, 1, 1, 4, 16>(at, rows, out),
+                            _ => self.add_rows::<I, 1, 1, 1, 4, 16>(at, rows, out),
                         };
                     }
                     count.min(2)
@@ -165,14 +131,21 @@ impl<I: DotProduct> QuadLinear<'_, I> {
     /// Computes outputs for the first `R` rows: those of `N` panels from `panel` on, in each panel `V`
     /// vectors from `first` on, which are `F` vectors of f32 and `P` outputs. Returns `R`.
     #[inline(always)]
-    fn add_rows<const R: usize, const N: usize, const V: usize, const F: usize, const P: usize>(
+    fn add_rows<
+        I: DotProduct,
+        const R: usize,
+        const N: usize,
+        const V: usize,
+        const F: usize,
+        const P: usize,
+    >(
         &self,
-        (panel, first): (usize, usize),
+        (instructions, panel, first): (I, usize, usize),
         rows: Rows<'_>,
         output: &mut [f32],
     ) -> usize {
         let [inputs, outputs] = self.epilogue.sizes;
-        let (instructions, simd) = (self.instructions, self.instructions.simd());
+        let simd = instructions.simd();
         let quads = quad_count(inputs);
         // Slices of one length, so that the loop over the quads has no bounds checks. Without closures: whether
         // those are compiled into this function depends on the code around it.
